@@ -1,0 +1,195 @@
+"""The kinds of proxies in the farm: each is one short function over the verbs of an Exchange.
+
+To add a kind, name it in `Kind`, write its function, and enter both in `BEHAVIOURS`.
+"""
+
+import asyncio
+import enum
+import itertools
+import random
+import re
+from collections.abc import Awaitable, Callable
+
+from tests.farm.exchange import Exchange
+
+PORTAL_PAGE = b"<html><title>Login</title><form>Welcome! Please log in to go online.</form></html>"
+ADVERTISEMENT = b"<script src='//ads.invalid/inserted-by-proxy.js'></script>"
+
+
+class Kind(enum.StrEnum):
+    """What a proxy of the farm does; the value is also its name on the command line."""
+
+    GOOD = "good"
+    SLOW = "slow"  # good, after its delay
+    HANGING = "hanging"  # accepts and never answers
+    REFUSING = "refusing"  # nothing listens
+    BAD_GATEWAY = "bad-gateway"  # 502 to everything
+    NO_CONNECT = "no-connect"  # plain requests only, 405 to CONNECT
+    AUTH = "auth"  # 407 without the right Basic credentials
+    TRANSPARENT = "transparent"  # adds Via and X-Forwarded-For
+    OTHER_EXIT = "other-exit"  # leaves from another address than it listens on
+    TAMPERING = "tampering"  # puts an advertisement into every plain body, keeps the rest
+    TRUNCATING = "truncating"  # promises the whole plain body, sends half, closes
+    GARBAGE = "garbage"  # answers with bytes that are not HTTP
+    PORTAL = "portal"  # a login page with 200 for everything
+    ENDLESS = "endless"  # an answer that never ends
+    FLAKY = "flaky"  # drops every second request
+    RESETTING = "resetting"  # grants CONNECT, then resets
+    SILENT = "silent"  # grants CONNECT, then says nothing
+    TLS = "tls"  # good, and spoken to over TLS (an https:// proxy)
+    SOCKS4 = "socks4"  # takes addresses only
+    SOCKS4A = "socks4a"  # takes names too
+    SOCKS5 = "socks5"
+    SOCKS5_AUTH = "socks5-auth"  # wants user and password (RFC 1929)
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the proxy's URL."""
+        return SCHEMES.get(self, "http")
+
+
+SCHEMES = {
+    Kind.TLS: "https",
+    Kind.SOCKS4: "socks4",
+    Kind.SOCKS4A: "socks4a",
+    Kind.SOCKS5: "socks5",
+    Kind.SOCKS5_AUTH: "socks5",
+}
+WITH_CREDENTIALS = frozenset({Kind.AUTH, Kind.SOCKS5_AUTH})
+FAITHFUL = frozenset(
+    {
+        *(Kind.GOOD, Kind.SLOW, Kind.NO_CONNECT, Kind.AUTH, Kind.TRANSPARENT, Kind.OTHER_EXIT),
+        *(Kind.RESETTING, Kind.SILENT, Kind.TLS),
+        *(Kind.SOCKS4, Kind.SOCKS4A, Kind.SOCKS5, Kind.SOCKS5_AUTH),
+    }
+)
+"""Kinds through which a plain http page arrives whole and unaltered, each time."""
+
+
+async def good(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.tunnel()
+    else:
+        await exchange.forward()
+
+
+async def slow(exchange: Exchange) -> None:
+    await asyncio.sleep(exchange.proxy.delay)
+    await good(exchange)
+
+
+async def hanging(exchange: Exchange) -> None:
+    await exchange.hang()
+
+
+async def bad_gateway(exchange: Exchange) -> None:
+    await exchange.reply(502)
+
+
+async def no_connect(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.reply(405, [("Allow", "GET, HEAD, POST")])
+    else:
+        await exchange.forward()
+
+
+async def auth(exchange: Exchange) -> None:
+    if exchange.request.basic_credentials == exchange.proxy.credentials:
+        await good(exchange)
+    else:
+        await exchange.reply(407, [("Proxy-Authenticate", 'Basic realm="farm"')])
+
+
+async def transparent(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.tunnel()
+    else:
+        fields = [("Via", "1.1 farm"), ("X-Forwarded-For", exchange.client_host)]
+        await exchange.forward(add=fields)
+
+
+async def tampering(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.tunnel()
+    else:
+        await exchange.forward_rewritten(insert_advertisement)
+
+
+async def truncating(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.tunnel()
+    else:
+        await exchange.forward_rewritten(lambda body: body, sent=0.5)
+
+
+async def garbage(exchange: Exchange) -> None:
+    await exchange.send(b"\x00\xff" + random.Random(exchange.proxy.port).randbytes(510))
+    exchange.close()
+
+
+async def portal(exchange: Exchange) -> None:
+    await exchange.reply(200, [("Content-Type", "text/html")], PORTAL_PAGE)
+
+
+async def endless(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+    for number in itertools.count():
+        await exchange.send(b"%d bottles of beer on the wall\n" % number * 100)
+
+
+async def flaky(exchange: Exchange) -> None:
+    if exchange.proxy.requests % 2:
+        await good(exchange)
+    else:
+        exchange.reset()
+
+
+async def resetting(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.grant()
+        await exchange.first_bytes()  # else the grant itself might be lost with the reset
+        exchange.reset()
+    else:
+        await exchange.forward()
+
+
+async def silent(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.grant()
+        await exchange.hang()
+    else:
+        await exchange.forward()
+
+
+def insert_advertisement(body: bytes) -> bytes:
+    """Before the end of an HTML body, else at the end of whatever it is."""
+    end = re.search(rb"</body>", body, re.IGNORECASE)
+    at = end.start() if end else len(body)
+    return body[:at] + ADVERTISEMENT + body[at:]
+
+
+Behaviour = Callable[[Exchange], Awaitable[None]]
+BEHAVIOURS: dict[Kind, Behaviour] = {
+    Kind.GOOD: good,
+    Kind.SLOW: slow,
+    Kind.HANGING: hanging,
+    Kind.REFUSING: hanging,  # never asked: it does not listen
+    Kind.BAD_GATEWAY: bad_gateway,
+    Kind.NO_CONNECT: no_connect,
+    Kind.AUTH: auth,
+    Kind.TRANSPARENT: transparent,
+    Kind.OTHER_EXIT: good,  # FarmProxy.exit_host makes the difference
+    Kind.TAMPERING: tampering,
+    Kind.TRUNCATING: truncating,
+    Kind.GARBAGE: garbage,
+    Kind.PORTAL: portal,
+    Kind.ENDLESS: endless,
+    Kind.FLAKY: flaky,
+    Kind.RESETTING: resetting,
+    Kind.SILENT: silent,
+    Kind.TLS: good,  # FarmProxy puts TLS under it
+    Kind.SOCKS4: good,  # the SOCKS kinds differ in their handshake: see socks.py
+    Kind.SOCKS4A: good,
+    Kind.SOCKS5: good,
+    Kind.SOCKS5_AUTH: good,
+}
