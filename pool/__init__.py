@@ -1,0 +1,1 @@
+"""Keeps proxies alive and serves the good ones; a user of fetcher's client."""

@@ -1,0 +1,189 @@
+"""Typed settings of the pool's side: pool, forward.
+
+A decision module: no file, environment or clock is read here, and nothing is parsed from text;
+`fetchpool.settings` does that. Seconds and bytes throughout; 0 means no limit unless a comment
+says otherwise. `__post_init__` raises ValueError texts of the form ``key: what would be right``.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import force_setattr
+
+from fetcher.settings import (
+    Count,
+    CredentialUrl,
+    Host,
+    Period,
+    Port,
+    Positive,
+    Rate,
+    RouteText,
+    Seconds,
+    Secret,
+    Size,
+    TargetPort,
+    Text,
+    check_http_urls,
+    check_proxy,
+    check_route,
+    is_site_name,
+)
+from pool.sources.source import Source
+
+Status = Annotated[int, Meta(ge=100, le=599)]
+Country = Annotated[
+    str,
+    Meta(pattern=r"\A[A-Z]{2}\Z", extra={"expected": "a country as two capital letters (DE)"}),
+]
+
+
+class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A new proxy's score, a good one's, and the one at which it goes."""
+
+    initial: int = 10
+    max: int = 100
+    min: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.min < self.initial <= self.max:
+            raise ValueError(
+                f"initial: expected more than min ({self.min}) and at most max ({self.max}),"
+                f" got {self.initial}"
+            )
+
+
+class Harvest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How sources are read."""
+
+    enabled: bool = True
+    cycle: Period = 100.0
+    timeout: Period = 10.0  # of one source
+    max_bytes: Size = 10_485_760  # of one answer
+    max_items: Count = 20_000  # of one answer
+
+
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How proxies are checked."""
+
+    enabled: bool = True
+    cycle: Period = 20.0  # after which a good one is seen again
+    concurrency: Positive = 500
+    timeout: Period = 15.0
+    connect_timeout: Period = 5.0
+    rate: Rate = 200.0
+    bytes_per_day: Size = 0
+    backoff_max: Seconds = 900.0  # 0 = failing ones are seen every cycle
+
+
+class Ban(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Answers by which a site says that it does not serve this proxy."""
+
+    status: list[Status] = []
+    body: str | None = None  # regex on the first 64 kB
+
+    def __post_init__(self) -> None:
+        _check_regex("body", self.body)
+
+
+class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a proxy must be able to do to count as good for one site."""
+
+    url: list[str]  # used in turn
+    status: list[Status] = msgspec.field(default_factory=lambda: [200])  # none = any
+    body: str | None = None  # regex on the first 64 kB; null = any
+    match: list[str] = []  # hosts whose traffic is judged by these rules
+    ban: Ban = msgspec.field(default_factory=Ban)
+    canary: str | bool | None = None  # null = its own url, false = none
+
+    def __post_init__(self) -> None:
+        if not self.url:
+            raise ValueError("url: expected at least one URL")
+        check_http_urls("url", self.url)
+        _check_regex("body", self.body)
+        if self.canary is True:
+            raise ValueError("canary: expected a URL, null (the site's own) or false (none)")
+        if isinstance(self.canary, str):
+            check_http_urls("canary", [self.canary])
+
+
+class OwnProxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A proxy of your own, or a paid gateway."""
+
+    url: CredentialUrl
+    never_check: bool = False
+    expires: datetime | None = None  # after which it is no longer used; always with a time zone
+    country: Country | None = None
+
+    def __post_init__(self) -> None:
+        check_proxy("url", self.url)
+        if self.expires is not None and self.expires.tzinfo is None:
+            force_setattr(self, "expires", self.expires.replace(tzinfo=UTC))
+
+
+def _universal() -> Site:
+    """The seed's own check."""
+    return Site(url=["http://www.baidu.com"], status=[200], body="baidu")
+
+
+class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the pool holds, where it comes from, and by which rules it stays."""
+
+    key: Text = "proxies:universal"
+    score: Score = msgspec.field(default_factory=Score)
+    max_size: Count = 10_000
+    tombstone: Seconds = 3600.0  # 0 = a removed proxy may come back at once
+    resync: Period = 60.0
+    allow_private: bool = False
+    harvest: Harvest = msgspec.field(default_factory=Harvest)
+    check: Check = msgspec.field(default_factory=Check)
+    sites: dict[str, Site] = msgspec.field(default_factory=lambda: {"universal": _universal()})
+    judges: list[str] = []
+    proxies: list[CredentialUrl | OwnProxy] = []
+    geoip: Text | None = None
+    plugins: Text | None = None
+    sources: list[Source] = []
+
+    def __post_init__(self) -> None:
+        for name in self.sites:
+            if not is_site_name(name):
+                raise ValueError(
+                    f"sites: expected names of letters, digits, _ and . only, got {name!r}"
+                )
+        if "universal" not in self.sites:
+            # Every proxy has a universal score, so its rule cannot be left out.
+            force_setattr(self, "sites", {"universal": _universal(), **self.sites})
+        check_http_urls("judges", self.judges)
+        for index, proxy in enumerate(self.proxies):
+            if isinstance(proxy, str):
+                check_proxy(f"proxies[{index}]", proxy)
+
+
+class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The forward proxy."""
+
+    enabled: bool = True
+    host: Host = "127.0.0.1"
+    port: Port = 5556
+    key: Secret | None = None
+    route: RouteText | list[RouteText] | bool | None = "pool"
+    allow_private: bool = False
+    # Ports that CONNECT may reach; none = all.
+    connect_ports: list[TargetPort] = msgspec.field(default_factory=lambda: [80, 443, 8080, 8443])
+    max_connections: Count = 2000
+    idle: Seconds = 300.0
+
+    def __post_init__(self) -> None:
+        check_route("route", self.route)
+
+
+def _check_regex(key: str, pattern: str | None) -> None:
+    if pattern is None:
+        return
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{key}: not a regular expression: {error}") from None

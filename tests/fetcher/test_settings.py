@@ -1,0 +1,231 @@
+"""Checks of the fetcher's side that one annotation cannot say."""
+
+import msgspec
+import pytest
+
+from fetcher import VERSION
+from fetcher.settings import (
+    S3,
+    YEAR,
+    Api,
+    Fetcher,
+    Log,
+    LowSpeed,
+    Queue,
+    Redis,
+    Renderer,
+    Rpc,
+    check_http_urls,
+    check_proxy,
+    check_route,
+    is_site_name,
+)
+
+
+def test_user_agent_names_project_version_and_how_to_reach_the_operator():
+    agent = Fetcher().user_agent
+    assert agent.startswith(f"fetchpool/{VERSION} ")
+    assert "fetcher.user_agent" in agent
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "embedded",
+        "redis://localhost",
+        "redis://:secret@127.0.0.1:6379/0",
+        "redis://user:se:cr@et@[::1]:1/15",
+        "rediss://host:65535/3?ssl_cert_reqs=none",
+        "unix:///run/redis.sock?db=2",
+        "redis+sentinel://:pw@a:26379,b:26379,c/mymaster/0",
+        "redis+cluster://a:7000,b:7001",
+        "redis+cluster://a:7000/0",
+    ],
+)
+def test_redis_urls_that_say_where_to_go_are_taken(url):
+    assert Redis(url=url).url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("", "embedded"),
+        ("Embedded", "embedded"),
+        ("http://:secret@host", "redis+sentinel://"),
+        ("host:6379", "redis://"),
+        ("redis://", "host:port"),
+        ("redis://:secret@/0", "host:port"),
+        ("redis://:secret@host:0", "1 to 65535"),
+        ("redis://:secret@host:65536", "1 to 65535"),
+        ("redis://:secret@host:port", "1 to 65535"),
+        ("redis://:secret@a:1,b:2", "host:port"),
+        ("redis://:secret@[::1/0", "host:port"),
+        ("redis://:secret@host/queue", "number"),
+        ("unix://", "unix:///"),
+        ("unix://:secret@relative.sock", "unix:///"),
+        ("redis+sentinel://:secret@a:1,:2/m", "host:port"),
+        ("redis+cluster://:secret@a:1/1", "no database"),
+    ],
+)
+def test_redis_urls_that_lead_nowhere_are_refused_without_the_password(url, word):
+    with pytest.raises(ValueError, match=r"^url: ") as caught:
+        Redis(url=url)
+    assert word in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["a b", "{a}", "a*", "a?", "[a]", "a\\"])
+def test_key_prefix_has_nothing_that_moves_a_hash_tag_or_matches(prefix):
+    with pytest.raises(ValueError, match=r"^prefix: "):
+        Redis(prefix=prefix)
+
+
+@pytest.mark.parametrize("names", [{"in_": "fetcher_dead"}, {"out": "a", "in_": "a"}])
+def test_queues_of_one_name_are_refused(names):
+    with pytest.raises(ValueError, match=r"^dead: expected three different"):
+        Queue(**names)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "max_timeout", "fine"),
+    [
+        (9, 10, True),
+        (10, 10, True),
+        (11, 10, False),
+        (0, 10, True),
+        (11, 0, True),
+        (0, 0, True),
+    ],
+)
+def test_a_task_may_not_have_more_time_than_the_most(timeout, max_timeout, fine):
+    if fine:
+        assert Fetcher(timeout=timeout, max_timeout=max_timeout).timeout == timeout
+    else:
+        with pytest.raises(ValueError, match=r"^timeout: expected at most max_timeout \(10\)"):
+            Fetcher(timeout=timeout, max_timeout=max_timeout)
+
+
+def test_a_fetcher_without_schemes_is_refused():
+    with pytest.raises(ValueError, match=r"^schemes: "):
+        Fetcher(schemes=[])
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        None,
+        False,
+        "",
+        "direct",
+        "env",
+        "pool",
+        "pool:zhihu",
+        "pool:a.b_1",
+        "host:8080",
+        "socks5h://u:p@[::1]:1080",
+        "https://u:p@gateway?noconnect",
+        ["pool", "direct"],
+        ["pool:zhihu", "http://u:p@h:1", "env"],
+    ],
+)
+def test_routes_of_the_contract_are_taken(route):
+    check_route("proxy", route)
+    assert Fetcher(proxy=route).proxy == route
+    assert Api(proxy=route).proxy == route
+
+
+@pytest.mark.parametrize(
+    ("route", "key"),
+    [
+        (True, "proxy"),
+        ([], "proxy"),
+        ("pool:", "proxy"),
+        ("pool:a b", "proxy"),
+        ("ftp://secret@h:1", "proxy"),
+        ("h:65536", "proxy"),
+        ("h:1:secret:secret", "proxy"),
+        (["pool", "gopher://u:secret@h"], "proxy[1]"),
+        (["", "pool"], "proxy[0]"),
+    ],
+)
+def test_other_routes_are_refused_without_their_text(route, key):
+    for section in (Fetcher, Api):
+        with pytest.raises(ValueError, match="expected") as caught:
+            section(proxy=route)
+        assert str(caught.value).startswith(f"{key}: ")
+        assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_is_refused_with_what_was_expected():
+    check_proxy("url", "http://u:p@h:1")
+    with pytest.raises(ValueError, match=r"^url: expected a proxy's URL or host:port; "):
+        check_proxy("url", "two words")
+
+
+@pytest.mark.parametrize("url", ["http://h", "https://h:1/p?q", "http://[::1]:8050"])
+def test_http_urls_are_taken(url):
+    assert S3(endpoint=url).endpoint == url
+    assert Api(public_url=url).public_url == url
+    assert Renderer(splash=url, puppeteer=url).splash == url
+
+
+@pytest.mark.parametrize(
+    "url", ["h:1", "ftp://h", "http://", "http://h:x", "http://h:0", "http://["]
+)
+def test_what_is_no_http_url_is_refused(url):
+    with pytest.raises(ValueError, match=r"^endpoint: "):
+        S3(endpoint=url)
+    with pytest.raises(ValueError, match=r"^public_url: "):
+        Api(public_url=url)
+
+
+def test_the_first_wrong_url_of_a_list_is_named():
+    check_http_urls("judges", [])
+    with pytest.raises(ValueError, match=r"^judges\[1\]: "):
+        check_http_urls("judges", ["http://a/", "b", "c"])
+
+
+def test_a_renderer_may_be_a_bare_host_and_port():
+    assert Renderer(phantomjs="localhost:25555").phantomjs == "localhost:25555"
+    with pytest.raises(ValueError, match=r"^phantomjs: "):
+        Renderer(phantomjs="localhost:x")
+
+
+@pytest.mark.parametrize(
+    ("name", "fine"),
+    [("universal", True), ("a.b_C9", True), ("", False), ("a-b", False), ("a b", False)],
+)
+def test_site_names_are_what_a_proxy_user_name_can_carry(name, fine):
+    assert is_site_name(name) is fine
+
+
+@pytest.mark.parametrize(
+    ("struct", "key", "fine", "wrong"),
+    [
+        (Log, "level", ["debug", "critical"], ["loud", ""]),
+        (Log, "format", ["text", "json"], ["xml"]),
+        (Queue, "transport", ["list", "stream"], ["kafka"]),
+        (Queue, "maxsize", [0, 1], [-1, 0.5]),
+        (Queue, "lease", [1, 60.5, YEAR], [0.9, YEAR + 1]),
+        (Fetcher, "poolsize", [1, 2], [0, "1", True]),
+        (Fetcher, "retries", [0, 1000], [-1, 1001]),
+        (Fetcher, "connect_timeout", [0, YEAR], [-1, YEAR + 1]),
+        (Fetcher, "allow_private", [True, False, "all"], ["some", None]),
+        (Fetcher, "schemes", [["ftp", "file", "s3"]], [["gopher"], "http"]),
+        (Fetcher, "user_agent", ["a", "Ä (x@y.z)"], ["", "a\nb", "a\r", "a\x00"]),
+        (Fetcher, "bindaddress", ["eth0", "::1", None], ["", "eth 0"]),
+        (LowSpeed, "seconds", [0, 30], [-1]),
+        (Rpc, "port", [0, 1, 65535], [-1, 65536, "80"]),
+        (Rpc, "host", ["::", "0.0.0.0", "a.b"], ["", "[::1]", "a b", "http://a"]),
+        (Rpc, "key", ["k", None], ["", 1]),
+        (Renderer, "pages", [1], [0]),
+        (Api, "proxy_pool_port", [None, 0, 65535], [65536]),
+        (Api, "rate", [0, 0.5], [-1]),
+    ],
+)
+def test_annotations_hold_at_the_limits(struct, key, fine, wrong):
+    for value in fine:
+        assert getattr(msgspec.convert({key: value}, struct), key) == value
+    for value in wrong:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({key: value}, struct)
