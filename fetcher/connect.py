@@ -1,0 +1,204 @@
+"""Redis connections: from the URL of the settings to a client that never repeats a command.
+
+redis-py 8.1 repeats every command up to ten times when its reply is lost, RPUSH and MULTI too.
+Measured: with two lost replies one RPUSH put its item in three times and answered 3 as if nothing
+had happened; a BLPOP of 7 seconds raised after 59. So no client made here repeats anything: a lost
+reply is a ``redis.exceptions.ConnectionError`` or ``TimeoutError`` (neither is the other's
+subclass), and only the caller knows whether its command may be sent again.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+
+from fetcher.errors import FetchpoolError
+
+CONNECT_TIMEOUT: Final = 5.0  # seconds
+REPLY_TIMEOUT: Final = 15.0  # seconds; no script of ours runs for a tenth of that
+MAX_CONNECTIONS: Final = 50  # of an ordinary client; the next command waits for a free one
+MAX_BLOCKING: Final = 8  # of a blocking client; waiting behind an endless read would hide a bug
+
+_PORTS: Final = {"redis": 6379, "rediss": 6379, "redis+sentinel": 26379}
+_FORMS: Final = (
+    "redis://[user:password@]host[:port][/db], rediss://... for TLS, "
+    "unix://[user:password@]/path/to/socket[?db=N] or "
+    "redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]"
+)
+_TLS_OPTIONS: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
+
+
+class RedisURLError(FetchpoolError, ValueError):
+    """A Redis URL cannot be used; the text says why and never shows its password."""
+
+
+class RedisURL(msgspec.Struct, frozen=True, kw_only=True):
+    """A Redis URL taken apart. ``path`` is a socket's; ``service`` is what Sentinel calls it."""
+
+    scheme: str
+    addresses: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    service: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+    tls: dict[str, str] = {}
+
+
+def connect(url: str, *, blocking: bool = False) -> Redis:
+    """A client of its own connection pool; nothing is sent before the first command.
+
+    Ordinary clients wait at most 5 s for a connection and 15 s for a reply. ``blocking=True`` is
+    for commands that wait on purpose (BLMOVE, SUBSCRIBE): no limit on the reply, and few
+    connections. Values come back as bytes. Credentials in a Sentinel URL are those of the Redis
+    servers. Raises RedisURLError.
+    """
+    target = parse_url(url)
+    options: dict[str, Any] = {
+        "db": target.db,
+        "username": target.username,
+        "password": target.password,
+        **_timeouts(None if blocking else REPLY_TIMEOUT),
+    }
+    limit = MAX_BLOCKING if blocking else MAX_CONNECTIONS
+    if target.scheme == "redis+sentinel":
+        return _connect_sentinel(target, options, limit)
+    if target.scheme == "unix":
+        options |= {"connection_class": UnixDomainSocketConnection, "path": target.path}
+    else:
+        [(host, port)] = target.addresses
+        kind = SSLConnection if target.scheme == "rediss" else Connection
+        options |= {"connection_class": kind, "host": host, "port": port, **target.tls}
+    if blocking:
+        return Redis.from_pool(ConnectionPool(max_connections=limit, **options))
+    pool = BlockingConnectionPool(max_connections=limit, timeout=REPLY_TIMEOUT, **options)
+    return Redis.from_pool(pool)
+
+
+def _connect_sentinel(target: RedisURL, options: dict[str, Any], limit: int) -> Redis:
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        target.addresses, sentinel_kwargs=_timeouts(CONNECT_TIMEOUT)
+    )
+    # redis-py has no waiting pool for Sentinel: beyond the limit it raises, so the limit is wide.
+    pool = _SentinelPool(target.service, sentinel, max_connections=limit * 10, **options)  # type: ignore[no-untyped-call]
+    return Redis.from_pool(pool)
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Closes the connections to the Sentinels too, which redis-py leaves open."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+def _timeouts(reply: float | None) -> dict[str, Any]:
+    return {
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": reply,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "decode_responses": False,
+    }
+
+
+def socket_url(path: Path) -> str:
+    """The URL of a server on a Unix socket, database 0."""
+    return "unix://" + quote(str(path))
+
+
+def mask_url(url: str) -> str:
+    """The URL as it may be logged: no password, wherever it was written, valid URL or not."""
+    scheme, separator, rest = url.partition("://") if "://" in url else ("", "", url)
+    if not rest.startswith("/") and "@" in rest:  # a socket's path may hold an @
+        userinfo, _, rest = rest.rpartition("@")
+        user, colon, _ = userinfo.partition(":")
+        rest = (f"{user}:***@" if colon else "***@") + rest
+    base, question, query = rest.partition("?")
+    masked = [
+        name + "=***" if "pass" in name.lower() else name + equals + value
+        for name, equals, value in (pair.partition("=") for pair in query.split("&"))
+    ]
+    return scheme + separator + base + question + "&".join(masked)
+
+
+def parse_url(url: str) -> RedisURL:
+    """Take a Redis URL apart and refuse what redis-py would quietly read as something else.
+
+    redis-py takes database 0 for a path that is no number and localhost for a missing host, and
+    lets any option in the query, time-outs and retries among them, win over the caller's.
+    Raises RedisURLError.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme == "redis+cluster":
+        raise RedisURLError("redis+cluster:// is not supported yet; use one server or Sentinel")
+    if not separator or (scheme != "unix" and scheme not in _PORTS):
+        raise _refusal(url, f"it must have the form {_FORMS}")
+    location, _, query = rest.partition("?")
+    if "@" in query or "#" in rest or (scheme != "unix" and "@" in location.partition("/")[2]):
+        raise _refusal(url, "/ ? # and % in a user name or password must be percent-encoded")
+    userinfo, at, place = ("", "", location) if location[:1] == "/" else location.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    if at and not password:
+        raise _refusal(url, "there is a user but no password: write user:password@ or :password@")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    tls = {name: options.pop(name) for name in _TLS_OPTIONS & options.keys() if scheme == "rediss"}
+    db = options.pop("db", None)
+    if options:
+        raise _refusal(url, f"unknown option {min(options)!r}")
+    if scheme == "unix":
+        where: dict[str, Any] = {"path": unquote(place)}
+        if not place.startswith("/"):
+            raise _refusal(url, "a socket's path must be absolute, as in unix:///run/redis.sock")
+    else:
+        where, in_path = _tcp(url, scheme, place)
+        if in_path and db is not None:
+            raise _refusal(url, "the database is given twice")
+        db = in_path or db
+    if db is not None and not (db.isascii() and db.isdigit()):
+        raise _refusal(url, f"the database must be a number, not {db!r}")
+    return RedisURL(
+        scheme=scheme,
+        db=int(db or 0),
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        tls=tls,
+        **where,
+    )
+
+
+def _tcp(url: str, scheme: str, place: str) -> tuple[dict[str, Any], str]:
+    """Addresses and service of a URL without its userinfo, and the database as written."""
+    hosts, _, path = place.partition("/")
+    service = ""
+    if scheme == "redis+sentinel":
+        service, _, path = path.partition("/")
+        if not service:
+            raise _refusal(url, "the service that Sentinel watches is missing, as in /mymaster/0")
+    elif "," in hosts:
+        raise _refusal(url, "only redis+sentinel:// takes several hosts")
+    addresses = tuple(_address(url, host, _PORTS[scheme]) for host in hosts.split(","))
+    return {"addresses": addresses, "service": unquote(service)}, path
+
+
+def _address(url: str, text: str, default_port: int) -> tuple[str, int]:
+    try:
+        split = urlsplit("//" + text)
+        host, port = split.hostname, split.port
+    except ValueError:  # its text may quote a part of the password
+        raise _refusal(url, "host or port cannot be read; the port is 1 to 65535") from None
+    if not host:
+        raise _refusal(url, "the host is missing")
+    if port == 0:
+        raise _refusal(url, "the port is 1 to 65535")
+    return unquote(host), port or default_port
+
+
+def _refusal(url: str, reason: str) -> RedisURLError:
+    return RedisURLError(f"Redis URL {mask_url(url)!r}: {reason}")
