@@ -1,0 +1,113 @@
+"""The vocabularies of lists, in our words."""
+
+import pytest
+
+from fetcher.proxy import Proxy
+from pool.sources.found import (
+    Found,
+    build_found,
+    distinct,
+    read_anonymity,
+    read_country,
+    read_scheme,
+    read_schemes,
+)
+
+
+@pytest.mark.parametrize(
+    ("claim", "schemes"),
+    [
+        ("http", ("http",)),
+        ("https", ("http",)),
+        ("Http, Https", ("http",)),
+        ("Http, Socks4", ("http", "socks4")),
+        ("HTTP/SOCKS5", ("http", "socks5")),
+        ("HTTP(S)", ("http",)),
+        ("connect", ("http",)),
+        (["socks4", "socks5"], ("socks4", "socks5")),
+        (["vmess"], ()),
+        ("socks", ()),
+        ("", None),
+        ([], None),
+        (None, None),
+        (5, None),
+        ([None, {"http": 1}], None),
+    ],
+)
+def test_schemes_are_read_from_names_texts_and_arrays(claim: object, schemes: object) -> None:
+    assert read_schemes(claim) == schemes
+
+
+def test_a_listed_https_is_an_http_proxy_that_tunnels() -> None:
+    assert read_scheme(" HTTPS ") == "http"
+    assert read_scheme("ftp") is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "level"),
+    [
+        ("N", "transparent"),
+        ("NOA", "transparent"),
+        ("Transparent", "transparent"),
+        ("透明", "transparent"),
+        ("透明代理", "transparent"),
+        ("A", "anonymous"),
+        ("anm", "anonymous"),
+        ("anonymous proxy", "anonymous"),
+        ("普匿", "anonymous"),
+        ("H", "elite"),
+        ("A!", "anonymous"),
+        ("hia", "elite"),
+        ("Elite", "elite"),
+        ("elite proxy", "elite"),
+        ("high_anonymous", "elite"),
+        ("High-Anonymous", "elite"),
+        ("高匿", "elite"),
+        ("高匿名代理", "elite"),
+        ("", None),
+        ("residential", None),
+        (None, None),
+        (True, None),
+        (["elite"], None),
+    ],
+)
+def test_anonymity_is_read_from_every_vocabulary(claim: object, level: object) -> None:
+    assert read_anonymity(claim) == level
+
+
+@pytest.mark.parametrize(
+    ("claim", "country"),
+    [
+        ("US", "US"),
+        (" us ", "US"),
+        ("UK", "GB"),
+        ("XK", "XK"),
+        ("United States", None),
+        ("ZZ", None),
+        ("XX", None),
+        ("QM", None),
+        ("1A", None),
+        ("中国", None),
+        ("", None),
+        (None, None),
+        (["US"], None),
+    ],
+)
+def test_only_codes_of_countries_are_countries(claim: object, country: object) -> None:
+    assert read_country(claim) == country
+
+
+def test_a_found_proxy_is_canonical_and_possible() -> None:
+    assert build_found(Proxy("http", "2606:4700:0::1", 80), "us", "elite") == Found(
+        Proxy("http", "2606:4700::1", 80), "US", "elite"
+    )
+    assert build_found(Proxy("http", "8.8.4.300", 80)) is None
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1, 2, 3, 4])
+def test_the_first_of_equals_stays_in_order_up_to_the_limit(limit: int) -> None:
+    rows = [
+        Found(Proxy("http", host, 80), country)
+        for host, country in (("8.8.4.2", "US"), ("8.8.4.1", None), ("8.8.4.2", "DE"))
+    ]
+    assert distinct(rows, limit) == rows[: max(0, min(limit, 2))]

@@ -1,0 +1,98 @@
+"""Bodies as bytes, read as their source says; the addresses are invented."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pool.admission import admit
+from pool.sources.read import decode_body, read
+from pool.sources.source import Source
+
+
+def make(**fields: Any) -> Source:
+    return msgspec.convert({"name": "one", "url": "https://lists.example/", **fields}, Source)
+
+
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"select": {"row": "tr", "host": "td:eq(0)", "port": "td:eq(1)"}},
+    {"json": {"items": "data", "port": "port"}},
+    {"pattern": r"(?P<host>[\d.]+)\D+(?P<port>\d+)"},
+]
+BODIES = [
+    b"8.8.4.1:80\n8.8.4.2:80\n8.8.4.2:80\n8.8.4.3:80",
+    b"<table>"
+    + b"".join(b"<tr><td>8.8.4.%d</td><td>80</td></tr>" % n for n in (1, 2, 2, 3))
+    + b"</table>",
+    b'{"data": [' + b",".join(b'{"ip": "8.8.4.%d", "port": 80}' % n for n in (1, 2, 2, 3)) + b"]}",
+    b"8.8.4.1 80, 8.8.4.2 80, 8.8.4.2 80, 8.8.4.3 80",
+]
+
+
+@pytest.mark.parametrize(("way", "body"), list(zip(WAYS, BODIES, strict=True)))
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 4])
+def test_each_way_of_reading_gives_different_proxies_up_to_the_limit(
+    way: dict[str, Any], body: bytes, limit: int
+) -> None:
+    found = read(make(**way, scheme="socks5"), body, "", limit)
+    expected = [f"socks5://8.8.4.{n}:80" for n in (1, 2, 3)]
+    assert [one.proxy.member for one in found] == expected[:limit]
+
+
+def test_a_scheme_in_the_settings_is_taken_literally() -> None:
+    (found,) = read(make(scheme="https"), b"8.8.4.1:80", "", 9)
+    assert found.proxy.scheme == "https"
+    (listed,) = read(make(scheme="https"), b"https://8.8.4.1:80", "", 9)
+    assert listed.proxy.scheme == "http"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        ("高匿".encode(), "text/plain", "高匿"),
+        ("高匿".encode("gbk"), "text/html; charset=GBK", "高匿"),
+        ("高匿".encode("gb18030"), 'text/html; charset="gb18030"', "高匿"),
+        ("<meta charset=gb2312>高匿".encode("gb2312"), "text/html", "<meta charset=gb2312>高匿"),
+        (b"charset=gb2312 \xe9", "", "charset=gb2312 �"),
+        ("é".encode("latin-1"), "text/plain; charset=ISO-8859-1", "é"),
+        ("é".encode("latin-1"), "", "�"),
+        (b"\xef\xbb\xbfabc", "text/plain; charset=latin-1", "abc"),
+        ("abc".encode("utf-16"), "", "abc"),
+        (b"\xfe\xff\0a", "", "a"),
+        (b"abc", "text/plain; charset=punycode", "abc"),
+        (b"abc", "text/plain; charset=unicode_escape", "abc"),
+        (b"abc", "text/plain; charset=zip", "abc"),
+        (b"abc", "text/plain; charset=nonsense", "abc"),
+        (b"", "", ""),
+    ],
+)
+def test_a_body_is_decoded_by_its_mark_its_header_itself_or_utf_8(
+    body: bytes, content_type: str, text: str
+) -> None:
+    assert decode_body(body, content_type) == text
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0" * 9_999,
+        b"\xff\xfe\xff",
+        bytes(range(256)) * 99,
+        b"<div>" * 20_000,
+        b'{"data": [{"ip"',
+    ],
+)
+def test_bad_bodies_give_nothing(way: dict[str, Any], body: bytes) -> None:
+    assert read(make(**way), body, "text/html", 9) == []
+
+
+@given(st.binary(), st.text(), st.sampled_from(WAYS))
+@settings(max_examples=300, deadline=None)
+def test_no_body_raises(body: bytes, content_type: str, way: dict[str, Any]) -> None:
+    for found in read(make(**way), body, content_type, 9):
+        assert admit(found.proxy, allow_private=True) is None

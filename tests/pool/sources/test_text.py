@@ -1,0 +1,169 @@
+"""Spellings of proxies in text, and what only looks like one."""
+
+import pytest
+
+from fetcher.proxy import Proxy
+from pool.sources.found import Found
+from pool.sources.text import CELL, find_text
+
+
+def members(text: str, scheme: str = "http") -> list[str]:
+    return [found.proxy.member for found in find_text(text, scheme)]
+
+
+@pytest.mark.parametrize(
+    ("text", "member"),
+    [
+        ("8.8.4.1:80", "8.8.4.1:80"),
+        ("8.8.4.1:1", "8.8.4.1:1"),
+        ("8.8.4.1:65535", "8.8.4.1:65535"),
+        ("http://8.8.4.1:80", "8.8.4.1:80"),
+        ("http://8.8.4.1:80/", "8.8.4.1:80"),
+        ("HTTPS://8.8.4.1:80", "8.8.4.1:80"),
+        ("socks4://8.8.4.1:80", "socks4://8.8.4.1:80"),
+        ("socks4a://8.8.4.1:80", "socks4a://8.8.4.1:80"),
+        ("socks5h://8.8.4.1:80", "socks5h://8.8.4.1:80"),
+        ("user:pass@8.8.4.1:80", "user:pass@8.8.4.1:80"),
+        ("user@8.8.4.1:80", "user@8.8.4.1:80"),
+        ("http://us%40er:pa%3Ass@8.8.4.1:80", "us%40er:pa%3Ass@8.8.4.1:80"),
+        ("socks5://user:pass@8.8.4.1:80", "socks5://user:pass@8.8.4.1:80"),
+        ("8.8.4.2:80@8.8.4.1:81", "8.8.4.2:80@8.8.4.1:81"),
+        ("8.8.4.1:80:user:pass", "user:pass@8.8.4.1:80"),
+        ("8.8.4.1:80:123:pa:ss", "123:pa%3Ass@8.8.4.1:80"),
+        ("8.8.4.1:80:socks5", "socks5://8.8.4.1:80"),
+        ("8.8.4.1:80:socks4:US", "socks4://8.8.4.1:80"),
+        ("8.8.4.1:80@HTTP#[高匿]", "8.8.4.1:80"),
+        ("8.8.4.1:80@SOCKS5", "socks5://8.8.4.1:80"),
+        ("[2606:4700::1]:80", "[2606:4700::1]:80"),
+        ("http://[2606:4700:0::1]:80", "[2606:4700::1]:80"),
+        ("socks5://u:p@[2606:4700::1]:80", "socks5://u:p@[2606:4700::1]:80"),
+        ("http://proxy.example.com:80", "proxy.example.com:80"),
+        ("http://u:p@Proxy.Example.com:80", "u:p@proxy.example.com:80"),
+        ("(8.8.4.1:80)", "8.8.4.1:80"),
+        ("the proxy 8.8.4.1:80.", "8.8.4.1:80"),
+        ("proxy=8.8.4.1:80&x", "8.8.4.1:80"),
+        ("8.8.4.1 : 80", "8.8.4.1:80"),
+        ("8.8.4.1\t80", "8.8.4.1:80"),
+        ("8.8.4.1    80", "8.8.4.1:80"),
+        ("8.8.4.1,80,US", "8.8.4.1:80"),
+        ("8.8.4.1;80", "8.8.4.1:80"),
+        ("| 8.8.4.1 | 80 | US |", "8.8.4.1:80"),
+        ('"8.8.4.1","80"', "8.8.4.1:80"),
+        ("['8.8.4.1', 80]", "8.8.4.1:80"),
+        ('"ip": "8.8.4.1", "ms": 9, "port": "80"', "8.8.4.1:80"),
+        ("ip: '8.8.4.1', Port: 80,", "8.8.4.1:80"),
+        (f"{CELL}8.8.4.1{CELL}\n  {CELL}80{CELL}", "8.8.4.1:80"),
+        (f"8.8.4.1{CELL}:{CELL}80", "8.8.4.1:80"),
+    ],
+)
+def test_every_usual_spelling_is_read(text: str, member: str) -> None:
+    assert members(text) == [member]
+    assert members(f"# list\r\n{text}\r\nend") == [member]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8.8.4.1",
+        "8.8.4.1:",
+        "8.8.4.1:0",
+        "8.8.4.1:080",
+        "8.8.4.1:65536",
+        "8.8.4.1:99999",
+        "8.8.4.1:808080",
+        "8.8.4.1:80:80",
+        "8.8.4.1:80:80:80",
+        "8.8.4.1:80:8.8.4.2:80",
+        "8.8.4.1:80/24",
+        "8.8.4.1:80-90",
+        "8.8.4.1:80.5",
+        "8.8.4.1:80x",
+        "8.8.4.1:80%41",
+        "8.8.4.1:80@nowhere",
+        "8.8.4.1:80@ftps",
+        "http://8.8.4.1:80/list.html",
+        "/8.8.4.1:80",
+        "1.2.3.4.5:80",
+        "v1.2.3.4:80",
+        "x-8.8.4.1:80",
+        "256.8.4.1:80",
+        "8.8.4.01:80",
+        "0177.0.0.1:80",
+        "8.8.4:80",
+        "1:8.8.4.1:80",
+        "::ffff:8.8.4.1:80",
+        "vmess://8.8.4.1:80",
+        "://8.8.4.1:80",
+        "u:p@u:p@8.8.4.1:80",
+        "@8.8.4.1:80",
+        "u:p@8.8.4.1:80:u:p",
+        "u%0d%0a:p@8.8.4.1:80",
+        "proxy.example.com:80",
+        "me@proxy.example.com:80",
+        "http://proxy.example.com/",
+        "http://localhost.:80/x",
+        "http://2130706433:80",
+        "http://-a.example:80",
+        "[1:2]:80",
+        "[12:30:59]:80",
+        "x" * 2000 + "@8.8.4.1:80",
+        "8.8.4.1 80",
+        "8.8.4.1\t07:58:01",
+        "8.8.4.1\t12:30",
+        "8.8.4.1\t2026-08-22",
+        "8.8.4.1\t24 Aug 2026",
+        "8.8.4.1\t22/08/2026",
+        "8.8.4.1, 80 ms",
+        "8.8.4.1  80%",
+        "8.8.4.1\n80",
+        "8.8.4.1, 8.8.4.2",
+        "22.08.2026 18:36:51",
+        "Fri, 24 Mar 23 07:58:01 +0300",
+        '"ip": "8.8.4.1"}, {"port": 80}',
+        '"ip": "8.8.4.1", "port": 0',
+        '"ip": "8.8.4.1", "support": 80',
+    ],
+)
+def test_what_only_looks_like_a_proxy_is_left(text: str) -> None:
+    assert members(text) == []
+    assert members(f"8.8.4.7:80\n{text}\n8.8.4.8:80") == ["8.8.4.7:80", "8.8.4.8:80"]
+
+
+@pytest.mark.parametrize(
+    ("text", "country", "anonymity"),
+    [
+        ("8.8.4.1:80:United States", None, None),
+        ("8.8.4.1:80:South Korea", None, None),
+        ("8.8.4.1:80:Côte d'Ivoire (CI)", None, None),
+        ("8.8.4.1:80: works", None, None),
+        ("8.8.4.1:80:Korea, Republic of", None, None),
+        ("8.8.4.1:80:US", "US", None),
+        ("8.8.4.1:80#DE", "DE", None),
+        ("8.8.4.1:80 CO-N-S! + ", "CO", "transparent"),
+        ("8.8.4.1:80 US-H-S +", "US", "elite"),
+        ("8.8.4.1:80 GB-A! + ", "GB", "anonymous"),
+        ("8.8.4.1:80 US-HK", None, None),
+        ("8.8.4.1:80@HTTP#[高匿]中国", None, "elite"),
+    ],
+)
+def test_what_follows_is_a_claim(text: str, country: str, anonymity: str) -> None:
+    expected = Found(Proxy("http", "8.8.4.1", 80), country, anonymity)  # type: ignore[arg-type]
+    assert list(find_text(text, "http")) == [expected]
+
+
+def test_the_scheme_given_is_for_those_that_name_none() -> None:
+    text = "8.8.4.1:80\nhttp://8.8.4.2:80\nsocks4://8.8.4.3:80"
+    assert members(text, "socks5") == ["socks5://8.8.4.1:80", "8.8.4.2:80", "socks4://8.8.4.3:80"]
+
+
+def test_several_on_a_line_are_all_read() -> None:
+    assert members("8.8.4.1:80,8.8.4.2:81 8.8.4.3:82|8.8.4.4:83") == [
+        "8.8.4.1:80",
+        "8.8.4.2:81",
+        "8.8.4.3:82",
+        "8.8.4.4:83",
+    ]
+
+
+def test_a_password_that_looks_like_a_proxy_gives_none() -> None:
+    assert members("8.8.4.1:80:user:8.8.4.2:81") == ["user:8.8.4.2%3A81@8.8.4.1:80"]
