@@ -1,0 +1,127 @@
+"""The ways out that a task still has: its route, what was tried of it, and what is left.
+
+A decision module: it asks the pool's chooser, which costs no I/O, and starts nothing. A list or
+pool route is tried until its budget of attempts is spent; any other route once.
+"""
+
+from fetcher.model import Attempt, Exit, ProxyChooser, Target, Trust
+from fetcher.proxy import Proxy
+from fetcher.route import Direct, Env, Environment, Pool, Route, environment_proxy
+from fetcher.urls import origin_of
+
+
+class Exits:
+    """One task's way through its route. `retries`: how many others may be tried after the first.
+
+    `site` is the pool's site that the task names, for a pool way that names none.
+    """
+
+    __slots__ = (
+        "attempts",
+        "budget",
+        "chooser",
+        "empty",
+        "environment",
+        "route",
+        "site",
+        "tried",
+        "trust",
+        "way",
+    )
+
+    def __init__(
+        self,
+        route: Route,
+        retries: int,
+        *,
+        environment: Environment,
+        chooser: ProxyChooser | None,
+        trust: Trust,
+        site: str | None,
+    ) -> None:
+        self.route = route
+        self.environment = environment
+        self.chooser = chooser
+        self.trust = trust
+        self.site = site
+        self.way = 0  # index into the route
+        self.attempts: list[Attempt] = []  # those that failed
+        self.tried: list[Proxy] = []
+        self.empty: str | None = None  # what the pool said when it had none
+        fails_over = len(route) > 1 or isinstance(route[0], Pool)
+        self.budget = retries + 1 if fails_over else 1
+
+    @property
+    def fails_over(self) -> bool:
+        return self.budget > 1
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the attempt to be made now is the last one allowed."""
+        return len(self.attempts) + 1 >= self.budget
+
+    def next(self, url: str) -> Exit | None:
+        """The next exit for a request to `url`, or None when the route leads nowhere any more."""
+        while self.way < len(self.route):
+            exit = self._through(self.route[self.way], url)
+            if exit is not None:
+                return exit
+            self.way += 1
+        return None
+
+    def _through(self, way: Direct | Env | Pool | Proxy, url: str) -> Exit | None:
+        if isinstance(way, Direct):
+            return Exit()
+        if isinstance(way, Env):
+            return Exit(proxy=environment_proxy(self.environment, url))
+        if isinstance(way, Proxy):
+            # Named by an HTTP caller, a proxy is as little trusted as a URL.
+            untried = way not in self.tried
+            return Exit(proxy=way, trusted=self.trust is Trust.OPEN) if untried else None
+        if not self._pool_has_budget():
+            return None
+        exit = self._pick(url)
+        if exit is None:
+            self.empty = "this process has no pool"
+            if self.chooser is not None:
+                self.empty = f"no proxy in the pool ({self.chooser.describe()})"
+        return exit
+
+    def may_stay(self, exit: Exit | None, url: str) -> bool:
+        """Whether the next hop, to `url`, may leave as the last one did.
+
+        What the environment says depends on the URL; and what a pool gave for plain http may
+        not be able to tunnel.
+        """
+        if exit is None or isinstance(self.route[self.way], Env):
+            return False
+        return not (exit.from_pool and url.startswith("https:"))
+
+    def spend(self, proxy: Proxy, error: str, seconds: float) -> None:
+        """Note an attempt that failed by its proxy."""
+        self.attempts.append(Attempt(proxy.url, error, round(seconds, 3)))
+        self.tried.append(proxy)
+
+    def is_another_left(self, url: str) -> bool:
+        """Look before leaving: without another way the last response is the task's own."""
+        if len(self.attempts) >= self.budget:
+            return False
+        way = self.route[self.way]
+        if isinstance(way, Pool) and self._pool_has_budget() and self._pick(url) is not None:
+            return True
+        return self.way + 1 < len(self.route)
+
+    def target(self, url: str) -> Target:
+        """What a pool proxy is wanted for."""
+        scheme, host, _ = origin_of(url)
+        way = self.route[min(self.way, len(self.route) - 1)]
+        site = way.site if isinstance(way, Pool) and way.site else self.site
+        return Target(host, scheme == "https", site)
+
+    def _pick(self, url: str) -> Exit | None:
+        return self.chooser.pick(self.target(url), self.tried) if self.chooser else None
+
+    def _pool_has_budget(self) -> bool:
+        """A pool way leaves one attempt to each way behind it."""
+        left = self.budget - len(self.attempts)
+        return left > len(self.route) - 1 - self.way or not self.attempts

@@ -1,0 +1,99 @@
+"""What of a caller's request goes on to the target of `/fetch`, and what comes back.
+
+A decision module. The caller is somebody's program, or a browser that shows the answer under our
+origin; so secrets stay on their side, and what would act on our origin is taken out.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from fetcher.head import fields
+
+# RFC 9110 7.6.1 and its older companions; a message's own framing is each hop's business.
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "Connection",
+        "Keep-Alive",
+        "Te",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+    }
+)
+_REQUEST_DROPPED: Final = _HOP_BY_HOP | {
+    "Accept-Encoding",  # the fetcher's own: it undoes what it asked for
+    "Api-Key",
+    "Content-Length",
+    "Expect",
+    "Forwarded",
+    "Host",
+    "Via",
+    "X-Real-Ip",
+}
+_REQUEST_PREFIXES: Final = ("Proxy-", "X-Forwarded-", "X-Fetch-")
+_FROM_BROWSERS: Final = frozenset({"Cookie", "Origin", "Referer"})
+
+_RESPONSE_DROPPED: Final = _HOP_BY_HOP | {
+    "Alt-Svc",
+    "Clear-Site-Data",
+    "Content-Encoding",  # the body goes on decoded
+    "Content-Length",
+    "Content-Security-Policy",
+    "Nel",
+    "Refresh",
+    "Report-To",
+    "Service-Worker-Allowed",
+    "Set-Cookie",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+}
+_RESPONSE_PREFIXES: Final = ("Access-Control-", "Proxy-", "X-Fetch-")
+
+# A page that we hand on must not become a page of ours.
+SAFETY: Final = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
+
+
+def forwarded_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The end-to-end fields of a caller's request, names spelled ``Http-Header-Case``.
+
+    Repeats are joined by ``, `` (RFC 9110 5.3), Cookie by ``; ``.
+    """
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        joint = "; " if name == "Cookie" else ", "
+        given[name] = f"{given[name]}{joint}{value}" if name in given else value
+    listed = {name.strip().title() for name in given.get("Connection", "").split(",")}
+    browser = any(name.startswith("Sec-Fetch-") for name in given)
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in _REQUEST_DROPPED
+        and name not in listed
+        and not name.startswith(_REQUEST_PREFIXES)
+        and not (browser and (name in _FROM_BROWSERS or name.startswith("Sec-")))
+    }
+
+
+def returned_headers(head: bytes, *, cookies: bool) -> list[tuple[str, str]]:
+    """The target's fields as they go back, in order; Set-Cookie under another name.
+
+    Values come as latin-1 text of the very bytes received. `cookies`: Set-Cookie as it is.
+    """
+    out = []
+    for name, value in fields(head):
+        if name == "Set-Cookie":
+            name = "Set-Cookie" if cookies else "X-Fetch-Set-Cookie"
+        elif name in _RESPONSE_DROPPED or name.startswith(_RESPONSE_PREFIXES):
+            continue
+        out.append((name, value.encode().decode("latin-1")))
+    return out
+
+
+def task_for(
+    url: str, method: str, headers: Mapping[str, str], body: bytes, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The pyspider task that a `/fetch` request stands for."""
+    fetch: dict[str, Any] = {"method": method, "headers": dict(headers), **options}
+    if body:
+        fetch["data"] = body
+    return {"url": url, "fetch": fetch}

@@ -1,0 +1,82 @@
+"""Who may talk to our HTTP entrances: Host, origin and key.
+
+A decision module; the handlers ask it before anything else. It keeps web pages out: by a name
+that they rebind to our address (Host), and by requests that a browser sends for them (Origin,
+Sec-Fetch-Site).
+"""
+
+import hmac
+import json
+from collections.abc import Collection, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from fetcher.guard import literal_address
+
+JSON: Final = "application/json"
+
+# ProxyPool's two answers, its odd 400 and 403 included: its clients know them.
+_NO_KEY: Final = json.dumps({"message": "Please provide an API key in header"})
+_BAD_KEY: Final = json.dumps({"message": "The provided API key is not valid"})
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    status: int
+    body: str
+    content_type: str = "text/plain; charset=utf-8"
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """One entrance's rules. `keys` empty: none is asked for. `hosts`: names it answers to."""
+
+    keys: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
+    wildcard: bool = False  # bound to all addresses: any literal one may be ours
+
+
+def refuse_host(gate: Gate, host: str, bound: Collection[str]) -> Refusal | None:
+    """421 unless `host` (the Host header) is localhost, one of ours, or an address we listen on.
+
+    `bound` holds the address at our end of this connection and the configured one.
+    """
+    name = _hostname(host)
+    if name == "localhost" or name in gate.hosts:
+        return None
+    if literal_address(name) == name and (gate.wildcard or name in bound):
+        return None
+    return Refusal(421, f"This is not {name or 'a nameless host'}: add it to api.hosts if it is.\n")
+
+
+def refuse_cross_site(gate: Gate, headers: Mapping[str, str]) -> Refusal | None:
+    """403 for what another site's page makes a browser send."""
+    if headers.get("Sec-Fetch-Site") == "cross-site":
+        return Refusal(403, "Cross-site requests are refused here.\n")
+    origin = headers.get("Origin")
+    if origin is None or (origin == "null" and "Sec-Fetch-Site" not in headers):
+        return None
+    if urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
+        return Refusal(403, "Requests from the pages of other origins are refused here.\n")
+    return None
+
+
+def refuse_key(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> Refusal | None:
+    """400 without a key, 403 with a wrong one. `bearer`: Authorization may carry it too."""
+    if not gate.keys:
+        return None
+    given = headers.get("API-KEY")
+    if given is None and bearer:
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else None
+    if given is None:
+        return Refusal(400, _NO_KEY, JSON)
+    mine = [hmac.compare_digest(given.encode(), key.encode()) for key in gate.keys]
+    return None if any(mine) else Refusal(403, _BAD_KEY, JSON)
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,74 @@
+"""A raw response head: status line and fields, parsed only when somebody asks.
+
+A decision module. libcurl has checked the syntax; names come in any case and values as bytes.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+def final_head(raw: bytes) -> bytes:
+    """The last header block in what libcurl handed over: 1xx answers and trailers left out."""
+    end = raw.find(b"\r\n\r\n")
+    if end in (-1, len(raw) - 4) and raw.count(b"\nHTTP/") == 0:
+        return raw
+    blocks = raw.replace(b"\r\n", b"\n").split(b"\n\n")
+    heads = [block for block in blocks if block.startswith(b"HTTP/")]
+    return heads[-1].replace(b"\n", b"\r\n") + b"\r\n\r\n" if heads else raw
+
+
+def field(head: bytes, name: bytes) -> bytes | None:
+    """The first value of field `name` (lower case, without colon), or None."""
+    lowered = head.lower()
+    at = lowered.find(b"\n" + name + b":")
+    if at < 0:
+        return None
+    start = at + len(name) + 2
+    end = head.find(b"\n", start)
+    return head[start : end if end >= 0 else len(head)].strip()
+
+
+def fields(head: bytes) -> list[tuple[str, str]]:
+    """All fields in order, names spelled ``Http-Header-Case`` as pyspider does.
+
+    Values are UTF-8 where they can be, else latin-1; folded lines are joined (RFC 9112 5.2).
+    """
+    out: list[tuple[str, str]] = []
+    for line in head.split(b"\n")[1:]:
+        line = line.rstrip(b"\r")
+        if line[:1] in (b" ", b"\t") and out:
+            out[-1] = (out[-1][0], f"{out[-1][1]} {_text(line.strip())}")
+            continue
+        name, colon, value = line.partition(b":")
+        if colon:
+            spelled = "-".join(word.capitalize() for word in _text(name.strip()).split("-"))
+            out.append((spelled, _text(value.strip())))
+    return out
+
+
+def fields_dict(head: bytes) -> dict[str, str]:
+    """Fields for a result: repeats joined by ``, ``, several Set-Cookie by newline."""
+    out: dict[str, str] = {}
+    for name, value in fields(head):
+        if name in out:
+            out[name] += ("\n" if name == "Set-Cookie" else ", ") + value
+        else:
+            out[name] = value
+    return out
+
+
+def reason(head: bytes, status: int) -> str:
+    """The status line's reason phrase, or the standard one where there is none (HTTP/2)."""
+    words = head.partition(b"\n")[0].strip().split(b" ", 2)
+    if len(words) == 3 and words[2].strip():
+        return _text(words[2].strip())
+    return _PHRASES.get(status, "Unknown")
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

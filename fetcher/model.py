@@ -1,0 +1,252 @@
+"""The typed values that everything else speaks in: Task, Request, Response, Result.
+
+A decision module: types, their meaning and the two protocols by which the fetcher sees the rest
+of the world; it imports nothing of the project but `errors` and `proxy`.
+
+The life of a task::
+
+    wire bytes -> Task -> Request -> (client) -> Response -> Result
+                             ^-- a redirect, a retry --'
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from fetcher.errors import Outcome
+from fetcher.proxy import Proxy
+
+
+class Fetch(msgspec.Struct, kw_only=True):
+    """pyspider's `fetch` options, as they come over the wire; unknown keys are ignored.
+
+    A null means what absence means, except for `proxy`, where pyspider reads it as "direct".
+    Seconds and bytes. `request` turns them into a `Request`.
+    """
+
+    method: str | None = None
+    headers: dict[str, Any] | None = None  # null values are dropped, numbers become text
+    data: Any = None  # str, bytes, or a dict to be form-encoded
+    cookies: dict[str, Any] | None = None
+    user_agent: str | None = None
+    timeout: float | None = None  # of the whole task; 0 means fetcher.max_timeout
+    connect_timeout: float | None = None
+    proxy: bool | int | str | list[Any] | None | UnsetType = UNSET
+    allow_redirects: bool | None = None
+    max_redirects: int | None = None
+    validate_cert: bool | None = None
+    use_gzip: bool | None = None
+    etag: bool | str | None | UnsetType = UNSET
+    last_modified: bool | str | None | UnsetType = UNSET
+    last_modifed: bool | str | None | UnsetType = UNSET  # pyspider's old misspelling
+    robots_txt: bool | None = None
+    save: Any = None  # echoed
+    fetch_type: str | None = None
+    max_body: int | None = None  # may lower fetcher.max_body
+    retries: int | None = None  # other proxies tried on a list or pool route
+    retry_unsafe: bool | None = None  # let POST and the like be repeated too
+    site: str | None = None  # the site whose pool and rules apply
+
+
+class Task(msgspec.Struct, kw_only=True):
+    """A fetch task. `taskid` and `project` are for logs; other keys travel in the raw bytes."""
+
+    url: str = "data:,"
+    fetch: Fetch | None = None
+    track: Any = None  # the last crawl, for conditional requests
+    taskid: Any = None
+    project: Any = None
+
+
+class Trust(Enum):
+    """Which addresses a request may reach. Connections are never shared between the two."""
+
+    OPEN = "open"  # the operator's own tasks: anything
+    GUARDED = "guarded"  # asked for over HTTP, or sent here by a public site: public addresses
+
+
+class Cookies(msgspec.Struct, frozen=True):
+    """What the task itself wants to say in the Cookie header.
+
+    `header` goes out as given while no other cookie joins it. Both stay on the site of the
+    task's first URL and never move from https down to http.
+    """
+
+    header: str = ""
+    named: dict[str, str] = {}
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request of a task: what is sent, and the limits it is under.
+
+    `url` is ASCII. `headers` are wire lines (``b"Name: value"``) without Cookie, which is made
+    anew for each hop. Seconds and bytes.
+    """
+
+    url: str
+    method: str = "GET"
+    headers: tuple[bytes, ...] = ()
+    body: bytes | None = None
+    cookie: bytes | None = None
+    connect_timeout: float = 20.0
+    max_body: int = 0  # decoded bytes; 0 = no limit
+    decode: bool = True  # offer and undo content codings; False asks for identity
+    validate_cert: bool = True
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """The way one attempt leaves this machine, and what it may take.
+
+    `proxy` None is direct. `trusted`: a proxy from settings, environment or the operator's own
+    task, which may be private; then the target's name is judged here instead of its socket.
+    """
+
+    proxy: Proxy | None = None
+    trusted: bool = True
+    from_pool: bool = False
+
+
+DIRECT = Exit()
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt may take, in seconds, and whether it may share its connection."""
+
+    total: float
+    connect: float
+    first_byte: float = 0.0  # until the first byte of the answer; 0 = no limit but `total`
+    fresh: bool = False  # not on a kept connection, where libcurl repeats silently
+    keep: bool = True  # leave the connection to others afterwards
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds: of each step, but `first_byte` and `total` count from the transfer's start."""
+
+    queue: float = 0.0
+    dns: float = 0.0
+    connect: float = 0.0
+    tls: float = 0.0
+    first_byte: float = 0.0
+    total: float = 0.0
+
+
+class Response(msgspec.Struct, kw_only=True):
+    """How one transfer ended.
+
+    With `outcome` ANSWERED all of it is there. Otherwise `code` and `message` are libcurl's (or
+    ours, in its words), and `status`, `head`, `body` hold whatever had arrived.
+    """
+
+    url: str
+    outcome: Outcome
+    code: int = 0
+    message: str = ""
+    status: int = 0
+    head: bytes = b""  # raw header block of the final answer: no 1xx, no CONNECT answer
+    body: bytes = b""
+    address: str = ""  # the peer's address: the proxy's, if there was one
+    sent: bool = False  # something of the request may have reached the target
+    timing: Timing = Timing()
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One way tried for a task, for the reader of an error: no credentials in it."""
+
+    proxy: str | None  # None is direct
+    error: str | None
+    seconds: float
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """pyspider's result dict, field for field, plus `proxy`, `attempts` and `timing`.
+
+    `error` is absent exactly when the status is 2xx. A task that got no response at all has
+    status 599 (403 when robots.txt forbade it, 501 without the renderer) and `traceback`, which
+    is None unless an exception of ours is to blame: pyspider's processor parses it.
+    """
+
+    status_code: int
+    orig_url: str
+    url: str
+    headers: dict[str, str] = {}
+    content: bytes = b""
+    cookies: dict[str, str] = {}
+    time: float = 0.0  # seconds since the task was started
+    save: Any = None
+    error: str | UnsetType = UNSET
+    traceback: str | None | UnsetType = UNSET
+    proxy: str | None = None
+    attempts: int = 0
+    timing: Timing = Timing()
+
+
+class Verdict(Enum):
+    """What a site's rules say of an answer that came through a proxy."""
+
+    GOOD = "good"
+    BANNED = "banned"  # the site does not like this proxy: take another
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a proxy is wanted for."""
+
+    host: str
+    tunnelled: bool  # https: the proxy must have let a CONNECT through
+    site: str | None = None
+
+
+class ProxyChooser(Protocol):
+    """Where a pool route gets its proxies from; the fetcher knows no more of any pool."""
+
+    def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
+        """A proxy for `target` that is not in `tried`, or None. Costs no I/O."""
+
+    def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
+        """Tell how an attempt ended; hear whether the answer counts. Costs no I/O."""
+
+    def describe(self) -> str:
+        """The pool's state in a few words: ``0 alive of 812``."""
+
+
+class Client(Protocol):
+    """What carries out one request: `curl.CurlClient`, later the renderers."""
+
+    def start(
+        self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
+    ) -> "Transfer":
+        """Begin; `done` is called once, later, from the loop, unless the transfer is cancelled."""
+
+
+class Transfer(Protocol):
+    def cancel(self) -> None:
+        """Stop and free the handle; `done` will not be called. Harmless when it has ended."""
+
+
+T = TypeVar("T")
+O = TypeVar("O")  # noqa: E741
+
+
+class Lane(Protocol[T, O]):
+    """A stream of work that `queue_loop` keeps flowing: the Redis queue is one, due checks another.
+
+    Of each lane at most `window` items are under way. `take` and `finish` are never called
+    again before they returned; what they raise is logged and tried again with back-off.
+    """
+
+    name: str
+    window: int
+
+    def take(self, room: int) -> Awaitable[Sequence[T]]:
+        """At most `room` items, none if there is nothing to do now."""
+
+    def start(self, item: T, done: Callable[[O], None]) -> None:
+        """Begin the work on one item; `done` is called exactly once."""
+
+    def finish(self, batch: Sequence[O]) -> Awaitable[None]:
+        """Put away what was done. Repeated with the same batch after an error."""
+
+    def give_back(self, items: Sequence[T]) -> Awaitable[None]:
+        """Stopping: these were taken and will not be done here."""

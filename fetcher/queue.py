@@ -1,0 +1,260 @@
+"""The pyspider queue in Redis: tasks leased from a list, results handed over with the release.
+
+All keys and scripts of the queue stand here. Lists and messages are pyspider's own (RPUSH, taken
+from the left, msgpack); beside them, under the in-list's name as hash tag:
+
+=============================  ======  ==========================================================
+``{IN}:leases:WORKER``         hash    lease id -> message, of all that WORKER has taken
+``{IN}:workers``               zset    WORKER -> when its leases run out (Redis time, seconds)
+``{IN}:seq``                   string  the last lease id given out
+=============================  ======  ==========================================================
+
+A message is in the list or in one lease, never nowhere: scripts write the lease before they
+trim the list, and push the result before they drop the lease. A script that fails half-way has
+then doubled something, not lost it.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from fetcher.settings import Queue
+
+# What a call to Redis may raise: it is away, or it refuses.
+REDIS_ERRORS: Final = (RedisError, OSError)
+
+# Bytes of messages in one script call: cut by size as well as by count, so that neither side
+# ever stands still for one huge batch.
+BATCH_BYTES: Final = 200_000
+BATCH_COUNT: Final = 1000  # more than 3,999 lease fields overflow Lua's stack
+
+# KEYS in, leases, workers, seq, out
+# ARGV worker, room, bytes, lease seconds, maxsize of out, max_bytes of out
+# -> {-1} when out is full, {0} when in is empty, else {first lease id, message, message, ...}
+_TAKE: Final = """
+local size = redis.call('LLEN', KEYS[5])
+if tonumber(ARGV[5]) > 0 and size >= tonumber(ARGV[5]) then return {-1} end
+if tonumber(ARGV[6]) > 0 and size > 0
+    and (redis.call('MEMORY', 'USAGE', KEYS[5]) or 0) >= tonumber(ARGV[6]) then return {-1} end
+local items = redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)
+local n, bytes = 0, 0
+while n < #items and (n == 0 or bytes + #items[n + 1] <= tonumber(ARGV[3])) do
+    n = n + 1
+    bytes = bytes + #items[n]
+end
+if n == 0 then return {0} end
+local first = redis.call('INCRBY', KEYS[4], n) - n + 1
+local fields, answer = {}, {first}
+for i = 1, n do
+    fields[2 * i - 1] = string.format('%.0f', first + i - 1)
+    fields[2 * i] = items[i]
+    answer[i + 1] = items[i]
+end
+redis.call('ZADD', KEYS[3], redis.call('TIME')[1] + ARGV[4], ARGV[1])
+redis.call('HSET', KEYS[2], unpack(fields))
+redis.call('LTRIM', KEYS[1], n, -1)
+return answer
+"""
+
+# KEYS leases, out, dead    ARGV dead_max, then (lease id, 'out' or 'dead', payload) each
+# -> the lease ids that were no longer ours: their payloads were dropped
+_FINISH: Final = """
+local out, dead, done, lost = {}, {}, {}, {}
+for i = 2, #ARGV, 3 do
+    if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
+        local list = ARGV[i + 1] == 'out' and out or dead
+        list[#list + 1] = ARGV[i + 2]
+        done[#done + 1] = ARGV[i]
+    else
+        lost[#lost + 1] = ARGV[i]
+    end
+end
+if #out > 0 then redis.call('RPUSH', KEYS[2], unpack(out)) end
+if #dead > 0 then
+    redis.call('RPUSH', KEYS[3], unpack(dead))
+    redis.call('LTRIM', KEYS[3], -ARGV[1], -1)
+end
+if #done > 0 then redis.call('HDEL', KEYS[1], unpack(done)) end
+return lost
+"""
+
+# KEYS in, leases    ARGV lease ids in rising order    -> how many went back
+# To the head, in their old order.
+_GIVE_BACK: Final = """
+local back = {}
+for i = #ARGV, 1, -1 do
+    local message = redis.call('HGET', KEYS[2], ARGV[i])
+    if message then back[#back + 1] = message end
+end
+if #back > 0 then
+    redis.call('LPUSH', KEYS[1], unpack(back))
+    redis.call('HDEL', KEYS[2], unpack(ARGV))
+end
+return #back
+"""
+
+# KEYS workers    ARGV worker, lease seconds    -> 1, or 0 when the leases had been taken over
+_RENEW: Final = """
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[2], ARGV[1])
+return 1
+"""
+
+# KEYS in, workers    ARGV prefix of the lease keys    -> {worker, how many} or {}
+# Takes over from one worker whose lease has run out: its tasks go back to the head in their old
+# order. The lease key lies in the slot of the others, so the script may compute it.
+_RECOVER: Final = """
+local now = redis.call('TIME')[1]
+local worker = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now, 'LIMIT', 0, 1)[1]
+if not worker then return {} end
+local leases = ARGV[1] .. worker
+local ids = redis.call('HKEYS', leases)
+table.sort(ids, function(a, b) return tonumber(a) > tonumber(b) end)
+for _, id in ipairs(ids) do redis.call('LPUSH', KEYS[1], redis.call('HGET', leases, id)) end
+redis.call('DEL', leases)
+redis.call('ZREM', KEYS[2], worker)
+return {worker, #ids}
+"""
+
+
+class Leased(msgspec.Struct, frozen=True):
+    """A message this worker holds, under its lease id."""
+
+    lease: int
+    message: bytes
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """What becomes of a leased message: a payload for the out list or the dead list."""
+
+    lease: int
+    payload: bytes
+    dead: bool = False
+
+
+class TaskQueue:
+    """The list transport: leases, results and recovery, as commands to Redis.
+
+    Raises redis-py's errors as they are; every call may be repeated after one.
+    """
+
+    def __init__(self, redis: Redis, settings: Queue) -> None:
+        self.settings = settings
+        self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._redis = redis
+        tag = "{" + settings.in_ + "}"
+        self._lease_prefix = f"{tag}:leases:"
+        self._leases = self._lease_prefix + self.worker
+        self._workers = f"{tag}:workers"
+        self._seq = f"{tag}:seq"
+        self._take = redis.register_script(_TAKE)
+        self._finish = redis.register_script(_FINISH)
+        self._give_back = redis.register_script(_GIVE_BACK)
+        self._renew = redis.register_script(_RENEW)
+        self._recover = redis.register_script(_RECOVER)
+
+    async def take(self, room: int) -> list[Leased] | None:
+        """Up to `room` messages under lease, [] when there are none, None when out is full."""
+        s = self.settings
+        keys = [s.in_, self._leases, self._workers, self._seq, s.out]
+        room = min(room, BATCH_COUNT)
+        args: list[Any] = [self.worker, room, BATCH_BYTES, s.lease, s.maxsize, s.max_bytes]
+        first, *messages = await self._take(keys=keys, args=args)
+        if first == -1:
+            return None
+        return [Leased(first + i, message) for i, message in enumerate(messages)]
+
+    async def finish(self, batch: Sequence[Finished]) -> list[int]:
+        """Push payloads and drop their leases in one step; the leases we no longer held."""
+        s, lost = self.settings, []
+        for part in _cut(batch):
+            args: list[Any] = [max(1, s.dead_max)]
+            for item in part:
+                args += (item.lease, "dead" if item.dead else "out", item.payload)
+            lost += await self._finish(keys=[self._leases, s.out, s.dead], args=args)
+        return [int(lease) for lease in lost]
+
+    async def give_back(self, leased: Sequence[Leased]) -> int:
+        """Return messages to the head of the list in their old order."""
+        ids = sorted(item.lease for item in leased)
+        back = 0
+        for end in range(len(ids), 0, -BATCH_COUNT):
+            part = ids[max(0, end - BATCH_COUNT) : end]
+            back += await self._give_back(keys=[self.settings.in_, self._leases], args=part)
+        return back
+
+    async def renew(self) -> bool:
+        """Keep all our leases for another while; False when there are none (any more)."""
+        args: list[Any] = [self.worker, self.settings.lease]
+        return bool(await self._renew(keys=[self._workers], args=args))
+
+    async def retire(self) -> None:
+        """Forget this worker; its leases must have been given back."""
+        await self._redis.zrem(self._workers, self.worker)
+
+    async def recover(self) -> tuple[str, int] | None:
+        """Take over from one dead worker: its name and how many tasks went back, or None."""
+        keys = [self.settings.in_, self._workers]
+        answer = await self._recover(keys=keys, args=[self._lease_prefix])
+        return (answer[0].decode(), answer[1]) if answer else None
+
+    async def run_id(self) -> str:
+        """Which run of which server answers: a fail-over or a restart changes it."""
+        return str((await self._redis.info("server"))["run_id"])
+
+    async def sizes(self) -> dict[str, int]:
+        """Messages in the in, out and dead lists, and under lease anywhere."""
+        s = self.settings
+        workers = await self._redis.zrange(self._workers, 0, -1)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in (s.in_, s.out, s.dead):
+                pipe.llen(name)
+            for worker in cast("list[bytes]", workers):
+                pipe.hlen(self._lease_prefix + worker.decode())
+            ready, out, dead, *leased = await pipe.execute()
+        return {s.in_: ready, "leased": sum(leased), s.out: out, s.dead: dead}
+
+    async def wait_for_arrival(self, blocking: Redis, seconds: float) -> bool:
+        """Wait until the in list holds something; False when `seconds` have passed.
+
+        BLMOVE from the head to the head of one list blocks while it is empty and takes nothing
+        from anybody. `blocking` is a connection of its own: it is blocked meanwhile.
+        """
+        name = self.settings.in_
+        moved = blocking.blmove(name, name, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
+        return await cast(Awaitable[Any], moved) is not None
+
+    async def push(self, messages: Sequence[bytes]) -> int:
+        """Append messages to the in list, as a scheduler does; its length."""
+        return await self._redis.rpush(self.settings.in_, *messages)
+
+    async def pull(self, count: int) -> list[bytes]:
+        """Take results from the out list, as a processor does; they are gone then."""
+        taken = await cast(
+            "Awaitable[list[bytes] | None]", self._redis.lpop(self.settings.out, count)
+        )
+        return taken or []
+
+    async def dead(self, count: int) -> list[bytes]:
+        """Look at the newest `count` messages of the dead list."""
+        newest = self._redis.lrange(self.settings.dead, -count, -1)
+        return await cast("Awaitable[list[bytes]]", newest)
+
+
+def _cut(batch: Sequence[Finished]) -> list[list[Finished]]:
+    """Parts of at most `BATCH_COUNT` results and about `BATCH_BYTES`."""
+    parts: list[list[Finished]] = []
+    size = BATCH_BYTES
+    for item in batch:
+        if size >= BATCH_BYTES or len(parts[-1]) >= BATCH_COUNT:
+            parts.append([])
+            size = 0
+        parts[-1].append(item)
+        size += len(item.payload)
+    return parts

@@ -1,0 +1,239 @@
+"""Task -> Request: method, headers, body, validators, limits.
+
+A decision module: nothing is fetched, resolved or timed here. pyspider's options decide, with the
+differences that CONTRACT names; what cannot be sent raises `TaskError` with words for the user.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from fetcher.errors import TaskError
+from fetcher.model import Cookies, Fetch, Request, Task
+from fetcher.urls import fit_url
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_CONTROL: Final = re.compile(r"[\x00\r\n]")
+_NOT_TEXT: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")  # half a character has no bytes
+
+# Seconds; stands for no limit at all. libcurl counts milliseconds, in 31 bits where long is short.
+NO_LIMIT: Final = 2_000_000.0
+
+_FORM: Final = b"Content-Type: application/x-www-form-urlencoded"
+_NO_OPTIONS: Final = Fetch()
+
+# Spelled as pyspider and httpbin show them; the wire does not care (RFC 9110 5.1).
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+
+# With a body or without: methods whose request says how long its content is, even if empty.
+_BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task that says nothing gets; from the `fetcher` section of the settings."""
+
+    user_agent: str
+    timeout: float = 120.0
+    max_timeout: float = 3600.0
+    connect_timeout: float = 20.0
+    max_redirects: int = 5
+    retries: int = 3
+    max_body: int = 67108864
+    schemes: tuple[str, ...] = ("http", "https")
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A task made ready: its first request and the rules for all that follow."""
+
+    request: Request
+    cookies: Cookies | None
+    timeout: float  # seconds, of everything
+    follow: bool
+    max_redirects: int
+    retries: int
+    retry_unsafe: bool
+    site: str | None
+
+
+def build_plan(task: Task, defaults: Defaults) -> Plan:
+    """Everything a task asks for, checked and typed. Raises `TaskError`."""
+    fetch = task.fetch or _NO_OPTIONS
+    lines, cookie_header = _header_lines(fetch, task.track, defaults.user_agent)
+    body = _body(fetch.data, lines)
+    cookies = _cookies(cookie_header, fetch.cookies)
+    request = Request(
+        url=fit_url(task.url, defaults.schemes),
+        method=_method(fetch.method),
+        headers=tuple(lines),
+        body=body,
+        connect_timeout=_seconds("connect_timeout", fetch.connect_timeout, defaults.connect_timeout)
+        or defaults.max_timeout
+        or NO_LIMIT,
+        max_body=_lower(fetch.max_body, defaults.max_body),
+        decode=fetch.use_gzip is not False,
+        validate_cert=fetch.validate_cert is not False,
+    )
+    return Plan(
+        request=request,
+        cookies=cookies,
+        timeout=task_timeout(fetch, defaults),
+        follow=fetch.allow_redirects is not False,
+        max_redirects=_count("max_redirects", fetch.max_redirects, defaults.max_redirects),
+        retries=_count("retries", fetch.retries, defaults.retries),
+        retry_unsafe=bool(fetch.retry_unsafe),
+        site=fetch.site,
+    )
+
+
+def task_timeout(fetch: Fetch, defaults: Defaults) -> float:
+    """Seconds the whole task may take: 0 means `max_timeout`, and more than that is cut to it."""
+    asked = _seconds("timeout", fetch.timeout, defaults.timeout) or NO_LIMIT
+    return min(asked, defaults.max_timeout or NO_LIMIT)
+
+
+def _method(method: str | None) -> str:
+    if method is None or method in _METHODS:
+        return method or "GET"
+    if not _TOKEN.fullmatch(method) or len(method) > 64:
+        raise TaskError(f"the method {method[:64]!r} is not an HTTP token")
+    upper = method.upper()
+    return upper if upper in _METHODS else method  # methods are case-sensitive (RFC 9110 9.1)
+
+
+def _header_lines(fetch: Fetch, track: Any, user_agent: str) -> tuple[list[bytes], str]:
+    """Wire lines of all headers but Cookie, and the Cookie header as it was given."""
+    cookie = ""
+    agent = _header_text("User-Agent", fetch.user_agent or user_agent)
+    named: dict[str, str] = {"User-Agent": agent}
+    if fetch.headers:
+        for name, value in fetch.headers.items():
+            if value is None:
+                continue
+            spelling = header_case(name)
+            text = _header_text(spelling, value)
+            if spelling == "Cookie":
+                cookie = f"{cookie}; {text}" if cookie else text
+            else:
+                named[spelling] = text
+    if track or fetch.etag or fetch.last_modified or fetch.last_modifed:
+        for name, value in _validators(fetch, track):
+            named.setdefault(name, _header_text(name, value))
+    return [header_line(name, value) for name, value in named.items()], cookie
+
+
+@lru_cache(maxsize=1024)
+def header_case(name: str) -> str:
+    """``Http-Header-Case``, as pyspider spells names. Raises `TaskError` when it is no token."""
+    if not _TOKEN.fullmatch(name):
+        raise TaskError(f"the header name {name[:100]!r} is not an HTTP token")
+    return "-".join(word.capitalize() for word in name.split("-"))
+
+
+def _header_text(name: str, value: Any) -> str:
+    if isinstance(value, bytes):
+        # And back by `header_line`: bytes are sent as they are.
+        text, refused = value.decode("utf-8", "surrogateescape"), _CONTROL
+    elif isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TaskError(
+            f"the header {name} has a {type(value).__name__}: expected text or a number"
+        )
+    else:
+        text, refused = str(value), _NOT_TEXT
+    if refused.search(text):
+        raise TaskError(f"the header {name} contains a line break or NUL: refused")
+    return text
+
+
+def header_line(name: str, value: str) -> bytes:
+    """``Name: value`` for libcurl, which wants ``Name;`` for an empty value (else it drops it)."""
+    if not value.strip():
+        return name.encode("ascii") + b";"
+    return f"{name}: {value}".encode("utf-8", "surrogateescape")
+
+
+def _validators(fetch: Fetch, track: Any) -> list[tuple[str, Any]]:
+    """If-None-Match and If-Modified-Since as pyspider makes them from `track` (its section 9).
+
+    A text option is sent as it is; a true one (the default) sends what the last crawl saw, if
+    its callback had gone well; a false one switches it off.
+    """
+    old = track if isinstance(track, Mapping) else {}
+    process, last = old.get("process"), old.get("fetch")
+    seen: Mapping[str, Any] = {}
+    if isinstance(process, Mapping) and process.get("ok") and isinstance(last, Mapping):
+        headers = last.get("headers")
+        if isinstance(headers, Mapping):
+            seen = {str(name).lower(): value for name, value in headers.items()}
+    modified = fetch.last_modified
+    if modified is msgspec.UNSET:
+        modified = fetch.last_modifed
+    out = []
+    for name, option, key in (
+        ("If-None-Match", fetch.etag, "etag"),
+        ("If-Modified-Since", modified, "last-modified"),
+    ):
+        value = option if isinstance(option, str) else None
+        if value is None and (option is msgspec.UNSET or option):
+            value = seen.get(key)
+        if value:
+            out.append((name, value))
+    return out
+
+
+def _body(data: Any, lines: list[bytes]) -> bytes | None:
+    """The request body; a dict is form-encoded and says so unless the task names its own type."""
+    if data is None or isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        return data.encode("utf-8", "surrogatepass")
+    if isinstance(data, dict):
+        if not any(line.lower().startswith((b"content-type:", b"content-type;")) for line in lines):
+            lines.append(_FORM)
+        return urlencode(data, doseq=True, errors="surrogatepass").encode("ascii")
+    raise TaskError(f"fetch.data: expected text, bytes or a dict, got {type(data).__name__}")
+
+
+def _cookies(header: str, named: dict[str, Any] | None) -> Cookies | None:
+    if not header and not named:
+        return None
+    pairs = {}
+    for name, value in (named or {}).items():
+        if value is None:
+            continue
+        text = _header_text("Cookie", value)
+        if ";" in text or ";" in name or "=" in name or _CONTROL.search(name) or not name.strip():
+            raise TaskError(f"the cookie {name[:100]!r} has a character that cookies cannot hold")
+        pairs[name] = text
+    return Cookies(header, pairs)
+
+
+def _seconds(name: str, value: float | None, default: float) -> float:
+    if value is None:
+        return default
+    if not 0 <= value < 1e9:  # false for NaN too
+        raise TaskError(f"fetch.{name}: expected seconds >= 0, got {value}")
+    return min(float(value), NO_LIMIT)
+
+
+def _count(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if value < 0:
+        raise TaskError(f"fetch.{name}: expected a whole number >= 0, got {value}")
+    return min(value, 1000)
+
+
+def _lower(value: int | None, limit: int) -> int:
+    """A task's own limit may only be the lower one; 0 means no limit."""
+    if value is None or value <= 0:
+        return limit
+    return min(value, limit) if limit else value
+
+
+def sends_body(request: Request) -> bool:
+    """Whether the request has content, be it empty: POST, PUT and PATCH always do."""
+    return request.body is not None or request.method in _BODY_EXPECTED

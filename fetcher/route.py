@@ -1,0 +1,146 @@
+"""Which way a request leaves: what a task, the settings and the environment say of proxies.
+
+A decision module. The environment is read once, by `main`, and handed in; nothing else in the
+project looks at it for proxies, and every transfer is told its proxy (or none) outright, since
+libcurl would apply the environment by itself.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import UNSET
+
+from fetcher.errors import TaskError
+from fetcher.proxy import Proxy, parse_proxy
+
+
+class Direct(msgspec.Struct, frozen=True):
+    """No proxy, whatever the environment says."""
+
+
+class Env(msgspec.Struct, frozen=True):
+    """What the environment says of the request's URL."""
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """A proxy of the pool, of `site`'s if it names one; another when that one fails."""
+
+    site: str | None = None
+
+
+Way = Direct | Env | Pool | Proxy
+Route = tuple[Way, ...]  # tried in order; more than one, or a pool, means fail-over
+
+DIRECT: Final[Route] = (Direct(),)
+ENVIRONMENT: Final[Route] = (Env(),)
+_WORDS: Final[dict[str, Way]] = {"direct": Direct(), "env": Env(), "pool": Pool()}
+
+MAX_WAYS: Final = 100
+
+
+def parse_route(value: Any, default: Route) -> Route:
+    """`fetch.proxy` (or a setting) as a route. Raises `TaskError` (`ProxyError` for a proxy).
+
+    Absent, True and numbers but 0 mean `default` (pyspider: whatever is true); False, None, 0 and "" mean direct; text is ``direct``,
+    ``env``, ``pool``, ``pool:SITE``, or a proxy; a list holds texts, tried in order.
+    """
+    if value is UNSET or (value and isinstance(value, int)):
+        return default
+    if not value:
+        return DIRECT
+    if isinstance(value, str):
+        return (_parse_way(value),)
+    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
+        if len(value) > MAX_WAYS:
+            raise TaskError(f"proxy: a list of {len(value)}: at most {MAX_WAYS} are taken")
+        return tuple(_parse_way(item) for item in value)
+    raise TaskError("proxy: expected a proxy, 'pool', 'direct', 'env' or a list of these")
+
+
+def _parse_way(text: str) -> Way:
+    text = text.strip()
+    way = _WORDS.get(text)
+    if way is not None:
+        return way
+    if not text:
+        return Direct()
+    if text.startswith("pool:"):
+        site = text.removeprefix("pool:")
+        if not site:
+            raise TaskError("proxy: 'pool:' needs a site after the colon")
+        return Pool(site)
+    return parse_proxy(text)
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """The proxies that environment variables name, by the scheme of the request."""
+
+    http: Proxy | None = None
+    https: Proxy | None = None
+    no_proxy: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.http is not None or self.https is not None
+
+
+def read_environment(variables: Mapping[str, str]) -> Environment:
+    """``http_proxy``, ``https_proxy``, ``all_proxy``, ``no_proxy`` as curl and Scrapy read them.
+
+    Lower case goes before upper case. ``HTTP_PROXY`` is not believed under CGI, where a client's
+    ``Proxy:`` header would set it (CVE-2016-5385). Raises `ProxyError`.
+    """
+    cgi = "REQUEST_METHOD" in variables
+
+    def named(name: str) -> str:
+        upper = "" if cgi and name == "http_proxy" else variables.get(name.upper(), "")
+        return variables.get(name, "").strip() or upper.strip()
+
+    def proxy(name: str) -> Proxy | None:
+        text = named(name) or named("all_proxy")
+        return parse_proxy(text) if text else None
+
+    exceptions = named("no_proxy").replace(",", " ").split()
+    return Environment(
+        proxy("http_proxy"), proxy("https_proxy"), tuple(entry.lower() for entry in exceptions)
+    )
+
+
+def environment_proxy(environment: Environment, url: str) -> Proxy | None:
+    """The environment's proxy for one URL, or None for direct."""
+    parts = urlsplit(url)
+    proxy = environment.https if parts.scheme == "https" else environment.http
+    if proxy is None:
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host = parts.hostname or ""
+    if any(_is_exempt(host, port, entry) for entry in environment.no_proxy):
+        return None
+    return proxy
+
+
+def _is_exempt(host: str, port: int, entry: str) -> bool:
+    """One entry of no_proxy: ``*``, an address, a CIDR block, or a domain and all below it."""
+    if entry == "*":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    if address is not None:
+        try:
+            return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
+        except ValueError:
+            pass
+    name, colon, wanted = entry.rpartition(":")
+    if colon and wanted.isdecimal() and not name.endswith(":"):
+        if int(wanted) != port:
+            return False
+        entry = name
+    entry = entry.removeprefix("*").lstrip(".").rstrip(".").strip("[]")
+    host = host.rstrip(".")
+    # An address has no parent domain: "0.0.1" does not cover 127.0.0.1.
+    below = address is None and host.endswith("." + entry)
+    return bool(entry) and (host == entry or below)

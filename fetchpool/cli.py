@@ -1,0 +1,217 @@
+"""The command line: reads settings, then hands over to the service or to one-off work.
+
+Exit codes: 0 fine, 1 the work failed, 2 wrong usage or settings.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+from msgspec import UNSET
+
+from fetcher import VERSION
+from fetcher.connect import RedisURLError
+from fetcher.embedded import EmbeddedRedisError
+from fetcher.errors import TaskError
+from fetcher.queue import REDIS_ERRORS
+from fetchpool import queue_commands
+from fetchpool.describe import describe, render, trace_origins
+from fetchpool.fetch_command import FetchOptions, fetch_all
+from fetchpool.logs import set_up_logging
+from fetchpool.service import ALL, Roles, Service, redis_url, run_on_loop, stop_on_signals
+from fetchpool.settings import DEFAULT_FILE, Settings, load_tree, parse_settings
+from fetchpool.yaml_tree import Override, SettingsError, parse_override
+from pool.store import StoreAway
+
+FAILED, WRONG = 1, 2
+
+
+class Setup(msgspec.Struct):
+    """What the options before the command say."""
+
+    path: Path | None
+    overrides: list[Override]
+
+    def settings(self) -> Settings:
+        return parse_settings(load_tree(self.path), env=os.environ, overrides=self.overrides)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Settings [config.yaml].")
+@click.option(
+    "-s", "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override section.key (YAML)."
+)
+@click.option("--redis", metavar="URL", help="Short for -s redis.url=URL.")
+@click.option("--log-level", metavar="LEVEL", help="Short for -s log.level=LEVEL.")
+@click.version_option(VERSION, prog_name="fetchpool")
+@click.pass_context
+def cli(
+    context: click.Context,
+    config: Path | None,
+    sets: tuple[str, ...],
+    redis: str | None,
+    log_level: str | None,
+) -> None:
+    """An HTTP fetcher with a proxy pool that maintains itself. Without a command: `all`."""
+    overrides = [parse_override(text) for text in sets]
+    if redis is not None:
+        overrides.append(Override("redis.url", redis, "--redis"))
+    if log_level is not None:
+        overrides.append(Override("log.level", log_level, "--log-level"))
+    context.obj = Setup(config, overrides)
+    if context.invoked_subcommand is None:
+        context.invoke(all_)
+
+
+@cli.command("all")
+@click.pass_obj
+def all_(setup: Setup) -> None:
+    """Queue component, pool and HTTP API in one process (the default)."""
+    _serve(setup, ALL)
+
+
+@cli.command()
+@click.pass_obj
+def fetcher(setup: Setup) -> None:
+    """Only the pyspider component: in queue, fetch, out queue."""
+    _serve(setup, Roles(queue=True))
+
+
+@cli.command()
+@click.pass_obj
+def pool(setup: Setup) -> None:
+    """Only find and check proxies; any number may run side by side."""
+    _serve(setup, Roles(pool=True))
+
+
+@cli.command()
+@click.pass_obj
+def api(setup: Setup) -> None:
+    """Only the HTTP API."""
+    _serve(setup, Roles(api=True))
+
+
+@cli.command()
+@click.argument("urls", nargs=-1, required=True, metavar="URL...")
+@click.option("-X", "--request", "method", help="Method [GET, or POST with -d].")
+@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'")
+@click.option("-d", "--data", help="Request body.")
+@click.option("--proxy", metavar="ROUTE", help="A proxy, pool, pool:SITE, env or direct.")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole result, a line each.")
+@click.option("-i", "--include", is_flag=True, help="Print status and headers too.")
+@click.pass_obj
+def fetch(setup: Setup, /, urls: tuple[str, ...], proxy: str | None, **options: Any) -> None:
+    """Fetch pages through the configured route and print them."""
+    wanted = FetchOptions(proxy=UNSET if proxy is None else proxy, **options)
+    settings = _prepare(setup, quiet=True)
+    if not run_on_loop(lambda: fetch_all(settings, urls, wanted)):
+        sys.exit(FAILED)
+
+
+@cli.group("queue")
+def queue_() -> None:
+    """Look at, feed and drain the queues."""
+
+
+@queue_.command("status")
+@click.pass_obj
+def queue_status(setup: Setup) -> None:
+    """How many messages each list holds."""
+    _on_queue(setup, queue_commands.status)
+
+
+@queue_.command("push")
+@click.argument("file", type=click.File("rb"))
+@click.pass_obj
+def queue_push(setup: Setup, file: Any) -> None:
+    """Push tasks: a URL or a JSON task per line ("-" reads standard input)."""
+    _on_queue(setup, lambda queue: queue_commands.push(queue, file))
+
+
+@queue_.command("pull")
+@click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True)
+@click.pass_obj
+def queue_pull(setup: Setup, count: int) -> None:
+    """Take results from the out queue and print them, a JSON line each."""
+    _on_queue(setup, lambda queue: queue_commands.pull(queue, count))
+
+
+@queue_.command("dead")
+@click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True)
+@click.pass_obj
+def queue_dead(setup: Setup, count: int) -> None:
+    """Show the newest messages of the dead list."""
+    _on_queue(setup, lambda queue: queue_commands.dead(queue, count))
+
+
+@cli.command()
+@click.pass_obj
+def config(setup: Setup) -> None:
+    """Print the settings in force and where each came from; secrets are masked."""
+    tree = load_tree(setup.path)
+    settings = parse_settings(tree, env=os.environ, overrides=setup.overrides)
+    name = setup.path.name if setup.path else DEFAULT_FILE
+    origins = trace_origins(tree, env=os.environ, overrides=setup.overrides, file=name)
+    for line in render(describe(settings, origins)):
+        click.echo(line)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; what a user did wrong is one sentence on standard error."""
+    try:
+        cli.main(prog_name="fetchpool", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (SettingsError, RedisURLError) as error:
+        _die(str(error), WRONG)
+    except TaskError as error:
+        _die(str(error), WRONG)
+    except EmbeddedRedisError as error:
+        _die(str(error), FAILED)
+    except (*REDIS_ERRORS, StoreAway) as error:
+        _die(f"{type(error).__name__}: {error}", FAILED)
+    sys.exit(0)
+
+
+def _die(text: str, code: int) -> NoReturn:
+    click.echo(f"fetchpool: {text}", err=True)
+    sys.exit(code)
+
+
+def _prepare(setup: Setup, *, quiet: bool = False) -> Settings:
+    settings = setup.settings()
+    set_up_logging(settings.log, quiet=quiet)
+    return settings
+
+
+def _serve(setup: Setup, roles: Roles) -> None:
+    settings = _prepare(setup)
+
+    async def serve(url: str) -> None:
+        stop = asyncio.Event()
+        stop_on_signals(asyncio.get_running_loop(), stop)
+        service = Service(settings, roles, url, environment=os.environ, echo=click.echo)
+        await service.run(stop)
+
+    with redis_url(settings) as url:
+        run_on_loop(lambda: serve(url))
+    logging.getLogger(__name__).info("stopped")
+
+
+def _on_queue(setup: Setup, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    settings = _prepare(setup, quiet=True)
+    with redis_url(settings) as url:
+        run_on_loop(lambda: queue_commands.on_queue(url, settings.queue, work))

@@ -1,0 +1,368 @@
+"""The service: builds every object from the settings, runs the roles asked for, and stops well.
+
+The only place that knows both `fetcher` and `pool`. It is read from top to bottom: build, run,
+stop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import resource
+import signal
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+from redis.asyncio import Redis
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.routing import URLSpec
+
+from fetcher import handlers as fetch_routes
+from fetcher.connect import connect, mask_url
+from fetcher.curl import CurlClient
+from fetcher.embedded import EmbeddedRedis
+from fetcher.fetcher import Fetcher
+from fetcher.gate import Gate
+from fetcher.guard import is_public
+from fetcher.model import Lane, ProxyChooser, Trust
+from fetcher.queue import TaskQueue
+from fetcher.queue_lane import Arrivals, Heartbeat, QueueLane
+from fetcher.queue_loop import QueueLoop
+from fetcher.request import Defaults
+from fetcher.route import Route, parse_route, read_environment
+from fetchpool.settings import Settings
+from pool import handlers as pool_routes
+from pool.checker import CheckLane
+from pool.harvester import Harvester
+from pool.janitor import Janitor
+from pool.picker import PoolChooser, Snapshot
+from pool.snapshot import Follower
+from pool.store import Sources, Store
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Echo = Callable[[str], None]
+
+# A transfer takes a socket, and perhaps one more while another connects; the rest is Redis,
+# listeners and log files.
+_FILES_PER_TRANSFER: Final = 2
+_FILES_BESIDE: Final = 200
+
+_STATUS_EVERY: Final = 5.0  # seconds
+
+# A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
+_IDLE: Final = 120.0
+_BODY: Final = 300.0
+_MAX_REQUEST_BODY: Final = 104857600
+
+
+class Roles(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process does."""
+
+    queue: bool = False
+    pool: bool = False
+    api: bool = False
+
+
+ALL: Final = Roles(queue=True, pool=True, api=True)
+
+
+def run_on_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function on uvloop where it is installed, else on asyncio's own loop."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main())
+
+
+@contextlib.contextmanager
+def redis_url(settings: Settings) -> Iterator[str]:
+    """The URL of Redis; of our own server, which is kept alive meanwhile, if that is asked for.
+
+    Raises `EmbeddedRedisError`.
+    """
+    if settings.redis.url != "embedded":
+        yield settings.redis.url
+        return
+    with EmbeddedRedis.start(Path(settings.redis.data_dir)) as server:
+        yield server.url
+
+
+class PoolView:
+    """The pool as every process sees it: a snapshot that follows Redis, and who picks from it."""
+
+    def __init__(self, settings: Settings, redis: Redis) -> None:
+        pool = settings.pool
+        self.store = Store(redis, pool, settings.redis.prefix)
+        self.snapshot = Snapshot(pool.score)
+        self.follower = Follower(self.store, self.snapshot, pool.resync)
+        self.chooser = PoolChooser(self.snapshot, random.random, allow_private=pool.allow_private)
+
+
+class Engine:
+    """What fetches: two clients, one per trust level, and the fetcher. Needs no Redis."""
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], chooser: ProxyChooser | None
+    ) -> None:
+        own = settings.fetcher
+        options: dict[str, Any] = {
+            "force_instance": True,
+            "ca_file": own.ca_file,
+            "http2": own.http2,
+            "max_connections": own.poolsize,
+        }
+        self.guarded = CurlClient(guard=is_public, **options)
+        self._open = CurlClient(**options)
+        self.fetcher = Fetcher(
+            {Trust.OPEN: self._open, Trust.GUARDED: self.guarded},
+            Defaults(
+                user_agent=own.user_agent,
+                timeout=own.timeout,
+                max_timeout=own.max_timeout,
+                connect_timeout=own.connect_timeout,
+                max_redirects=own.max_redirects,
+                retries=own.retries,
+                max_body=own.max_body,
+                schemes=tuple(s for s in own.schemes if s in ("http", "https")),
+            ),
+            route=build_route(own.proxy),
+            environment=read_environment(environment),
+            chooser=chooser,
+            attempt_timeout=own.attempt_timeout,
+            allow_private=own.allow_private,
+        )
+
+    def close(self) -> None:
+        self._open.close()
+        self.guarded.close()
+
+
+class Service:
+    """The long-running process of the roles in `roles`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Roles,
+        url: str,
+        *,
+        environment: Mapping[str, str],
+        echo: Echo,
+    ) -> None:
+        settings = _fit_windows(settings)
+        self.settings = settings
+        self.roles = roles
+        self._echo = echo
+        self._url = url
+        self._redis: Redis = connect(url)
+        self._view = PoolView(settings, self._redis)
+        self.engine = Engine(settings, environment, self._view.chooser)
+        self._duties: list[Coroutine[Any, Any, None]] = [self._view.follower.run()]
+        lanes: list[Lane[Any, Any]] = []
+        self._queue: TaskQueue | None = None
+        if roles.queue and settings.queue.enabled:
+            lanes.append(self._build_queue())
+        if roles.pool:
+            lanes += self._build_pool()
+        self.loop = QueueLoop(lanes)
+        self._server: HTTPServer | None = None
+        self._blocking: list[Redis] = []
+
+    # -- build -------------------------------------------------------------------------------------
+
+    def _build_queue(self) -> QueueLane:
+        self._queue = TaskQueue(self._redis, self.settings.queue)
+        self._lane = QueueLane(self._queue, self.engine.fetcher, self.settings.fetcher.poolsize)
+        self._duties.append(Heartbeat(self._queue).run())
+        return self._lane
+
+    def _build_pool(self) -> list[Lane[Any, Any]]:
+        engine, store, pool = self.engine, self._view.store, self.settings.pool
+        self._duties.append(Janitor(store, pool.resync).run())
+        if pool.harvest.enabled:
+            sources = Sources(self._redis, self.settings.redis.prefix)
+            self._duties.append(Harvester(store, sources, engine.fetcher.fetch, pool).run())
+        if not pool.check.enabled:
+            return []
+        return [
+            CheckLane(
+                store,
+                engine.guarded,
+                pool,
+                pool.sites["universal"],
+                user_agent=self.settings.fetcher.user_agent,
+            )
+        ]
+
+    def _listen(self) -> None:
+        """Serve the API; raises OSError when the port is taken."""
+        api, engine = self.settings.api, self.engine
+        limits = fetch_routes.FetchLimits(
+            route=build_route(api.proxy),
+            trust=Trust.OPEN if api.allow_private else Trust.GUARDED,
+            caller_proxy=api.caller_proxy,
+            concurrency=api.concurrency,
+            max_body=api.max_body,
+        )
+        pools = pool_routes.Pools(
+            {self.settings.pool.key: self._view.snapshot},
+            self.settings.pool.key,
+            retry_after=self.settings.pool.check.cycle,
+        )
+        specs: list[URLSpec] = [
+            *fetch_routes.routes(engine.fetcher, limits, self.problems),
+            *pool_routes.routes(pools),
+        ]
+        gate = Gate(
+            keys=frozenset([*([api.key] if api.key else []), *api.keys.values()]),
+            hosts=frozenset(host.lower() for host in api.hosts),
+            wildcard=api.host in ("", "0.0.0.0", "::"),
+        )
+        self._server = HTTPServer(
+            fetch_routes.application(specs, gate),
+            idle_connection_timeout=_IDLE,
+            body_timeout=_BODY,
+            max_body_size=_MAX_REQUEST_BODY,
+        )
+        sockets = bind_sockets(api.port, api.host)
+        self._server.add_sockets(sockets)
+        self.api_port: int = sockets[0].getsockname()[1]
+        host = f"[{api.host}]" if ":" in api.host else api.host
+        base = f"http://{host}:{self.api_port}"
+        self._echo(f"HTTP API     {base}/  (/random /all /count /fetch?url= /healthz)")
+
+    def problems(self) -> list[str]:
+        """Why the service is not ready, in words; empty when it is."""
+        problems = self.loop.problems()
+        if not self._view.follower.ready.is_set():
+            problems.append("the pool has not been read yet")
+        return problems
+
+    # -- run ---------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then finish what is under way and hand back the rest.
+
+        Raises OSError when an address cannot be bound.
+        """
+        if self.roles.api and self.settings.api.enabled:
+            self._listen()
+        if self._queue is not None:
+            queue = self.settings.queue
+            self._echo(f"Redis queue  {queue.in_} -> {queue.out}  at {mask_url(self._url)}")
+            blocking = connect(self._url, blocking=True)
+            self._blocking.append(blocking)
+            self._duties.append(Arrivals(blocking, self._lane, self.loop.turn).run())
+        if self.roles.pool:
+            enabled = sum(source.enabled for source in self.settings.pool.sources)
+            self._echo(f"Proxy pool   {self.settings.pool.key}, {enabled} sources")
+            self._duties.append(self._say_status())
+        loop = asyncio.get_running_loop()
+        duties = [loop.create_task(duty) for duty in self._duties]
+        for duty in duties:
+            duty.add_done_callback(_report_end)
+        self.loop.start()
+        try:
+            await stop.wait()
+        finally:
+            await self._stop(duties)
+
+    async def _say_status(self) -> None:
+        """A line whenever the numbers have changed, while there are proxies nobody has checked."""
+        await self._view.follower.ready.wait()
+        said = ""
+        while True:
+            status = self._view.snapshot.status()
+            line = f"{status.found} found, {status.checked} checked, {status.good} good"
+            if line != said and (status.checked < status.found or not said.endswith("good")):
+                self._echo(line)
+            said = line
+            await asyncio.sleep(_STATUS_EVERY)
+
+    # -- stop --------------------------------------------------------------------------------------
+
+    async def _stop(self, duties: Sequence["asyncio.Task[None]"]) -> None:
+        logger.info("stopping: %d under way", self.loop.in_flight)
+        if self._server is not None:
+            self._server.stop()
+        await self.loop.stop(self.settings.fetcher.drain)
+        if self._queue is not None:
+            with contextlib.suppress(Exception):  # it is only tidier: leases run out by themselves
+                await self._queue.retire()
+        for duty in duties:
+            duty.cancel()
+        await asyncio.gather(*duties, return_exceptions=True)
+        if self._server is not None:
+            await self._server.close_all_connections()
+        for redis in self._blocking:
+            await redis.aclose()
+        self.engine.close()
+        await self._redis.aclose()
+
+
+def build_route(setting: Any) -> Route:
+    """A route of the settings, where nothing stands for direct (as in a task)."""
+    return parse_route(setting, ())
+
+
+def _report_end(duty: "asyncio.Task[None]") -> None:
+    if not duty.cancelled() and duty.exception() is not None:
+        logger.error("a duty of the service ended", exc_info=duty.exception())
+
+
+def raise_file_limit() -> int:
+    """Set the soft limit of open files to the hard one; the limit in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if limit != resource.RLIM_INFINITY else 1_000_000
+
+
+def _fit_windows(settings: Settings) -> Settings:
+    """Windows cut to what the open-file limit can carry, with one warning.
+
+    A descriptor that is not to be had looks like a dead proxy.
+    """
+    limit = raise_file_limit()
+    room = max((limit - _FILES_BESIDE) // _FILES_PER_TRANSFER, 20)
+    queue, checks = settings.fetcher.poolsize, settings.pool.check.concurrency
+    if queue + checks <= room:
+        return settings
+    share = room / (queue + checks)
+    queue, checks = max(int(queue * share), 10), max(int(checks * share), 10)
+    logger.warning(
+        "%d files may be open: fetcher.poolsize is cut to %d, pool.check.concurrency to %d"
+        " (raise the limit: ulimit -n)",
+        limit, queue, checks,
+    )  # fmt: skip
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        fetcher=replace(settings.fetcher, poolsize=queue),
+        pool=replace(settings.pool, check=replace(settings.pool.check, concurrency=checks)),
+    )
+
+
+def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The first SIGTERM or SIGINT asks for a stop, the second ends the process at once.
+
+    Nothing is lost by that: leases run out, and their tasks go back to the queue.
+    """
+
+    def received(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, received, number)
