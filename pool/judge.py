@@ -1,0 +1,62 @@
+"""What a response through a proxy proves.
+
+A decision module: it sees one response and one site's rule; scores and times are decided elsewhere.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from fetcher.errors import Code, Outcome
+from fetcher.head import field
+from fetcher.model import Response
+from pool.model import Kind
+from pool.settings import Site
+from pool.sources.read import decode_body
+
+# An operator's expression may be slow: it sees no more bytes than this.
+BODY_SEEN: Final = 65536
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A site's rule, ready to be held against answers. Empty statuses: any status will do."""
+
+    statuses: frozenset[int]
+    body: re.Pattern[str] | None
+
+
+def build_rule(site: Site) -> Rule:
+    body = re.compile(site.body) if site.body is not None else None
+    return Rule(frozenset(site.status), body)
+
+
+def judge(response: Response, rule: Rule, limit: int) -> Kind:
+    """How a check ended. A body that was cut at `limit` bytes counts as far as it goes."""
+    cut = response.code == Code.FILESIZE_EXCEEDED and len(response.body) >= limit
+    if response.outcome is Outcome.ANSWERED or cut:
+        return _judge_answer(response, rule)
+    if response.code == Code.ABORTED_BY_CALLBACK:
+        return Kind.UNUSABLE  # the guard: its name or address leads into a private network
+    if response.outcome in (Outcome.OURS, Outcome.TARGET):
+        return Kind.OURS
+    if response.code == Code.OPERATION_TIMEDOUT:
+        return Kind.TIMEOUT
+    if response.outcome is Outcome.PATH:
+        return Kind.BROKEN
+    if response.code in (Code.COULDNT_CONNECT, Code.COULDNT_RESOLVE_PROXY):
+        return Kind.REFUSED
+    return Kind.GARBAGE
+
+
+def _judge_answer(response: Response, rule: Rule) -> Kind:
+    if response.status == 407:
+        return Kind.AUTH
+    if rule.statuses and response.status not in rule.statuses:
+        return Kind.RULE
+    if rule.body is not None:
+        content_type = (field(response.head, b"content-type") or b"").decode("latin-1")
+        text = decode_body(response.body[:BODY_SEEN], content_type)
+        if not rule.body.search(text):
+            return Kind.RULE
+    return Kind.PASSED

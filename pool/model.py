@@ -1,0 +1,125 @@
+"""The pool's typed values: what is known of a proxy, of a check, and of a source.
+
+A decision module: types and their meaning only. Times are seconds since the epoch, durations
+seconds.
+"""
+
+from enum import Enum
+
+import msgspec
+
+from fetcher.proxy import Proxy
+
+
+class Kind(Enum):
+    """How a check ended. The values are kept in Redis: rename none."""
+
+    PASSED = "passed"  # the site's rule holds
+    REFUSED = "refused"  # the proxy was not reached
+    AUTH = "auth"  # it wants credentials (407)
+    GARBAGE = "garbage"  # it does not speak its protocol
+    TIMEOUT = "timeout"  # nothing came in time
+    BROKEN = "broken"  # reset, refused CONNECT, certificate: in it or behind it
+    RULE = "rule"  # an answer, but not the site's
+    UNUSABLE = "unusable"  # not readable as a proxy, or an address that may not be reached
+    OURS = "ours"  # limits or cancelled: proves nothing
+
+    @property
+    def is_verdict(self) -> bool:
+        return self is not Kind.OURS
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a proxy beside its score; kept as MessagePack.
+
+    A zero or None means unknown or never. Only fields with defaults may be added, so that old
+    and new processes read each other's records.
+    """
+
+    source: str = ""  # which source named it first; "" for proxies that others put into Redis
+    own: bool = False  # the operator's: trusted, may be private
+    country: str | None = None  # ISO 3166-1, two capitals, as its source claims
+    added: float = 0.0
+    checked: float = 0.0  # the last check with a verdict
+    passed: float = 0.0  # the last one passed
+    latency: float | None = None  # of the last one passed: from the start to the end
+    last: Kind | None = None  # how the last one ended
+    failures: int = 0  # since the last one passed
+    failed: dict[str, int] = {}  # kind -> how often, ever
+
+
+UNKNOWN = Record()
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A member that is due and claimed by this process; `key` names the sorted set it lies in.
+
+    `claim` is the claim's identity: a settlement without it is void, so that neither a repeated
+    call nor a checker that came too late counts a check twice. `proxy` is None if `member`
+    cannot be read as one.
+    """
+
+    key: str
+    member: str
+    proxy: Proxy | None
+    claim: int
+    record: Record = UNKNOWN
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A check that is done: what it proved, what is known since, and when the next one is due."""
+
+    check: Check
+    kind: Kind
+    record: Record
+    delay: float  # seconds until the next check
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A proxy that may enter the pool."""
+
+    proxy: Proxy
+    record: Record
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What became of candidates; those already there are in none of these."""
+
+    new: int = 0
+    buried: int = 0  # removed not long ago
+    full: int = 0  # no room
+
+    def __add__(self, other: "Added") -> "Added":
+        return Added(self.new + other.new, self.buried + other.buried, self.full + other.full)
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What became of a batch of checks."""
+
+    kept: int = 0
+    removed: int = 0  # reached the minimum
+    void: int = 0  # claimed by another since, or gone
+
+
+class SourceAccount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a source has yielded; kept as MessagePack. Counts are of the last successful run."""
+
+    found: int = 0  # proxies it lists
+    new: int = 0  # of them new to the pool
+    refused: int = 0  # of them not admitted: private addresses, ports out of range
+    last_run: float = 0.0
+    last_success: float = 0.0
+    last_error: str | None = None  # in words; None after a success
+    consecutive_failures: int = 0
+    total_new: int = 0  # ever
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The pool in three numbers."""
+
+    found: int = 0
+    checked: int = 0
+    good: int = 0  # passed their last check
+
+    def __str__(self) -> str:
+        return f"{self.found} found, {self.checked} checked, {self.good} good"

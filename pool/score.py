@@ -1,0 +1,55 @@
+"""What a check does to a proxy's score and record.
+
+A decision module: the store's scripts carry out `next_score` inside Redis, where it is atomic, and
+a property test holds them against it. No clock may be read here.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from pool.model import Kind, Record
+from pool.settings import Score
+
+# How much a proxy's last failure says against it: the rank among equal scores. A time-out is mild
+# (the line may have been busy), a refused connection or a wrong protocol is not.
+SEVERITY: Final = {
+    Kind.PASSED: 0,
+    Kind.TIMEOUT: 1,
+    Kind.BROKEN: 1,
+    Kind.RULE: 2,
+    Kind.REFUSED: 3,
+    Kind.AUTH: 3,
+    Kind.GARBAGE: 3,
+    Kind.UNUSABLE: 4,
+}
+
+
+def next_score(score: float, kind: Kind, rule: Score) -> float | None:
+    """The score after a check, None when the proxy is to go: ProxyPool's rule, exactly.
+
+    A score above the maximum (only other writers make one) counts as the maximum.
+    """
+    if not kind.is_verdict:
+        return score
+    if kind is Kind.PASSED:
+        return rule.max
+    lowered = min(score, rule.max) - 1
+    return lowered if lowered > rule.min else None
+
+
+def next_record(record: Record, kind: Kind, *, now: float, seconds: float) -> Record:
+    """The record after a check that took `seconds` and ended at `now`."""
+    if not kind.is_verdict:
+        return record
+    if kind is Kind.PASSED:
+        return replace(record, checked=now, passed=now, latency=seconds, last=kind, failures=0)
+    failed = record.failed | {kind.value: record.failed.get(kind.value, 0) + 1}
+    return replace(record, checked=now, last=kind, failures=record.failures + 1, failed=failed)
+
+
+def rank(score: float, record: Record, rule: Score) -> tuple[float, int]:
+    """Where a proxy stands: higher is better. Among equals the kind of the last failure decides."""
+    if score >= rule.max or record.last is None:
+        return score, 0
+    return score, -SEVERITY.get(record.last, 0)

@@ -1,0 +1,320 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from fetcher.curl import CurlClient
+from fetcher.fetcher import Fetcher
+from fetcher.model import Result, Trust
+from fetcher.proxy import parse_proxy
+from fetcher.request import Defaults
+from pool.harvester import IN_THREAD, Harvester
+from pool.model import SourceAccount
+from pool.settings import Harvest, OwnProxy, Pool
+from pool.sources.source import Source
+from pool.store import Sources, Store, StoreAway
+from tests.farm import LISTS, Farm
+from tests.farm import Kind as FarmKind
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.timeout(30)
+
+KEY = "proxies:universal"
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Harvesting:
+    """A harvester over a real fetcher; its clocks are the test's."""
+
+    def __init__(self, redis: Redis, fetcher: Fetcher, pool: Pool) -> None:
+        self.store, self.sources = Store(redis, pool), Sources(redis)
+        self.clock, self.now = Clock(0.0), Clock(1_700_000_000.0)
+        self.harvester = Harvester(
+            self.store, self.sources, fetcher.fetch, pool, clock=self.clock, now=self.now
+        )
+
+    async def accounts(self) -> dict[str, SourceAccount]:
+        return await self.sources.accounts()
+
+
+@contextlib.asynccontextmanager
+async def fetching() -> AsyncIterator[Fetcher]:
+    client = CurlClient(force_instance=True)
+    try:
+        yield Fetcher(
+            {Trust.OPEN: client, Trust.GUARDED: client}, Defaults(user_agent="fetchpool-test")
+        )
+    finally:
+        client.close()
+
+
+def settings(*sources: Source, **more: Any) -> Pool:
+    return Pool(sources=list(sources), **{"allow_private": True} | more)
+
+
+async def members(redis: Redis) -> set[str]:
+    rows = [*await redis.zrange(KEY, 0, -1), *await redis.zrange(f"{KEY}:socks", 0, -1)]
+    return {row.decode() for row in rows}
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_a_source_of_each_kind_fills_the_pool(client: Redis, path: str) -> None:
+    # A table's column of schemes is for `select`; the tolerant reader takes all for http.
+    others = FarmKind.REFUSING if path.endswith("html") else FarmKind.SOCKS5
+    kinds = {FarmKind.GOOD: 5, FarmKind.HANGING: 3, others: 2}
+    async with Farm(kinds, tls=False) as farm, fetching() as fetcher:
+        pool = settings(Source(name="farm", url=farm.origin.url + path))
+        one = Harvesting(client, fetcher, pool)
+        await one.harvester.step()
+        expected = {parse_proxy(proxy.url()).member for proxy in farm.proxies}
+        assert await members(client) == expected
+        assert await one.accounts() == {
+            "farm": SourceAccount(
+                found=10,
+                new=10,
+                last_run=one.now.now,
+                last_success=one.now.now,
+                total_new=10,
+            )
+        }
+        [check, *_] = await one.store.claim(1, 1.0)
+        assert (check.record.source, check.record.added) == ("farm", one.now.now)
+
+
+async def test_private_addresses_are_refused_unless_allowed(client: Redis) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        body = b"127.0.0.1:6379\n10.0.0.1:80\n192.168.0.1:80\n8.8.8.8:3128\n1.1.1.1:99999\n"
+        farm.origin.lists["/list"] = ("text/plain", body)
+        pool = settings(Source(name="list", url=f"{farm.origin.url}/list"), allow_private=False)
+        one = Harvesting(client, fetcher, pool)
+        await one.harvester.step()
+        assert await members(client) == {"8.8.8.8:3128"}
+        account = (await one.accounts())["list"]
+        assert (account.found, account.new, account.refused) == (4, 1, 3)
+
+
+async def test_a_bad_source_is_told_of_and_the_others_go_on(
+    client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Farm({FarmKind.GOOD: 2}, tls=False) as farm, fetching() as fetcher:
+        at = farm.origin.url
+        pool = settings(
+            Source(name="gone", url=f"{at}/status/404"),
+            Source(name="empty", url=f"{at}/html"),
+            Source(name="silent", url=f"{at}/never"),
+            Source(name="long", url=f"{at}/bytes/300000"),
+            Source(
+                name="secret", url=at.replace("http://", "http://me:pass-word@") + "/status/500"
+            ),
+            Source(name="off", url=f"{at}{LISTS[0]}", enabled=False),
+            Source(name="good", url=f"{at}{LISTS[0]}"),
+            harvest=Harvest(timeout=0.5, max_bytes=100_000),
+        )
+        one = Harvesting(client, fetcher, pool)
+        await one.harvester.step()
+        accounts = await one.accounts()
+        assert sorted(accounts) == ["empty", "gone", "good", "long", "secret", "silent"]
+        errors = {name: account.last_error for name, account in accounts.items()}
+        assert errors.pop("good") is None
+        for name, words in {
+            "gone": "404",
+            "empty": "no proxy in 80 bytes of text/html; charset=utf-8",
+            "silent": "timed out",
+            "long": "over the limit of 100000 bytes",
+            "secret": "500",
+        }.items():
+            assert words in (errors[name] or ""), name
+            assert f"source {name}: {errors[name]}" in caplog.messages
+        assert "pass-word" not in caplog.text + str(errors)
+        assert accounts["gone"].consecutive_failures == 1
+        assert await client.zcard(KEY) == 2
+
+
+async def test_failures_count_until_a_success(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="list", url=f"{farm.origin.url}/list")
+        one = Harvesting(client, fetcher, settings(source))
+        for count in (1, 2):
+            account = await one.harvester.harvest(source)
+            assert (account.consecutive_failures, account.last_success) == (count, 0.0)
+        farm.origin.lists["/list"] = farm.origin.lists[LISTS[0]]
+        account = await one.harvester.harvest(source)
+        assert (account.consecutive_failures, account.last_error, account.new) == (0, None, 1)
+        account = await one.harvester.harvest(source)
+        assert (account.found, account.new, account.total_new) == (1, 0, 1)
+        del farm.origin.lists["/list"]
+        account = await one.harvester.harvest(source)
+        assert (account.found, account.last_success) == (1, one.now.now)
+        assert account.consecutive_failures == 1
+
+
+async def test_pages_add_up_and_one_bad_page_does_not_spoil_the_rest(client: Redis) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        farm.origin.lists["/page/1"] = ("text/plain", b"8.8.8.8:1\n8.8.8.8:2\n")
+        farm.origin.lists["/page/3"] = ("text/plain", b"8.8.8.8:2\n8.8.8.8:3\n")
+        source = Source(name="pages", url=f"{farm.origin.url}/page/{{page}}", pages=(1, 3))
+        one = Harvesting(client, fetcher, settings(source))
+        account = await one.harvester.harvest(source)
+        assert (account.found, account.consecutive_failures) == (3, 0)
+        assert "/page/2" in (account.last_error or "")
+
+
+async def test_the_request_is_what_the_source_says(client: Redis) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        source = Source(
+            name="form",
+            url=f"{farm.origin.url}/post?day=%Y-%m-%d",
+            dated=True,
+            method="POST",
+            headers={"Referer": "http://list.example/"},
+            body="page=1",
+        )
+        one = Harvesting(client, fetcher, settings(source))
+        await one.harvester.harvest(source)
+        [seen] = farm.origin.requests
+        assert (seen.method, seen.target, seen.body) == ("POST", "/post?day=2023-11-14", b"page=1")
+        assert seen.get("Referer") == "http://list.example/"
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4])
+async def test_no_more_is_taken_of_an_answer_than_the_limit(client: Redis, limit: int) -> None:
+    async with Farm({FarmKind.GOOD: 3}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="list", url=farm.origin.url + LISTS[0])
+        one = Harvesting(client, fetcher, settings(source, harvest=Harvest(max_items=limit)))
+        assert (await one.harvester.harvest(source)).found == min(limit, 3)
+
+
+@pytest.mark.parametrize("size", [IN_THREAD, IN_THREAD + 1])
+async def test_large_lists_are_read_too(client: Redis, size: int) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        body = b"8.8.8.8:3128\n".ljust(size - 13) + b"\n8.8.4.4:3128"
+        assert len(body) == size
+        farm.origin.lists["/list"] = ("text/plain", body)
+        source = Source(name="list", url=f"{farm.origin.url}/list")
+        one = Harvesting(client, fetcher, settings(source))
+        assert (await one.harvester.harvest(source)).found == 2
+
+
+async def test_a_source_is_harvested_once_a_cycle_by_one_of_many(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        url = farm.origin.url + LISTS[0]
+        pool = settings(Source(name="slow", url=url, every=3600.0), Source(name="usual", url=url))
+        several = [Harvesting(client, fetcher, pool) for _ in range(3)]
+        await asyncio.gather(*(one.harvester.step() for one in several))
+        assert farm.origin.hits[LISTS[0]] == 2
+        assert await client.pttl("fetchpool:source:slow") > 3_500_000
+        assert 95_000 < await client.pttl("fetchpool:source:usual") <= 100_000
+        await client.delete("fetchpool:source:slow", "fetchpool:source:usual")
+        await several[0].harvester.step()
+        for one in several:
+            one.clock.now = 100.0
+            await one.harvester.step()
+        assert farm.origin.hits[LISTS[0]] == 4  # the slow one by those who did not have it
+
+
+async def test_run_harvests_and_stops(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 4}, tls=False) as farm, fetching() as fetcher:
+        pool = settings(Source(name="farm", url=farm.origin.url + LISTS[2]))
+        one = Harvesting(client, fetcher, pool)
+        running = asyncio.create_task(one.harvester.run())
+
+        async def filled() -> bool:
+            return len(await members(client)) == 4
+
+        await wait_until(filled)
+        one.harvester.stop()
+        await asyncio.wait_for(running, 5)
+
+
+async def test_a_harvest_cut_short_is_left_to_others(client: Redis) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        pool = settings(Source(name="silent", url=f"{farm.origin.url}/never"))
+        one = Harvesting(client, fetcher, pool)
+        running = asyncio.create_task(one.harvester.step())
+        await wait_until(lambda: farm.origin.requests)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await client.exists("fetchpool:source:silent") == 0
+
+
+async def test_a_failing_store_ends_the_round_and_frees_the_source(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        pool = settings(Source(name="farm", url=farm.origin.url + LISTS[0]))
+        one = Harvesting(client, fetcher, pool)
+        await client.set(KEY, "no sorted set")
+        with pytest.raises(StoreAway):
+            await one.harvester.step()
+        assert await client.exists("fetchpool:source:farm") == 0
+        await client.delete(KEY)
+        one.clock.now = 25.0
+        await one.harvester.step()
+        assert await client.zcard(KEY) == 1
+
+
+async def test_a_bug_in_reading_is_logged_with_its_traceback(
+    client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(task: dict[str, Any]) -> Result:
+        raise ZeroDivisionError("a bug")
+
+    pool = settings(Source(name="list", url="http://127.0.0.1:9/"))
+    harvester = Harvester(Store(client, pool), Sources(client), broken, pool)
+    await harvester.step()
+    assert (await Sources(client).account("list")).last_error == "a bug"
+    assert any(record.exc_info for record in caplog.records)
+
+
+OWN = ["http://u:p@10.0.0.1:8000", OwnProxy(url="socks5://gateway.example:1080", country="DE")]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_own_proxies_are_added_trusted_and_put_back(client: Redis, enabled: bool) -> None:
+    async with fetching() as fetcher:
+        harvest = Harvest(enabled=enabled, cycle=100.0)
+        pool = settings(proxies=OWN, allow_private=False, max_size=1, harvest=harvest)
+        one = Harvesting(client, fetcher, pool)
+        await one.harvester.step()
+        expected = {"u:p@10.0.0.1:8000", "socks5://gateway.example:1080"}
+        assert await members(client) == expected
+        records = {check.member: check.record for check in await one.store.claim(9, 1.0)}
+        assert all(record.own for record in records.values())
+        assert records["socks5://gateway.example:1080"].country == "DE"
+        await one.store.remove(sorted(expected))
+        one.clock.now = 99.9
+        await one.harvester.step()
+        assert await members(client) == set()
+        one.clock.now = 100.0
+        await one.harvester.step()
+        assert await members(client) == expected
+
+
+async def test_own_proxies_go_when_they_expire(client: Redis) -> None:
+    async with fetching() as fetcher:
+        until = datetime.fromtimestamp(1_700_000_050, UTC)
+        pool = settings(proxies=[OwnProxy(url="http://10.0.0.1:8000", expires=until)])
+        one = Harvesting(client, fetcher, pool)
+        await one.harvester.step()
+        assert await members(client) == {"10.0.0.1:8000"}
+        one.clock.now, one.now.now = 200.0, 1_700_000_050.0
+        await one.harvester.step()
+        assert await members(client) == set()
+
+
+async def test_switched_off_no_source_is_asked(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="farm", url=farm.origin.url + LISTS[0])
+        one = Harvesting(client, fetcher, settings(source, harvest=Harvest(enabled=False)))
+        await one.harvester.step()
+        assert (len(farm.origin.requests), await members(client)) == (0, set())

@@ -1,0 +1,32 @@
+import msgspec
+
+from pool.model import Added, Kind, Record, SourceAccount, Status
+
+
+def test_the_status_line_is_readable() -> None:
+    assert str(Status(found=812, checked=310, good=7)) == "812 found, 310 checked, 7 good"
+
+
+def test_what_became_of_candidates_adds_up() -> None:
+    assert Added(1, 2, 3) + Added(10, 20, 30) == Added(11, 22, 33)
+
+
+def test_only_what_is_ours_is_no_verdict() -> None:
+    assert [kind for kind in Kind if not kind.is_verdict] == [Kind.OURS]
+
+
+def test_a_record_takes_no_room_for_what_is_unknown() -> None:
+    assert msgspec.msgpack.encode(Record()) == b"\x80"
+
+
+def test_records_of_later_versions_are_read() -> None:
+    later = msgspec.msgpack.encode({"source": "list", "exit_address": "192.0.2.1"})
+    assert msgspec.msgpack.decode(later, type=Record) == Record(source="list")
+
+
+def test_records_and_accounts_survive_the_wire() -> None:
+    record = Record(source="a", country="DE", last=Kind.TIMEOUT, failed={"timeout": 3})
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=Record) == record
+    account = SourceAccount(found=3, last_error="HTTP 404", consecutive_failures=2)
+    encoded = msgspec.msgpack.encode(account)
+    assert msgspec.msgpack.decode(encoded, type=SourceAccount) == account

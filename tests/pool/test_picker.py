@@ -1,0 +1,276 @@
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fetcher.errors import Outcome
+from fetcher.model import Response, Target, Verdict
+from fetcher.proxy import Proxy, parse_proxy
+from pool.model import Kind, Record, Status
+from pool.picker import TOP, Entry, PoolChooser, Snapshot
+from pool.settings import Score
+
+RULE = Score()
+TARGET = Target("shop.example", tunnelled=False)
+
+
+def entry(member: str, score: float = 100, **known: object) -> Entry:
+    return Entry(member, parse_proxy(member), score, Record(**known))  # type: ignore[arg-type]
+
+
+def numbered(count: int, score: float, first: int = 0) -> list[Entry]:
+    return [entry(f"192.0.2.1:{1000 + first + i}", score) for i in range(count)]
+
+
+def snapshot(*entries: Entry) -> Snapshot:
+    filled = Snapshot(RULE)
+    for one in entries:
+        filled.put(one)
+    return filled
+
+
+def draws(seed: int = 1) -> random.Random:
+    return random.Random(seed)
+
+
+def picked(pool: Snapshot, times: int = 2000) -> set[str]:
+    draw = draws().random
+    seen = (pool.http.pick(draw) for _ in range(times))
+    return {one.member for one in seen if one}
+
+
+def test_an_empty_pool_gives_nothing() -> None:
+    pool = snapshot()
+    assert pool.http.pick(draws().random) is None
+    assert pool.http.sample(3, draws().random) == []
+    assert list(pool.http.ascending()) == []
+    assert pool.status() == Status(0, 0, 0)
+
+
+def test_only_the_maximum_is_drawn_as_long_as_there_is_one() -> None:
+    good = numbered(3, 100)
+    pool = snapshot(*good, *numbered(50, 99, first=100), entry("192.0.2.9:1", 150))
+    assert picked(pool) == {one.member for one in good}
+
+
+def test_draws_are_even() -> None:
+    pool = snapshot(*numbered(10, 100))
+    draw = draws().random
+    counts = Counter(one.member for _ in range(10_000) if (one := pool.http.pick(draw)))
+    assert len(counts) == 10
+    assert all(850 < count < 1150 for count in counts.values())
+
+
+@pytest.mark.parametrize("better", [TOP - 1, TOP, TOP + 1])
+def test_without_a_good_one_the_top_101_by_rank_are_drawn_from(better: int) -> None:
+    high = [entry(f"192.0.2.1:{1000 + i}", 20 + i / 1000) for i in range(better)]
+    low = numbered(30, 5, first=500)
+    seen = picked(snapshot(*high, *low), times=5000)
+    ranked = sorted(high, key=lambda one: -one.score)
+    assert seen >= {one.member for one in ranked[:TOP]}
+    if better >= TOP:
+        assert seen == {one.member for one in ranked[:TOP]}
+    else:
+        assert len(seen - {one.member for one in high}) > 1  # the last place is drawn among equals
+
+
+def test_among_equal_scores_refusing_ones_come_last() -> None:
+    mild = [entry(f"192.0.2.1:{1000 + i}", 9, last=Kind.TIMEOUT) for i in range(TOP)]
+    hard = [entry(f"192.0.2.2:{1000 + i}", 9, last=Kind.REFUSED) for i in range(50)]
+    assert picked(snapshot(*hard, *mild), times=4000) == {one.member for one in mild}
+
+
+def test_an_update_moves_a_proxy_and_a_removal_forgets_it() -> None:
+    pool = snapshot(entry("192.0.2.1:1", 100), entry("192.0.2.1:2", 10))
+    pool.put(entry("192.0.2.1:1", 99))
+    pool.put(entry("192.0.2.1:2", 100))
+    assert picked(pool) == {"192.0.2.1:2"}
+    pool.remove("192.0.2.1:2")
+    pool.remove("192.0.2.1:2")
+    assert picked(pool) == {"192.0.2.1:1"}
+    assert (len(pool), len(pool.http), len(pool.any)) == (1, 1, 1)
+
+
+def test_what_was_tried_is_passed_over_whatever_its_rank() -> None:
+    best, middle, last = (entry(f"192.0.2.1:{score}", score) for score in (100, 50, 9))
+    pool = snapshot(best, middle, last)
+    assert pool.get("192.0.2.1:50") is middle
+    for number in (0.0, 0.4, 0.9):
+        tried: list[Proxy] = []
+        for expected in (best, middle, last):
+            others = [one.proxy for one in (best, middle, last) if one is not expected]
+            assert pool.http.pick(lambda: number, others) is expected  # noqa: B023
+            tried.append(expected.proxy)
+        assert pool.http.pick(lambda: number, tried) is None  # noqa: B023
+
+
+def test_a_sample_is_distinct_and_good_if_there_are_enough() -> None:
+    pool = snapshot(*numbered(5, 100), *numbered(20, 10, first=100))
+    good = {one.member for one in numbered(5, 100)}
+    draw = draws().random
+    for n, expected in [(0, 0), (1, 1), (4, 4), (5, 5)]:
+        chosen = {one.member for one in pool.http.sample(n, draw)}
+        assert len(chosen) == expected
+        assert chosen <= good
+    six = [pool.http.sample(6, draw) for _ in range(50)]
+    assert all(len({one.member for one in chosen}) == 6 for chosen in six)
+    assert {one.score for chosen in six for one in chosen} == {100, 10}
+    assert len({one.member for one in pool.http.sample(10**9, draw)}) == 25
+
+
+def test_a_sample_is_fair() -> None:
+    pool = snapshot(*numbered(6, 100))
+    draw = draws().random
+    firsts = Counter(pool.http.sample(3, draw)[0].member for _ in range(6000))
+    anywhere = Counter(one.member for _ in range(6000) for one in pool.http.sample(3, draw))
+    assert all(850 < count < 1150 for count in firsts.values())
+    assert all(2800 < count < 3200 for count in anywhere.values())
+
+
+def test_proxypools_routes_see_http_proxies_and_pool_routes_all() -> None:
+    members = ["192.0.2.1:1", "socks5://192.0.2.1:2", "https://192.0.2.1:3"]
+    pool = snapshot(*(entry(member) for member in members))
+    assert picked(pool) == {"192.0.2.1:1"}
+    assert {one.member for one in pool.any.sample(9, draws().random)} == set(members)
+
+
+def test_countries_are_found_in_any_case_and_unknown_ones_match_nothing() -> None:
+    pool = snapshot(entry("192.0.2.1:1", 10, country="DE"), entry("192.0.2.1:2", 100))
+    assert [one.member for one in pool.http.country("de").entries] == ["192.0.2.1:1"]
+    assert len(pool.http.country("")) == len(pool.http.country("FR")) == 0
+    pool.put(entry("192.0.2.1:1", 10, country="FR"))
+    assert (len(pool.http.country("DE")), len(pool.http.country("FR"))) == (0, 1)
+
+
+def test_ascending_is_redis_own_order_whatever_the_kinds() -> None:
+    pool = snapshot(
+        entry("192.0.2.1:9", 10, last=Kind.TIMEOUT),
+        entry("192.0.2.1:3", 10, last=Kind.REFUSED),
+        entry("192.0.2.1:5", 100),
+        entry("192.0.2.1:4", 10),
+        entry("192.0.2.1:1", 2.5),
+    )
+    listed = [one.member for piece in pool.http.ascending() for one in piece]
+    assert listed == [f"192.0.2.1:{port}" for port in (1, 3, 4, 9, 5)]
+
+
+def test_a_list_that_is_being_read_does_not_see_later_changes() -> None:
+    pool = snapshot(*numbered(3, 10), *numbered(3, 20, first=10))
+    pieces = pool.http.ascending()
+    next(pieces)
+    pool.remove("192.0.2.1:1010")
+    assert len(next(pieces)) == 3
+
+
+def test_checked_means_a_verdict_or_a_score_that_only_a_verdict_gives() -> None:
+    pool = snapshot(
+        entry("192.0.2.1:1", 10),
+        entry("192.0.2.1:2", 10, checked=5.0),
+        entry("192.0.2.1:3", 100),
+        entry("socks5://192.0.2.1:4", 9, checked=5.0),
+    )
+    assert pool.status() == Status(found=4, checked=3, good=1)
+    pool.remove("192.0.2.1:3")
+    assert pool.status() == Status(found=3, checked=2, good=0)
+
+
+def test_the_chooser_takes_good_ones_that_were_not_tried() -> None:
+    pool = snapshot(*numbered(3, 100), *numbered(9, 99, first=100))
+    chooser = PoolChooser(pool, draws().random)
+    tried: list[Proxy] = []
+    for _ in range(3):
+        exit = chooser.pick(TARGET, tried)
+        assert exit is not None
+        assert exit.proxy is not None
+        assert exit.proxy not in tried
+        assert exit.from_pool
+        tried.append(exit.proxy)
+    assert {proxy.member for proxy in tried} == {one.member for one in numbered(3, 100)}
+    assert chooser.pick(TARGET, tried) is None
+
+
+def test_a_pool_without_good_ones_says_so_and_gives_none() -> None:
+    chooser = PoolChooser(snapshot(*numbered(12, 99)), draws().random)
+    assert chooser.pick(TARGET, ()) is None
+    assert chooser.describe() == "0 alive of 12"
+
+
+@pytest.mark.parametrize(
+    ("own", "allow_private", "trusted"),
+    [(False, False, False), (True, False, True), (False, True, True)],
+)
+def test_only_own_proxies_are_trusted_unless_private_ones_are_allowed(
+    own: bool, allow_private: bool, trusted: bool
+) -> None:
+    pool = snapshot(entry("192.0.2.1:1", own=own))
+    exit = PoolChooser(pool, draws().random, allow_private=allow_private).pick(TARGET, ())
+    assert exit is not None
+    assert exit.trusted is trusted
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_no_answer_is_called_a_ban_without_a_rule(outcome: Outcome) -> None:
+    chooser = PoolChooser(snapshot(), draws().random)
+    response = Response(url="http://shop.example/", outcome=outcome, status=403)
+    assert chooser.report(parse_proxy("192.0.2.1:1"), TARGET, response) is Verdict.GOOD
+
+
+class Counting:
+    """Counts the numbers drawn."""
+
+    def __init__(self) -> None:
+        self.numbers: Iterator[float] = iter(draws().random, None)
+        self.count = 0
+
+    def __call__(self) -> float:
+        self.count += 1
+        return next(self.numbers)
+
+
+@pytest.mark.parametrize("size", [100, 20_000])
+def test_a_pick_costs_one_draw_and_a_sample_n_whatever_the_size(size: int) -> None:
+    pool = snapshot(*(entry(f"192.0.{i // 250}.1:{1 + i % 250}") for i in range(size)))
+    draw = Counting()
+    pool.http.pick(draw)
+    assert draw.count == 1
+    pool.http.sample(7, draw)
+    assert draw.count == 8
+
+
+MEMBERS = [f"192.0.2.1:{port}" for port in range(1, 9)] + ["socks4://192.0.2.1:9"]
+STEP = st.tuples(
+    st.sampled_from(MEMBERS),
+    st.sampled_from([None, 1, 9.5, 10, 99, 100, 130]),
+    st.sampled_from([None, Kind.PASSED, Kind.TIMEOUT, Kind.REFUSED]),
+    st.sampled_from([None, "DE", "fr"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(STEP, max_size=40), st.floats(0, 1, exclude_max=True))
+def test_any_sequence_of_changes_leaves_what_a_plain_dict_would(
+    steps: list[tuple[str, float | None, Kind | None, str | None]], number: float
+) -> None:
+    pool, plain = snapshot(), dict[str, Entry]()
+    for member, score, last, country in steps:
+        if score is None:
+            pool.remove(member)
+            plain.pop(member, None)
+        else:
+            plain[member] = entry(member, score, last=last, country=country)
+            pool.put(plain[member])
+    http = {name: one for name, one in plain.items() if one.proxy.scheme == "http"}
+    assert pool.members() == set(plain)
+    listed = [one.member for piece in pool.http.ascending() for one in piece]
+    assert listed == sorted(http, key=lambda name: (http[name].score, name))
+    best = {name for name, one in plain.items() if one.score == 100}
+    assert {one.member for one in pool.any.best.entries} == best
+    germans = {name for name, one in http.items() if one.record.country == "DE"}
+    assert {one.member for one in pool.http.country("de").entries} == germans
+    one = pool.any.pick(lambda: number)
+    assert (one is None) == (not plain)
+    tried = [other.proxy for other in plain.values() if other is not one]
+    assert pool.any.pick(lambda: number, tried) is one

@@ -1,0 +1,95 @@
+import pytest
+
+from pool.model import Kind, Record
+from pool.score import SEVERITY, next_record, next_score, rank
+from pool.settings import Score
+
+RULE = Score()
+FAILURES = sorted(set(Kind) - {Kind.PASSED, Kind.OURS}, key=lambda kind: kind.value)
+
+
+@pytest.mark.parametrize(
+    ("score", "kind", "expected"),
+    [
+        (10, Kind.PASSED, 100),
+        (1, Kind.PASSED, 100),
+        (100, Kind.PASSED, 100),
+        (250, Kind.PASSED, 100),
+        (100, Kind.TIMEOUT, 99),
+        (10, Kind.TIMEOUT, 9),
+        (2, Kind.REFUSED, 1),
+        (1, Kind.REFUSED, None),
+        (0.5, Kind.REFUSED, None),
+        (1.5, Kind.RULE, 0.5),
+        (0, Kind.RULE, None),
+        (-7, Kind.RULE, None),
+        (250, Kind.RULE, 99),
+        (10, Kind.OURS, 10),
+        (250, Kind.OURS, 250),
+    ],
+)
+def test_scores_follow_proxypools_rule(score: float, kind: Kind, expected: float | None) -> None:
+    assert next_score(score, kind, RULE) == expected
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_new_proxy_goes_with_its_tenth_failure_whatever_the_kind(kind: Kind) -> None:
+    score: float | None = RULE.initial
+    for _ in range(9):
+        assert score is not None
+        score = next_score(score, kind, RULE)
+    assert score == 1
+    assert next_score(score, kind, RULE) is None
+
+
+def test_other_bounds_are_kept_too() -> None:
+    rule = Score(initial=5, max=20, min=2)
+    assert next_score(5, Kind.PASSED, rule) == 20
+    assert next_score(4, Kind.GARBAGE, rule) == 3
+    assert next_score(3, Kind.GARBAGE, rule) is None
+
+
+def test_a_pass_ends_a_row_of_failures_and_keeps_their_count() -> None:
+    record = Record(failures=3, failed={"timeout": 3}, last=Kind.TIMEOUT, checked=5.0)
+    passed = next_record(record, Kind.PASSED, now=9.0, seconds=0.25)
+    assert passed == Record(
+        failures=0, failed={"timeout": 3}, last=Kind.PASSED, checked=9.0, passed=9.0, latency=0.25
+    )
+
+
+def test_a_failure_keeps_what_the_last_pass_showed() -> None:
+    record = Record(passed=5.0, latency=0.25, last=Kind.PASSED, source="list", country="DE")
+    once = next_record(record, Kind.TIMEOUT, now=9.0, seconds=15.0)
+    twice = next_record(once, Kind.TIMEOUT, now=30.0, seconds=15.0)
+    assert (twice.passed, twice.latency, twice.source, twice.country) == (5.0, 0.25, "list", "DE")
+    assert (twice.failures, twice.failed, twice.checked) == (2, {"timeout": 2}, 30.0)
+    assert record.failed == {}
+
+
+def test_what_is_our_own_fault_leaves_no_trace() -> None:
+    record = Record(source="list")
+    assert next_record(record, Kind.OURS, now=9.0, seconds=1.0) is record
+
+
+def test_each_verdict_has_its_severity() -> None:
+    assert set(SEVERITY) == {kind for kind in Kind if kind.is_verdict}
+
+
+def test_rank_goes_by_score_then_by_the_kind_of_the_last_failure() -> None:
+    best_first = [
+        (101.0, Record(last=Kind.REFUSED)),
+        (100, Record(last=Kind.PASSED)),
+        (99, Record(last=Kind.REFUSED)),
+        (10, Record()),
+        (10, Record(last=Kind.TIMEOUT)),
+        (10, Record(last=Kind.RULE)),
+        (10, Record(last=Kind.GARBAGE)),
+        (9, Record()),
+    ]
+    ranks = [rank(score, record, RULE) for score, record in best_first]
+    assert ranks == sorted(ranks, reverse=True)
+    assert len(set(ranks)) == len(ranks)
+
+
+def test_the_maximum_is_one_rank_whatever_an_old_record_says() -> None:
+    assert rank(100, Record(last=Kind.TIMEOUT), RULE) == rank(100.0, Record(), RULE) == (100, 0)

@@ -1,0 +1,536 @@
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from redis.asyncio import Redis
+
+from fetcher.connect import connect
+from fetcher.proxy import parse_proxy
+from pool.model import (
+    Added,
+    Candidate,
+    Check,
+    Checked,
+    Kind,
+    Record,
+    Settled,
+    SourceAccount,
+)
+from pool.score import next_record, next_score
+from pool.settings import Check as Times
+from pool.settings import Pool, Score
+from pool.store import BATCH, Member, Sources, Store, StoreAway
+from tests.redis_server import RedisServer
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+KEY = "proxies:universal"
+SOCKS = f"{KEY}:socks"
+POOL = Pool()
+HOUR = 3600.0
+
+
+def candidates(*members: str, **known: Any) -> list[Candidate]:
+    return [Candidate(parse_proxy(member), Record(**known)) for member in members]
+
+
+def many(count: int, first: int = 0) -> list[str]:
+    return [f"192.0.{i // 250}.{i % 250}:8080" for i in range(first, first + count)]
+
+
+def verdicts(checks: Sequence[Check], kind: Kind, delay: float = HOUR) -> list[Checked]:
+    return [
+        Checked(check, kind, next_record(check.record, kind, now=1.0, seconds=0.5), delay)
+        for check in checks
+    ]
+
+
+def side(name: str, key: str = KEY) -> str:
+    return f"fetchpool:{{{key}}}:{name}"
+
+
+async def check_all(store: Store, kind: Kind, delay: float = 0.0) -> Settled:
+    return await store.settle(verdicts(await store.claim(BATCH, HOUR), kind, delay))
+
+
+# -- adding --------------------------------------------------------------------------------------
+
+
+async def test_new_proxies_lie_where_proxypool_looks_for_them(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    members = ["192.0.2.1:80", "user:p%40ss@192.0.2.1:80", "socks5://192.0.2.1:1080"]
+    assert await store.add(candidates(*members, source="list")) == Added(new=3)
+    assert await any_client.zrange(KEY, 0, -1, withscores=True) == [
+        (b"192.0.2.1:80", 10.0),
+        (b"user:p%40ss@192.0.2.1:80", 10.0),
+    ]
+    assert await any_client.zrange(SOCKS, 0, -1, withscores=True) == [
+        (b"socks5://192.0.2.1:1080", 10.0)
+    ]
+
+
+async def test_all_keys_of_a_set_share_a_hash_tag_and_the_prefix(any_client: Redis) -> None:
+    pool = Pool(key="proxies", tombstone=HOUR)
+    store = Store(any_client, pool, prefix="mine")
+    await store.add(candidates("192.0.2.1:80", "192.0.2.2:80"))
+    await store.remove(["192.0.2.2:80"])
+    assert sorted(await any_client.keys()) == [
+        b"mine:{proxies}:changes",
+        b"mine:{proxies}:due",
+        b"mine:{proxies}:records",
+        b"mine:{proxies}:tombs",
+        b"mine:{proxies}:version",
+        b"proxies",
+    ]
+
+
+async def test_adding_again_resets_neither_score_nor_record(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80", source="first"))
+    await check_all(store, Kind.PASSED)
+    assert await store.add(candidates("192.0.2.1:80", source="second")) == Added()
+    assert await any_client.zscore(KEY, "192.0.2.1:80") == 100
+    [check] = await store.claim(1, HOUR)
+    assert check.record.source == "first"
+
+
+@pytest.mark.parametrize(("max_size", "new", "full"), [(2, 2, 1), (3, 3, 0), (4, 3, 0), (0, 3, 0)])
+async def test_a_full_pool_refuses(any_client: Redis, max_size: int, new: int, full: int) -> None:
+    store = Store(any_client, Pool(max_size=max_size))
+    members = ["192.0.2.1:80", "192.0.2.2:80", "socks4://192.0.2.3:80"]
+    assert await store.add(candidates(*members)) == Added(new=new, full=full)
+
+
+async def test_a_member_that_is_there_needs_no_room(any_client: Redis) -> None:
+    store = Store(any_client, Pool(max_size=1))
+    await store.add(candidates("192.0.2.1:80"))
+    assert await store.add(candidates("192.0.2.1:80", "192.0.2.2:80")) == Added(full=1)
+
+
+async def test_the_operator_is_refused_neither_by_tombs_nor_for_want_of_room(
+    any_client: Redis,
+) -> None:
+    store = Store(any_client, Pool(max_size=1))
+    await store.add(candidates("192.0.2.1:80", "192.0.2.2:80"))
+    await store.remove(["192.0.2.2:80"])
+    own = candidates("192.0.2.2:80", "192.0.2.3:80", own=True)
+    assert await store.add(own, operator=True) == Added(new=2)
+    assert await any_client.zcard(side("tombs")) == 0
+
+
+@pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 1])
+async def test_any_number_goes_in_and_comes_out_in_calls_of_a_thousand(
+    client: Redis, count: int
+) -> None:
+    store = Store(client, POOL)
+    assert await store.add(candidates(*many(count))) == Added(new=count)
+    seen: list[str] = []
+    while checks := await store.claim(10**6, HOUR):
+        assert len(checks) <= BATCH
+        seen += [check.member for check in checks]
+        assert (await store.settle(verdicts(checks, Kind.TIMEOUT))).kept == len(checks)
+    assert sorted(seen) == sorted(many(count))
+    assert await store.remove(seen) == count
+    assert await client.zcard(side("tombs")) == count
+    assert await client.exists(KEY, side("due"), side("records")) == 0
+
+
+# -- claiming ------------------------------------------------------------------------------------
+
+
+async def test_two_checkers_never_get_the_same_member(any_client: Redis) -> None:
+    one, two = Store(any_client, POOL), Store(any_client, POOL)
+    await one.add(candidates(*many(300), *(f"socks5://{member}" for member in many(100))))
+    seen: list[str] = []
+
+    async def claim(store: Store) -> None:
+        while checks := await store.claim(17, HOUR):
+            seen.extend(check.member for check in checks)
+
+    await asyncio.gather(claim(one), claim(two), claim(one), claim(two))
+    assert len(seen) == len(set(seen)) == 400
+
+
+@pytest.mark.parametrize(("plain", "socks", "n"), [(50, 50, 20), (3, 50, 20), (50, 3, 20)])
+async def test_neither_set_starves_the_other(
+    any_client: Redis, plain: int, socks: int, n: int
+) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(plain), *(f"socks5://{member}" for member in many(socks))))
+    for _ in range(2):
+        checks = await store.claim(n, 0.0)
+        assert len(checks) == n
+        keys = [check.key for check in checks]
+        assert keys.count(KEY) >= min(plain, n // 2)
+        assert keys.count(SOCKS) >= min(socks, n // 2)
+
+
+async def test_no_room_means_no_claim(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(3)))
+    assert await store.claim(0, HOUR) == await store.claim(-1, HOUR) == []
+
+
+async def test_the_oldest_due_come_first(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(3)))
+    await any_client.zadd(side("due"), {many(3)[2]: 5, many(3)[0]: 7, many(3)[1]: 6})
+    checks = await store.claim(3, HOUR)
+    assert [check.member for check in checks] == [many(3)[2], many(3)[1], many(3)[0]]
+
+
+async def test_what_a_dead_checker_claimed_comes_back(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    [lost] = await store.claim(5, 0.05)
+    assert await store.claim(5, HOUR) == []
+    [again] = await wait_until(lambda: store.claim(5, HOUR))
+    assert again.member == lost.member
+    assert again.claim > lost.claim
+
+
+async def test_a_checker_that_came_too_late_counts_for_nothing(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    late = await store.claim(1, 0.0)
+    [again] = await wait_until(lambda: store.claim(1, HOUR))
+    assert await store.settle(verdicts(late, Kind.PASSED)) == Settled(void=1)
+    assert await any_client.zscore(KEY, again.member) == 10
+    assert await store.settle(verdicts([again], Kind.TIMEOUT)) == Settled(kept=1)
+    assert await any_client.zscore(KEY, again.member) == 9
+
+
+async def test_claims_given_back_are_due_at_once_but_only_our_own(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(2), "socks4://192.0.2.1:80"))
+    claimed = await store.claim(3, HOUR)
+    forged = [replace(check, claim=check.claim + 1) for check in claimed]
+    assert await store.give_back(forged) == 0
+    assert await store.claim(3, HOUR) == []
+    assert await store.give_back(claimed) == 3
+    assert len(await store.claim(3, HOUR)) == 3
+
+
+# -- settling ------------------------------------------------------------------------------------
+
+
+async def test_verdicts_set_score_record_and_due_time(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(3)))
+    passed, failed, ours = await store.claim(3, HOUR)
+    batch = [
+        *verdicts([passed], Kind.PASSED, delay=0.0),
+        *verdicts([failed], Kind.REFUSED, delay=0.0),
+        *verdicts([ours], Kind.OURS, delay=0.0),
+    ]
+    assert await store.settle(batch) == Settled(kept=3)
+    scores = [await any_client.zscore(KEY, one.member) for one in (passed, failed, ours)]
+    assert scores == [100, 9, 10]
+    records = {check.member: check.record for check in await store.claim(3, HOUR)}
+    assert records[passed.member].last is Kind.PASSED
+    assert records[failed.member].failed == {"refused": 1}
+    assert records[ours.member] == Record()
+
+
+async def test_a_settled_batch_may_be_sent_again(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(3)))
+    batch = verdicts(await store.claim(3, HOUR), Kind.TIMEOUT, delay=60.0)
+    assert await store.settle(batch) == Settled(kept=3)
+    assert await store.settle(batch) == Settled(void=3)
+    assert await any_client.zrange(KEY, 0, -1, withscores=True, desc=True) == [
+        (member.encode(), 9.0) for member in reversed(many(3))
+    ]
+
+
+async def test_the_tenth_failure_removes_and_leaves_a_tomb(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    for score in range(9, 0, -1):
+        assert await check_all(store, Kind.TIMEOUT) == Settled(kept=1)
+        assert await any_client.zscore(KEY, "192.0.2.1:80") == score
+    assert await check_all(store, Kind.TIMEOUT) == Settled(removed=1)
+    assert await any_client.exists(KEY, side("due"), side("records")) == 0
+    assert await store.add(candidates("192.0.2.1:80")) == Added(buried=1)
+    assert await any_client.exists(KEY) == 0
+
+
+async def test_a_tomb_closes_by_itself(any_client: Redis) -> None:
+    store = Store(any_client, Pool(tombstone=0.05))
+    await store.add(candidates("192.0.2.1:80"))
+    assert await store.remove(["192.0.2.1:80", "192.0.2.9:80"]) == 1
+    assert await store.add(candidates("192.0.2.1:80")) == Added(buried=1)
+
+    async def add() -> bool:
+        return await store.add(candidates("192.0.2.1:80")) == Added(new=1)
+
+    await wait_until(add)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_no_verdict_revives_what_was_removed_meanwhile(any_client: Redis, kind: Kind) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(2)))
+    ours, foreign = await store.claim(2, HOUR)
+    await store.remove([ours.member])
+    await any_client.zrem(KEY, foreign.member)  # ProxyPool's own delete
+    assert await store.settle(verdicts([ours, foreign], kind)) == Settled(void=2)
+    assert await any_client.exists(KEY) == 0
+
+
+async def test_what_others_removed_is_forgotten_when_it_is_due(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(2)))
+    await any_client.zrem(KEY, many(2)[0])
+    assert [check.member for check in await store.claim(5, HOUR)] == [many(2)[1]]
+    assert await any_client.zcard(side("due")) == 1
+    assert await any_client.hlen(side("records")) == 1
+
+
+@pytest.mark.parametrize(
+    ("score", "kind", "expected"),
+    [
+        (57.25, Kind.TIMEOUT, 56.25),
+        (0.1 + 0.2 + 10, Kind.TIMEOUT, 0.1 + 0.2 + 9),
+        (1.5, Kind.TIMEOUT, 0.5),
+        (1.0, Kind.TIMEOUT, None),
+        (0.5, Kind.TIMEOUT, None),
+        (-3, Kind.TIMEOUT, None),
+        (1e300, Kind.TIMEOUT, 99),
+        (float("inf"), Kind.TIMEOUT, 99),
+        (float("-inf"), Kind.TIMEOUT, None),
+        (float("inf"), Kind.PASSED, 100),
+        (-3, Kind.PASSED, 100),
+    ],
+)
+async def test_scores_that_others_wrote_are_handled(
+    any_client: Redis, score: float, kind: Kind, expected: float | None
+) -> None:
+    store = Store(any_client, POOL)
+    await any_client.zadd(KEY, {"192.0.2.1:80": score})
+    await store.adopt()
+    await check_all(store, kind)
+    left = await any_client.zscore(KEY, "192.0.2.1:80")
+    assert left == (None if expected is None else pytest.approx(expected))
+
+
+KINDS = st.sampled_from([Kind.PASSED, Kind.TIMEOUT, Kind.GARBAGE, Kind.OURS])
+RULES = st.sampled_from([Score(), Score(initial=2, max=3, min=0), Score(initial=5, max=9, min=3)])
+STEPS = st.lists(st.one_of(KINDS, st.sampled_from(["add", "remove"])), max_size=30)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rule=RULES, steps=STEPS)
+def test_any_sequence_keeps_the_score_in_range_and_what_is_gone_gone(
+    one_redis: RedisServer, rule: Score, steps: list[Kind | str]
+) -> None:
+    """The scripts against the rule itself."""
+
+    async def run() -> None:
+        redis = connect(one_redis.url)
+        await redis.flushall()
+        store = Store(redis, Pool(score=rule))
+        score: float | None = None
+        buried = False
+        for step in steps:
+            if step == "add":
+                await store.add(candidates("192.0.2.1:80"))
+                if score is None and not buried:
+                    score = rule.initial
+            elif step == "remove":
+                await store.remove(["192.0.2.1:80"])
+                buried, score = buried or score is not None, None
+            elif isinstance(step, Kind):
+                await check_all(store, step)
+                if score is not None:
+                    score = next_score(score, step, rule)
+                    buried = score is None
+            assert await redis.zscore(KEY, "192.0.2.1:80") == score
+            assert score is None or rule.min < score <= rule.max
+        await redis.aclose()
+
+    asyncio.run(run())
+
+
+# -- what others write -----------------------------------------------------------------------------
+
+
+async def test_a_proxypool_database_is_taken_over_as_it_is(any_client: Redis) -> None:
+    old = {member: 100 - i % 95 for i, member in enumerate(many(1500))}
+    await any_client.zadd(KEY, old)
+    store = Store(any_client, Pool(check=Times(cycle=20.0)))
+    assert await store.claim(BATCH, HOUR) == []
+    assert await store.adopt() == 1500
+    assert await store.adopt() == 0
+    rows: Any = await any_client.zrange(KEY, 0, -1, withscores=True)
+    assert {name.decode(): score for name, score in rows} == old
+    seconds, micros = await any_client.time()
+    now = seconds * 1000 + micros // 1000
+    rows = await any_client.zrange(side("due"), 0, -1, withscores=True)
+    due = [when for _, when in rows]
+    assert len(due) == 1500
+    assert now - 5000 <= min(due) < now + 2000
+    assert now + 10_000 < max(due) <= now + 20_000
+
+
+async def test_what_others_add_after_we_removed_it_is_taken_as_their_wish(
+    any_client: Redis,
+) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    await store.remove(["192.0.2.1:80"])
+    await any_client.zadd(KEY, {"192.0.2.1:80": 10})
+    assert await store.adopt() == 1
+    assert await any_client.zcard(side("tombs")) == 0
+
+
+UNREADABLE = [b"1.2.3.4:80:80", b"", b"\xff\xfe\x00", b"1.2.3.4:99999", "代理:80".encode()]
+
+
+async def test_members_that_are_no_proxies_lose_their_score_like_any_other(
+    any_client: Redis,
+) -> None:
+    store = Store(any_client, POOL)
+    await any_client.zadd(KEY, dict.fromkeys(UNREADABLE, 1))
+    await store.adopt()
+    await any_client.zadd(side("due"), dict.fromkeys(UNREADABLE, 0))
+    checks = await store.claim(9, HOUR)
+    assert [check.proxy for check in checks] == [None] * len(UNREADABLE)
+    assert await store.settle(verdicts(checks, Kind.UNUSABLE)) == Settled(removed=len(UNREADABLE))
+
+
+async def test_a_url_in_the_first_set_is_settled_there(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await any_client.zadd(KEY, {"socks5://192.0.2.1:80": 10})
+    await store.adopt()
+    checks = await store.claim(9, HOUR)
+    assert await store.settle(verdicts(checks, Kind.PASSED)) == Settled(kept=1)
+    assert await any_client.zscore(KEY, "socks5://192.0.2.1:80") == 100
+    assert await store.remove(["socks5://192.0.2.1:80"]) == 1
+
+
+@pytest.mark.parametrize("raw", [b"\xc1", b"[]", msgspec.msgpack.encode({"last": "seen-later"})])
+async def test_a_record_that_cannot_be_read_counts_as_unknown(
+    any_client: Redis, raw: bytes
+) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80", source="list"))
+    await any_client.hset(side("records"), "192.0.2.1:80", raw)
+    [check] = await store.claim(1, HOUR)
+    assert check.record == Record()
+
+
+# -- changes and cleaning --------------------------------------------------------------------------
+
+
+async def test_changes_tell_what_is_there_and_what_is_gone(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(3), source="list"))
+    first = await store.http.changes(0)
+    assert [(one.member, one.score) for one in first.members] == [(m, 10) for m in many(3)]
+    assert first.members[0].record == Record(source="list")
+    await store.remove([many(3)[1]])
+    second = await store.http.changes(first.last)
+    assert [(one.member, one.score) for one in second.members] == [(many(3)[1], None)]
+    assert (await store.http.changes(second.last)).members == []
+
+
+async def test_changes_come_in_pieces_without_loss(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(25)))
+    last, seen = 0, list[Member]()
+    for _ in range(3):
+        changes = await store.http.changes(last, n=10)
+        last = changes.last
+        seen += changes.members
+    assert [one.member for one in seen] == many(25)
+    assert last == changes.newest.n
+    assert changes.newest == await store.http.version()
+
+
+async def test_a_removal_is_forgotten_when_everybody_has_seen_it(
+    any_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(any_client, Pool(tombstone=0.0))
+    await store.add(candidates(*many(3)))
+    await store.remove(many(2))
+    assert await store.clean() == 0
+    assert await any_client.zcard(side("changes")) == 3
+    monkeypatch.setattr("pool.store.GRACE", 0.0)
+    await wait_until(store.clean)
+    await store.clean()
+    assert await any_client.zcard(side("tombs")) == 0
+    assert await any_client.zrange(side("changes"), 0, -1) == [many(3)[2].encode()]
+
+
+@pytest.mark.parametrize(("most", "left"), [(3, 3), (4, 4), (5, 4)])
+async def test_tombs_are_limited_in_number(
+    any_client: Redis, monkeypatch: pytest.MonkeyPatch, most: int, left: int
+) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates(*many(4)))
+    await store.remove(many(4))
+    monkeypatch.setattr("pool.store.TOMBS_MAX", most)
+    await store.clean()
+    assert await any_client.zcard(side("tombs")) == left
+    assert await any_client.zcard(side("changes")) == left
+
+
+async def test_cleaning_never_loses_the_change_of_a_member_that_came_back(
+    any_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(any_client, Pool(tombstone=0.0))
+    await store.add(candidates("192.0.2.1:80"))
+    await store.remove(["192.0.2.1:80"])
+    await any_client.zadd(KEY, {"192.0.2.1:80": 10})
+    monkeypatch.setattr("pool.store.GRACE", 0.0)
+    await wait_until(store.clean)
+    assert await any_client.zcard(side("changes")) == 1
+
+
+# -- sources --------------------------------------------------------------------------------------
+
+
+async def test_a_source_is_claimed_by_one_until_its_time_is_over(any_client: Redis) -> None:
+    one, two = Sources(any_client), Sources(any_client)
+    assert await one.claim("list {a}", 0.05)
+    assert not await two.claim("list {a}", HOUR)
+    assert await two.claim("another", HOUR)
+    assert await wait_until(lambda: two.claim("list {a}", HOUR))
+    await two.give_back("list {a}")
+    assert await one.claim("list {a}", HOUR)
+
+
+async def test_accounts_are_kept_and_unknown_ones_are_empty(any_client: Redis) -> None:
+    sources = Sources(any_client)
+    account = SourceAccount(found=7, new=3, last_error="HTTP 404")
+    await sources.save("list", account)
+    assert await sources.account("list") == account
+    assert await sources.account("other") == SourceAccount()
+    await any_client.hset("fetchpool:sources", "broken", b"\xc1")
+    assert await sources.accounts() == {"list": account, "broken": SourceAccount()}
+
+
+async def test_an_absent_redis_is_one_kind_of_error(tmp_path: Any) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        redis = connect(f"redis://127.0.0.1:{probe.getsockname()[1]}")
+        store, sources = Store(redis, POOL), Sources(redis)
+        for call in (
+            store.add(candidates("192.0.2.1:80")),
+            store.claim(1, 1.0),
+            store.adopt(),
+            sources.account("list"),
+        ):
+            with pytest.raises(StoreAway, match="Redis failed"):
+                await call
+        await redis.aclose()
