@@ -141,11 +141,14 @@ class Finished(msgspec.Struct, frozen=True):
 class TaskQueue:
     """The list transport: leases, results and recovery, as commands to Redis.
 
+    `blocking` is a connection of its own, for waiting; only those who wait need it.
+
     Raises redis-py's errors as they are; every call may be repeated after one.
     """
 
-    def __init__(self, redis: Redis, settings: Queue) -> None:
+    def __init__(self, redis: Redis, settings: Queue, blocking: Redis | None = None) -> None:
         self.settings = settings
+        self._blocking = blocking
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._redis = redis
         tag = "{" + settings.in_ + "}"
@@ -220,14 +223,16 @@ class TaskQueue:
             ready, out, dead, *leased = await pipe.execute()
         return {s.in_: ready, "leased": sum(leased), s.out: out, s.dead: dead}
 
-    async def wait_for_arrival(self, blocking: Redis, seconds: float) -> bool:
+    async def wait_for_arrival(self, seconds: float) -> bool:
         """Wait until the in list holds something; False when `seconds` have passed.
 
         BLMOVE from the head to the head of one list blocks while it is empty and takes nothing
-        from anybody. `blocking` is a connection of its own: it is blocked meanwhile.
+        from anybody.
         """
+        if self._blocking is None:
+            raise ValueError("this queue was built without a connection to wait on")
         name = self.settings.in_
-        moved = blocking.blmove(name, name, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
+        moved = self._blocking.blmove(name, name, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
         return await cast(Awaitable[Any], moved) is not None
 
     async def push(self, messages: Sequence[bytes]) -> int:

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from redis.asyncio import Redis
-
 from fetcher.fetcher import Fetcher, Fetching
 from fetcher.model import Result, Task
 from fetcher.queue import REDIS_ERRORS, Finished, Leased, TaskQueue
@@ -89,8 +87,7 @@ class QueueLane:
 class Arrivals:
     """Wakes the loop when a message arrives on an empty list, within a millisecond."""
 
-    def __init__(self, blocking: Redis, lane: QueueLane, wake: Callable[[], None]) -> None:
-        self._redis = blocking
+    def __init__(self, lane: QueueLane, wake: Callable[[], None]) -> None:
         self._lane = lane
         self._wake = wake
 
@@ -99,7 +96,7 @@ class Arrivals:
         while True:
             await self._lane.empty.wait()
             try:
-                arrived = await self._lane.queue.wait_for_arrival(self._redis, _WAIT)
+                arrived = await self._lane.queue.wait_for_arrival(_WAIT)
             except REDIS_ERRORS:  # the lane itself says so, and when it is over
                 await asyncio.sleep(1)
                 continue

@@ -18,6 +18,7 @@ from fetcher.route import Pool, parse_route
 from fetchpool.queue_commands import as_json
 from fetchpool.service import Engine, PoolView, build_route, redis_url
 from fetchpool.settings import Settings
+from pool.store import Store
 
 
 class FetchOptions(msgspec.Struct, kw_only=True):
@@ -64,7 +65,7 @@ async def _pool_view(settings: Settings) -> AsyncIterator[PoolView]:
     with redis_url(settings) as url:
         redis = connect(url)
         try:
-            view = PoolView(settings, redis)
+            view = PoolView(settings, Store(redis, settings.pool, settings.redis.prefix))
             await view.follower.resync()
             yield view
         finally:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from redis.asyncio import Redis
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
@@ -98,9 +97,9 @@ def redis_url(settings: Settings) -> Iterator[str]:
 class PoolView:
     """The pool as every process sees it: a snapshot that follows Redis, and who picks from it."""
 
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, store: Store) -> None:
         pool = settings.pool
-        self.store = Store(redis, pool, settings.redis.prefix)
+        self.store = store
         self.snapshot = Snapshot(pool.score)
         self.follower = Follower(self.store, self.snapshot, pool.resync)
         self.chooser = PoolChooser(self.snapshot, random.random, allow_private=pool.allow_private)
@@ -162,8 +161,10 @@ class Service:
         self.roles = roles
         self._echo = echo
         self._url = url
-        self._redis: Redis = connect(url)
-        self._view = PoolView(settings, self._redis)
+        self._redis = connect(url)
+        self._blocking = connect(url, blocking=True)
+        store = Store(self._redis, settings.pool, settings.redis.prefix)
+        self._view = PoolView(settings, store)
         self.engine = Engine(settings, environment, self._view.chooser)
         self._duties: list[Coroutine[Any, Any, None]] = [self._view.follower.run()]
         lanes: list[Lane[Any, Any]] = []
@@ -174,12 +175,11 @@ class Service:
             lanes += self._build_pool()
         self.loop = QueueLoop(lanes)
         self._server: HTTPServer | None = None
-        self._blocking: list[Redis] = []
 
     # -- build -------------------------------------------------------------------------------------
 
     def _build_queue(self) -> QueueLane:
-        self._queue = TaskQueue(self._redis, self.settings.queue)
+        self._queue = TaskQueue(self._redis, self.settings.queue, self._blocking)
         self._lane = QueueLane(self._queue, self.engine.fetcher, self.settings.fetcher.poolsize)
         self._duties.append(Heartbeat(self._queue).run())
         return self._lane
@@ -258,9 +258,7 @@ class Service:
         if self._queue is not None:
             queue = self.settings.queue
             self._echo(f"Redis queue  {queue.in_} -> {queue.out}  at {mask_url(self._url)}")
-            blocking = connect(self._url, blocking=True)
-            self._blocking.append(blocking)
-            self._duties.append(Arrivals(blocking, self._lane, self.loop.turn).run())
+            self._duties.append(Arrivals(self._lane, self.loop.turn).run())
         if self.roles.pool:
             enabled = sum(source.enabled for source in self.settings.pool.sources)
             self._echo(f"Proxy pool   {self.settings.pool.key}, {enabled} sources")
@@ -302,9 +300,8 @@ class Service:
         await asyncio.gather(*duties, return_exceptions=True)
         if self._server is not None:
             await self._server.close_all_connections()
-        for redis in self._blocking:
-            await redis.aclose()
         self.engine.close()
+        await self._blocking.aclose()
         await self._redis.aclose()
 
 

@@ -1,0 +1,34 @@
+"""From text to settings, and what the tests of this folder ask of it."""
+
+from pathlib import Path
+
+import pytest
+
+from fetchpool.describe import describe, render, trace_origins
+from fetchpool.settings import DEFAULT_FILE, SettingsError, parse_settings
+from fetchpool.yaml_tree import parse_yaml
+
+SHIPPED = Path(__file__).parents[2] / DEFAULT_FILE
+
+
+def parsed(text, env=None, overrides=()):
+    return parse_settings(parse_yaml(text, name="test"), env=env or {}, overrides=overrides)
+
+
+def refused(text, env=None, overrides=()):
+    """The text of the error that the settings give."""
+    with pytest.raises(SettingsError) as caught:
+        parsed(text, env, overrides)
+    return str(caught.value)
+
+
+def rows(text, env=None, overrides=()):
+    """Path -> (value, origin)."""
+    tree = parse_yaml(text, name="test") or {}
+    settings = parse_settings(tree, env=env or {}, overrides=overrides)
+    found = describe(settings, trace_origins(tree, env=env or {}, overrides=overrides))
+    return {row.path: (row.value, row.origin) for row in found}
+
+
+def rendered(settings):
+    return "\n".join(render(describe(settings, {})))
