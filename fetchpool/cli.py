@@ -24,10 +24,13 @@ from fetchpool import queue_commands
 from fetchpool.describe import describe, render, trace_origins
 from fetchpool.fetch_command import FetchOptions, fetch_all
 from fetchpool.logs import set_up_logging
+from fetchpool.not_yet import find_ineffective
 from fetchpool.service import ALL, Roles, Service, redis_url, run_on_loop, stop_on_signals
 from fetchpool.settings import DEFAULT_FILE, Settings, load_tree, parse_settings
 from fetchpool.yaml_tree import Override, SettingsError, parse_override
 from pool.store import StoreAway
+
+logger = logging.getLogger(__name__)
 
 FAILED, WRONG = 1, 2
 
@@ -199,6 +202,8 @@ def _prepare(setup: Setup, *, quiet: bool = False) -> Settings:
 
 def _serve(setup: Setup, roles: Roles) -> None:
     settings = _prepare(setup)
+    for path in find_ineffective(settings):
+        logger.warning("%s: has no effect in this version", path)
 
     async def serve(url: str) -> None:
         stop = asyncio.Event()
@@ -208,7 +213,7 @@ def _serve(setup: Setup, roles: Roles) -> None:
 
     with redis_url(settings) as url:
         run_on_loop(lambda: serve(url))
-    logging.getLogger(__name__).info("stopped")
+    logger.info("stopped")
 
 
 def _on_queue(setup: Setup, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:

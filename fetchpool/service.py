@@ -52,7 +52,8 @@ Echo = Callable[[str], None]
 _FILES_PER_TRANSFER: Final = 2
 _FILES_BESIDE: Final = 200
 
-_STATUS_EVERY: Final = 5.0  # seconds
+_STATUS_FIRST: Final = 2.0  # seconds
+_STATUS_MOST: Final = 300.0
 
 # A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
 _IDLE: Final = 120.0
@@ -274,16 +275,20 @@ class Service:
             await self._stop(duties)
 
     async def _say_status(self) -> None:
-        """A line whenever the numbers have changed, while there are proxies nobody has checked."""
+        """A line when the numbers have changed, while there are proxies that nobody has checked.
+
+        Ever more seldom: it is for the one who has just started the service and watches.
+        """
         await self._view.follower.ready.wait()
-        said = ""
+        said, filling, pause = "", True, _STATUS_FIRST
         while True:
             status = self._view.snapshot.status()
-            line = f"{status.found} found, {status.checked} checked, {status.good} good"
-            if line != said and (status.checked < status.found or not said.endswith("good")):
-                self._echo(line)
-            said = line
-            await asyncio.sleep(_STATUS_EVERY)
+            if filling and str(status) != said:
+                said = str(status)
+                self._echo(said)
+            filling = status.checked < status.found or status.found == 0
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.2, _STATUS_MOST)
 
     # -- stop --------------------------------------------------------------------------------------
 
