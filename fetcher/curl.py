@@ -11,35 +11,34 @@ because libcurl asks nobody before it reuses one.
 
 import asyncio
 import logging
-import socket
 from collections import deque
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any, Final
 
 import pycurl
+from msgspec.structs import replace
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.ioloop import IOLoop
 
-from fetcher.errors import Code, Outcome, may_have_been_sent, outcome_of
-from fetcher.head import final_head
-from fetcher.model import Exit, Limits, Request, Response, Timing
-from fetcher.request import sends_body
+from fetcher.budget import Budget
+from fetcher.curl_options import Tls, set_options
+from fetcher.dns_cache import Addresses, Failure, build_failure
+from fetcher.errors import Code
+from fetcher.model import Exit, Limits, Request, Response
+from fetcher.names import wanted_names
+from fetcher.resolver import Resolver
+from fetcher.transfer import (
+    AddressCheck,
+    CurlTransfer,
+    code_and_message,
+    response_of,
+    unsent,
+)
 
 logger = logging.getLogger(__name__)
 
 # 5,000 handles added in one turn stop the loop for half a second, 50 for about a millisecond.
 STARTS_PER_TURN: Final = 50
-
-# RFC 9110 sets no limit; Chromium and nginx take 256 kB and 32 kB. libcurl itself stops at 300 kB.
-MAX_HEAD: Final = 262144
-
-_PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-
-# pycurl 7.49 takes the option but has no name for it (curl/curl.h, since libcurl 7.54).
-_SUPPRESS_CONNECT_HEADERS: Final = 265
-
-AddressCheck = Callable[[str], bool]
 
 
 class CurlClient(CurlAsyncHTTPClient):
@@ -48,6 +47,9 @@ class CurlClient(CurlAsyncHTTPClient):
     `guard`, if given, is asked about the address of every socket of this client, when it is
     opened and again before each request on it, except to a trusted proxy; False refuses.
     `ca_file` replaces libcurl's certificate authorities. `max_connections` are kept alive.
+    `budget` is shared by all clients of a process. A transfer that has begun to answer fails when
+    it brings fewer than `low_speed` bytes a second for `low_speed_time` seconds (0 = never).
+    `resolver` looks names up; without one, libcurl does in its 20 threads.
     """
 
     def initialize(  # type: ignore[override]
@@ -60,17 +62,26 @@ class CurlClient(CurlAsyncHTTPClient):
         ca_file: str | None = None,
         http2: bool = True,
         max_connections: int = 100,
+        budget: Budget | None = None,
+        low_speed: int = 0,
+        low_speed_time: float = 0.0,
+        resolver: Resolver | None = None,
     ) -> None:
         # The base class makes libcurl call `_set_timeout`, so what that needs comes first.
         self._loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         self._timer: asyncio.Handle | None = None
         super().initialize(max_clients, defaults, max_body_size)
-        self._guard = guard
-        self._ca_file = ca_file
-        self._http2 = http2
-        self._waiting: deque[_Transfer] = deque()
+        self.guard = guard
+        self._tls = Tls(ca_file, http2)
+        self._budget = budget or Budget()
+        self._slow = low_speed * low_speed_time  # bytes within low_speed_time
+        self._slow_time = low_speed_time
+        self._sweeper: asyncio.Handle | None = None
+        self._resolver = resolver
+        self._resolving: set[CurlTransfer] = set()
+        self._waiting: deque[CurlTransfer] = deque()
         self._pump_due = False
-        self._active: dict[pycurl.Curl, _Transfer] = {}
+        self._active: dict[pycurl.Curl, CurlTransfer] = {}
         self._spare: list[pycurl.Curl] = []
         self._multi.setopt(pycurl.M_MAXCONNECTS, max(max_connections, 10))
 
@@ -79,16 +90,16 @@ class CurlClient(CurlAsyncHTTPClient):
     @property
     def in_flight(self) -> int:
         """Transfers of the thin path that wait or run."""
-        return len(self._waiting) + len(self._active)
+        return len(self._waiting) + len(self._resolving) + len(self._active)
 
     def start(
         self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
-    ) -> "_Transfer":
+    ) -> CurlTransfer:
         """Begin one transfer. `done` is called once, from the loop, never from in here.
 
         Nothing is raised: what libcurl refuses comes as a `Response` like any other failure.
         """
-        transfer = _Transfer(self, request, exit, limits, done)
+        transfer = CurlTransfer(self, request, exit, limits, done)
         self._waiting.append(transfer)
         if not self._pump_due:
             self._pump_due = True
@@ -98,111 +109,137 @@ class CurlClient(CurlAsyncHTTPClient):
     def _pump(self) -> None:
         self._pump_due = False
         for _ in range(min(STARTS_PER_TURN, len(self._waiting))):
-            self._add(self._waiting.popleft())
+            self._resolve(self._waiting.popleft())
         if self._waiting:
             self._pump_due = True
             self._loop.call_soon(self._pump)
 
-    def _add(self, transfer: "_Transfer") -> None:
+    def _resolve(self, transfer: CurlTransfer) -> None:
+        """Look up the names that libcurl shall not; go on when all are known."""
         if transfer.cancelled:
             return
+        if self._resolver is None:
+            self._add(transfer)
+            return
+        judged = self.guard is not None and transfer.exit.trusted
+        names = wanted_names(transfer.request.url, transfer.exit, judged=judged)
+        for name in (names.proxy, names.target):
+            if name is None or name in transfer.answers:
+                continue
+            answer = self._resolver.cached(name)
+            if answer is None:
+                self._wait_for(transfer, name, self._resolver)
+                return
+            transfer.answers[name] = answer
+        self._resolving.discard(transfer)
+        failure = transfer.use(names, judged=judged)
+        if failure is not None:
+            self._deliver(transfer, failure)
+        else:
+            self._add(transfer)
+
+    def _wait_for(self, transfer: CurlTransfer, name: str, resolver: Resolver) -> None:
+        def answered(answer: Addresses) -> None:
+            transfer.stop_waiting()
+            transfer.answers[name] = answer
+            self._resolve(transfer)
+
+        def late() -> None:
+            transfer.stop_waiting()
+            waited = self._loop.time() - transfer.started
+            transfer.answers[name] = build_failure(name, Failure.SILENT, waited)
+            self._resolve(transfer)
+
+        limit = min(transfer.limits.total, transfer.limits.connect)
+        left = max(transfer.started + limit - self._loop.time(), 0.0)
+        self._resolving.add(transfer)
+        transfer.waiter = resolver.resolve(name, answered)
+        transfer.timer = self._loop.call_later(left, late)
+
+    def _add(self, transfer: CurlTransfer) -> None:
         curl = self._spare.pop() if self._spare else pycurl.Curl()
         transfer.curl = curl
         try:
-            self._set_options(curl, transfer)
+            set_options(
+                curl,
+                transfer.request,
+                transfer.exit,
+                transfer.limits_left(),
+                self._tls,
+                transfer.found,
+            )
+            transfer.set_callbacks(curl)
             self._multi.add_handle(curl)
         except (pycurl.error, ValueError, TypeError) as error:
-            code, message = _code_and_message(error)
+            code, message = code_and_message(error)
             curl.reset()
             self._spare.append(curl)
             transfer.curl = None
-            self._deliver(transfer, _unsent(transfer.request, code, message))
+            self._deliver(transfer, unsent(transfer.request, code, message))
             return
         self._active[curl] = transfer
+        if self._slow and self._sweeper is None:
+            self._sweep()
         if transfer.limits.first_byte:
             transfer.timer = self._loop.call_later(
                 transfer.limits.first_byte, self._give_up_waiting, transfer
             )
 
-    def _set_options(self, curl: pycurl.Curl, transfer: "_Transfer") -> None:
-        request, exit, limits = transfer.request, transfer.exit, transfer.limits
-        set_ = curl.setopt
-        set_(pycurl.NOSIGNAL, 1)
-        set_(pycurl.PROTOCOLS, _PROTOCOLS)
-        set_(pycurl.URL, request.url)
-        set_(pycurl.HEADERFUNCTION, transfer.head.write)
-        set_(pycurl.WRITEFUNCTION, transfer.write)
-        set_(pycurl.TIMEOUT_MS, max(1, int(limits.total * 1000)))
-        set_(pycurl.CONNECTTIMEOUT_MS, max(1, int(min(limits.connect, limits.total) * 1000)))
-        set_(pycurl.ENCODING, "" if request.decode else "identity")
-        self._set_method(set_, request)
-        self._set_exit(set_, request, exit)
-        if limits.fresh:
-            set_(pycurl.FRESH_CONNECT, 1)
-        if not limits.keep:
-            set_(pycurl.FORBID_REUSE, 1)
-        if not request.validate_cert:
-            set_(pycurl.SSL_VERIFYPEER, 0)
-            set_(pycurl.SSL_VERIFYHOST, 0)
-        if self._ca_file is not None:
-            set_(pycurl.CAINFO, self._ca_file)
-        if self._guard is not None and not (exit.proxy is not None and exit.trusted):
-            set_(pycurl.OPENSOCKETFUNCTION, transfer.open_socket)
-            set_(pycurl.PREREQFUNCTION, transfer.before_request)
+    def _sweep(self) -> None:
+        """End transfers whose answer has begun and has since all but stopped.
 
-    def _set_method(self, set_: Callable[[int, Any], Any], request: Request) -> None:
-        lines = list(request.headers)
-        if request.cookie is not None:
-            lines.append(b"Cookie: " + request.cookie)
-        if request.method == "HEAD":
-            set_(pycurl.NOBODY, 1)
-        elif sends_body(request):
-            # POSTFIELDS makes libcurl add a form's Content-Type and, above 1 MB, an Expect;
-            # only POST gets the first (pyspider's behaviour), nobody the second.
-            set_(pycurl.POSTFIELDS, request.body or b"")
-            lines.append(b"Expect:")
-            if request.method != "POST":
-                set_(pycurl.CUSTOMREQUEST, request.method)
-                if not any(line[:13].lower() == b"content-type:" for line in lines):
-                    lines.append(b"Content-Type:")
-        elif request.method != "GET":
-            set_(pycurl.CUSTOMREQUEST, request.method)
-        set_(pycurl.HTTPHEADER, lines)
+        libcurl's own LOW_SPEED would also count the time before the first byte, which is the
+        origin's to take; and this costs nothing per transfer.
+        """
+        now = self._loop.time()
+        for curl, transfer in list(self._active.items()):
+            if transfer.curl is None:
+                continue  # cancelled by the callback of one before it
+            received = transfer.head.tell() + transfer.size
+            if received == 0 or received - transfer.swept >= self._slow or not transfer.swept_at:
+                transfer.swept, transfer.swept_at = received, now
+            elif now - transfer.swept_at >= self._slow_time:
+                seconds = f"{self._slow_time:g}"
+                message = f"Operation too slow: under {self._slow:g} bytes in {seconds} seconds"
+                self._end(curl, Code.OPERATION_TIMEDOUT, message)
+        self._sweeper = None
+        if self._active:
+            self._sweeper = self._loop.call_later(self._slow_time / 4, self._sweep)
 
-    def _set_exit(self, set_: Callable[[int, Any], Any], request: Request, exit: Exit) -> None:
-        # Both always: libcurl applies the environment's proxies to an unset PROXY, and its
-        # no_proxy even to an explicit one.
-        set_(pycurl.NOPROXY, "")
-        proxy = exit.proxy
-        if proxy is None:
-            set_(pycurl.PROXY, "")
-            if not self._http2:
-                set_(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    def time(self) -> float:
+        """The loop's clock, in seconds."""
+        return float(self._loop.time())
+
+    def hold(self, size: int) -> None:
+        """Count bytes of a body; over the budget, the largest body will have to go."""
+        if not self._budget.hold(size):
+            # Not from in here: libcurl is in the middle of a transfer.
+            self._loop.call_soon(self._shed)
+
+    def _shed(self) -> None:
+        """The budget is spent: end the transfer of this client that holds most."""
+        if not self._active or not self._budget.is_spent:
             return
-        set_(pycurl.PROXY, proxy.url)
-        set_(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        set_(_SUPPRESS_CONNECT_HEADERS, 1)
-        # A ticket got through one exit and shown through another would link the two.
-        set_(pycurl.SSL_SESSIONID_CACHE, 0)
-        if proxy.username is not None:
-            # The pair is taken as it is; PROXYUSERPWD would be percent-decoded once more.
-            set_(pycurl.PROXYUSERNAME, proxy.username)
-            set_(pycurl.PROXYPASSWORD, proxy.password or "")
-        if proxy.scheme == "https":
-            # Else libcurl 8.23 opens a new TLS connection to the proxy for each plain request.
-            set_(pycurl.HTTPPROXYTUNNEL, 1)
+        curl, largest = max(self._active.items(), key=lambda item: item[1].size)
+        if largest.size:
+            message = "all bodies together are over fetcher.body_budget, and this was the largest"
+            self._end(curl, Code.OUT_OF_MEMORY, message)
 
-    def _give_up_waiting(self, transfer: "_Transfer") -> None:
+    def _give_up_waiting(self, transfer: CurlTransfer) -> None:
         """The first byte did not come in time: end the attempt as libcurl would a time-out."""
         transfer.timer = None
         if transfer.curl is None or transfer.head.tell():
             return
         waited = int(transfer.limits.first_byte * 1000)
-        self._end(transfer.curl, Code.OPERATION_TIMEDOUT, f"No answer within {waited} milliseconds")
+        message = f"No answer within {waited} milliseconds"
+        self._end(transfer.curl, Code.OPERATION_TIMEDOUT, message, transfer.limits.first_byte)
 
-    def cancel(self, transfer: "_Transfer") -> None:
-        """See `_Transfer.cancel`."""
+    def cancel(self, transfer: CurlTransfer) -> None:
+        """See `CurlTransfer.cancel`."""
         curl, transfer.cancelled = transfer.curl, True
+        if transfer in self._resolving:
+            self._resolving.discard(transfer)
+            transfer.stop_waiting()
         if curl is not None and self._active.pop(curl, None) is not None:
             self._release(transfer, curl)
 
@@ -226,26 +263,34 @@ class CurlClient(CurlAsyncHTTPClient):
     ) -> None:
         if curl in self._active:
             self._end(curl, curl_error or 0, curl_message or "")
-        else:
+        elif curl in self._curls:
             super()._finish(curl, curl_error, curl_message)
+        # Else the callback of one that ended in the same turn has cancelled it.
 
-    def _end(self, curl: pycurl.Curl, code: int, message: str) -> None:
+    def _end(self, curl: pycurl.Curl, code: int, message: str, seconds: float = 0.0) -> None:
+        """`seconds`: at least so long it took; libcurl keeps no time for what it did not end."""
         transfer = self._active.pop(curl)
-        response = _response(curl, transfer, code, message)
+        response = response_of(curl, transfer, code, message)
+        if response.timing.total < seconds:
+            response.timing = replace(response.timing, total=seconds)
         self._release(transfer, curl)
+        if code == Code.COULDNT_CONNECT and not response.address and transfer.try_next_address():
+            self._add(transfer)
+            return
         self._deliver(transfer, response)
 
-    def _release(self, transfer: "_Transfer", curl: pycurl.Curl) -> None:
+    def _release(self, transfer: CurlTransfer, curl: pycurl.Curl) -> None:
         """Take the handle off the multi and make it ready for anybody."""
         if transfer.timer is not None:
             transfer.timer.cancel()
             transfer.timer = None
         transfer.curl = None
+        self._budget.release(transfer.size)
         self._multi.remove_handle(curl)
         curl.reset()
         self._spare.append(curl)
 
-    def _deliver(self, transfer: "_Transfer", response: Response) -> None:
+    def _deliver(self, transfer: CurlTransfer, response: Response) -> None:
         try:
             transfer.done(response)
         except Exception:
@@ -302,158 +347,24 @@ class CurlClient(CurlAsyncHTTPClient):
     def close(self) -> None:
         """Stop every transfer without calling its `done`, and free all handles and sockets."""
         self._waiting.clear()
+        for transfer in list(self._resolving):
+            self.cancel(transfer)
         for curl, transfer in list(self._active.items()):
             self._release(transfer, curl)
         self._active.clear()
         for curl in self._spare:
             curl.close()
         self._spare.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
         self._set_timeout(-1)
         super().close()
-        self._set_timeout_stopped()
-
-    def _set_timeout_stopped(self) -> None:
+        # libcurl has closed its sockets by now, and may have asked for a timer on the way.
         for fd, event in self._fds.items():
             if event & pycurl.POLL_IN:
                 self._loop.remove_reader(fd)
             if event & pycurl.POLL_OUT:
                 self._loop.remove_writer(fd)
         self._fds.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-class _Transfer:
-    """One transfer of the thin path, and libcurl's callbacks for it."""
-
-    __slots__ = (
-        "cancelled",
-        "chunks",
-        "client",
-        "curl",
-        "done",
-        "exit",
-        "head",
-        "limits",
-        "refused",
-        "request",
-        "size",
-        "timer",
-        "truncated",
-    )
-
-    def __init__(
-        self,
-        client: CurlClient,
-        request: Request,
-        exit: Exit,
-        limits: Limits,
-        done: Callable[[Response], None],
-    ) -> None:
-        self.client = client
-        self.request = request
-        self.exit = exit
-        self.limits = limits
-        self.done = done
-        self.curl: pycurl.Curl | None = None
-        self.head = BytesIO()
-        self.chunks: list[bytes] = []
-        self.size = 0
-        self.truncated = False
-        self.refused: str | None = None
-        self.cancelled = False
-        self.timer: asyncio.Handle | None = None
-
-    def cancel(self) -> None:
-        """Stop; `done` will not be called. Not from inside a libcurl callback."""
-        self.client.cancel(self)
-
-    def write(self, chunk: bytes) -> int | None:
-        """WRITEFUNCTION: keep the decoded body up to `max_body` bytes."""
-        limit = self.request.max_body
-        self.size += len(chunk)
-        if limit and self.size > limit:
-            self.truncated = True
-            self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
-            return -1
-        self.chunks.append(chunk)
-        return None
-
-    def open_socket(self, purpose: int, address: Any) -> socket.socket | int:
-        """OPENSOCKETFUNCTION: a socket, or SOCKET_BAD when the guard refuses the address."""
-        if not self._may_reach(address.addr[0]):
-            return pycurl.SOCKET_BAD
-        return socket.socket(address.family, address.socktype, address.protocol)
-
-    def before_request(self, peer: str, local: str, peer_port: int, local_port: int) -> int:
-        """PREREQFUNCTION: the same question for connections that are reused."""
-        allowed = self._may_reach(peer)
-        return pycurl.PREREQFUNC_OK if allowed else pycurl.PREREQFUNC_ABORT
-
-    def _may_reach(self, address: Any) -> bool:
-        guard = self.client._guard
-        if guard is None or (isinstance(address, str) and guard(address)):
-            return True
-        self.refused = str(address)
-        return False
-
-
-def _response(curl: pycurl.Curl, transfer: _Transfer, code: int, message: str) -> Response:
-    get = curl.getinfo
-    request, exit = transfer.request, transfer.exit
-    head = final_head(transfer.head.getvalue())
-    chunks = transfer.chunks
-    response = Response(
-        # Asked only of a success: for a URL that libcurl rejects the question itself fails.
-        url=request.url if code else get(pycurl.EFFECTIVE_URL),
-        outcome=Outcome.ANSWERED,
-        status=get(pycurl.RESPONSE_CODE),
-        head=head,
-        body=chunks[0] if len(chunks) == 1 else b"".join(chunks),
-        address=get(pycurl.PRIMARY_IP),
-        sent=True,
-        timing=_timing(get),
-    )
-    if len(head) > MAX_HEAD:
-        code, message = Code.FILESIZE_EXCEEDED, f"the headers are over {MAX_HEAD} bytes"
-        response.head = head[:MAX_HEAD]
-    elif transfer.truncated:
-        code = Code.FILESIZE_EXCEEDED
-        message = f"the body is over the limit of {request.max_body} bytes"
-    elif transfer.refused is not None:
-        code = Code.ABORTED_BY_CALLBACK
-        message = f"the address {transfer.refused} is not public: refused"
-    if code:
-        response.code, response.message = code, message
-        connected = get(pycurl.CONNECT_TIME) > 0
-        response.outcome = outcome_of(
-            code,
-            proxied=exit.proxy is not None,
-            connected=connected,
-            errno=get(pycurl.OS_ERRNO),
-        )
-        response.sent = get(pycurl.PRETRANSFER_TIME) > 0 and may_have_been_sent(code)
-    return response
-
-
-def _timing(get: Callable[[int], float]) -> Timing:
-    dns, connect = get(pycurl.NAMELOOKUP_TIME), get(pycurl.CONNECT_TIME)
-    tls, first = get(pycurl.APPCONNECT_TIME), get(pycurl.STARTTRANSFER_TIME)
-    return Timing(
-        dns=dns,
-        connect=max(connect - dns, 0.0),
-        tls=max(tls - connect, 0.0),
-        first_byte=first,
-        total=get(pycurl.TOTAL_TIME),
-    )
-
-
-def _unsent(request: Request, code: int, message: str) -> Response:
-    outcome = Outcome.OURS if code == Code.OUT_OF_MEMORY else Outcome.TARGET
-    return Response(url=request.url, outcome=outcome, code=code, message=message)
-
-
-def _code_and_message(error: Exception) -> tuple[int, str]:
-    if isinstance(error, pycurl.error) and len(error.args) == 2:
-        return error.args[0], error.args[1] or "libcurl refused an option"
-    return Code.URL_MALFORMAT, str(error)
+        self._set_timeout(-1)

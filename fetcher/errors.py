@@ -16,6 +16,8 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 
 class FetchpoolError(Exception):
     """Base of all exceptions raised on purpose."""
@@ -80,48 +82,57 @@ class Code(enum.IntEnum):
     PROXY = 97  # the SOCKS handshake failed
 
 
-# code -> (outcome of a direct request, outcome through a proxy, may anything of the request have
-# reached the target).
-_CODES: Final[Mapping[int, tuple[Outcome, Outcome, bool]]] = {
-    Code.UNSUPPORTED_PROTOCOL: (Outcome.TARGET, Outcome.PROXY, True),
-    Code.URL_MALFORMAT: (Outcome.TARGET, Outcome.TARGET, False),
-    Code.COULDNT_RESOLVE_PROXY: (Outcome.PROXY, Outcome.PROXY, False),
-    Code.COULDNT_RESOLVE_HOST: (Outcome.TARGET, Outcome.PATH, False),
-    Code.COULDNT_CONNECT: (Outcome.TARGET, Outcome.PROXY, False),
-    Code.WEIRD_SERVER_REPLY: (Outcome.TARGET, Outcome.PROXY, True),
-    Code.WRITE_ERROR: (Outcome.OURS, Outcome.OURS, True),
-    Code.OUT_OF_MEMORY: (Outcome.OURS, Outcome.OURS, True),
-    Code.SSL_CONNECT_ERROR: (Outcome.TARGET, Outcome.PATH, False),
-    Code.ABORTED_BY_CALLBACK: (Outcome.OURS, Outcome.OURS, False),
-    Code.INTERFACE_FAILED: (Outcome.OURS, Outcome.OURS, False),
-    Code.SSL_CERTPROBLEM: (Outcome.OURS, Outcome.OURS, False),
-    Code.PEER_FAILED_VERIFICATION: (Outcome.TARGET, Outcome.PATH, False),
-    Code.FILESIZE_EXCEEDED: (Outcome.OURS, Outcome.OURS, True),
-    Code.SSL_CACERT_BADFILE: (Outcome.OURS, Outcome.OURS, False),
-    Code.PROXY: (Outcome.PROXY, Outcome.PROXY, False),
+# code -> (outcome of a direct request, outcome through a proxy)
+_CODES: Final[Mapping[int, tuple[Outcome, Outcome]]] = {
+    Code.UNSUPPORTED_PROTOCOL: (Outcome.TARGET, Outcome.PROXY),
+    Code.URL_MALFORMAT: (Outcome.TARGET, Outcome.TARGET),
+    Code.COULDNT_RESOLVE_PROXY: (Outcome.PROXY, Outcome.PROXY),
+    Code.COULDNT_RESOLVE_HOST: (Outcome.TARGET, Outcome.PATH),
+    Code.COULDNT_CONNECT: (Outcome.TARGET, Outcome.PROXY),
+    Code.WEIRD_SERVER_REPLY: (Outcome.TARGET, Outcome.PROXY),
+    Code.WRITE_ERROR: (Outcome.OURS, Outcome.OURS),
+    Code.OUT_OF_MEMORY: (Outcome.OURS, Outcome.OURS),
+    Code.SSL_CONNECT_ERROR: (Outcome.TARGET, Outcome.PATH),
+    Code.ABORTED_BY_CALLBACK: (Outcome.OURS, Outcome.OURS),
+    Code.INTERFACE_FAILED: (Outcome.OURS, Outcome.OURS),
+    Code.SSL_CERTPROBLEM: (Outcome.OURS, Outcome.OURS),
+    Code.PEER_FAILED_VERIFICATION: (Outcome.TARGET, Outcome.PATH),
+    Code.FILESIZE_EXCEEDED: (Outcome.OURS, Outcome.OURS),
+    Code.SSL_CACERT_BADFILE: (Outcome.OURS, Outcome.OURS),
+    Code.PROXY: (Outcome.PROXY, Outcome.PROXY),
 }
-_OTHERS: Final = (Outcome.TARGET, Outcome.PATH, True)
+_OTHERS: Final = (Outcome.TARGET, Outcome.PATH)
+
+_TLS_FAILURES: Final = frozenset({Code.SSL_CONNECT_ERROR, Code.PEER_FAILED_VERIFICATION})
+_PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 
-def outcome_of(code: int, *, proxied: bool, connected: bool, errno: int) -> Outcome:
-    """Whose fault libcurl's error `code` is.
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a failed transfer had come."""
 
-    `connected`: a TCP connection (to the proxy, if there is one) stood; what happens before that
-    is the proxy's own doing. `errno`: the OS error of the failed connect, 0 if none was given:
-    out of file descriptors looks like a dead proxy but for that.
-    """
+    proxied: bool = False
+    tls_proxy: bool = False  # an https:// proxy
+    connected: bool = False  # a TCP connection stood: to the proxy, if there is one
+    connect_code: int = 0  # what the proxy answered to CONNECT, if it did
+    errno: int = 0  # the OS error of the failed connect, 0 if none was given
+
+
+def outcome_of(code: int, path: Path) -> Outcome:
+    """Whose fault libcurl's error `code` is; what happens before a proxy has let us through is
+    the proxy's own doing."""
     if code == Code.OK:
         return Outcome.ANSWERED
-    if code == Code.COULDNT_CONNECT and errno == 0 and not connected:
-        return Outcome.OURS
-    if proxied and code == Code.COULDNT_CONNECT and connected:
-        return Outcome.PATH  # the proxy refused the CONNECT
-    if proxied and code == Code.OPERATION_TIMEDOUT and not connected:
+    if code == Code.COULDNT_CONNECT and path.errno == 0 and not path.connected:
+        return Outcome.OURS  # out of file descriptors looks like a dead proxy, but for that
+    direct, through_proxy = _CODES.get(code, _OTHERS)
+    if not path.proxied:
+        return direct
+    if path.connect_code == _PROXY_AUTHENTICATION_REQUIRED:
         return Outcome.PROXY
-    direct, through_proxy, _ = _CODES.get(code, _OTHERS)
-    return through_proxy if proxied else direct
-
-
-def may_have_been_sent(code: int) -> bool:
-    """Whether something of the request may have left for the target when `code` came."""
-    return _CODES.get(code, _OTHERS)[2]
+    if path.tls_proxy and code in _TLS_FAILURES and not path.connect_code:
+        return Outcome.PROXY
+    if code == Code.COULDNT_CONNECT and path.connected:
+        return Outcome.PATH  # the proxy refused the CONNECT
+    if code == Code.OPERATION_TIMEDOUT and not path.connected:
+        return Outcome.PROXY
+    return through_proxy

@@ -35,19 +35,22 @@ class Fetch(msgspec.Struct, kw_only=True):
     timeout: float | None = None  # of the whole task; 0 means fetcher.max_timeout
     connect_timeout: float | None = None
     proxy: bool | int | str | list[Any] | None | UnsetType = UNSET
-    allow_redirects: bool | None = None
+    allow_redirects: bool | int | None = None
     max_redirects: int | None = None
-    validate_cert: bool | None = None
-    use_gzip: bool | None = None
+    validate_cert: bool | int | None = None
+    use_gzip: bool | int | None = None
     etag: bool | str | None | UnsetType = UNSET
     last_modified: bool | str | None | UnsetType = UNSET
     last_modifed: bool | str | None | UnsetType = UNSET  # pyspider's old misspelling
-    robots_txt: bool | None = None
+    robots_txt: bool | int | None = None
     save: Any = None  # echoed
     fetch_type: str | None = None
     max_body: int | None = None  # may lower fetcher.max_body
+    client_cert: str | None = None  # PEM files; trusted entrances only, as bindaddress is
+    client_key: str | None = None
+    bindaddress: str | None = None
     retries: int | None = None  # other proxies tried on a list or pool route
-    retry_unsafe: bool | None = None  # let POST and the like be repeated too
+    retry_unsafe: bool | int | None = None  # let POST and the like be repeated too
     site: str | None = None  # the site whose pool and rules apply
 
 
@@ -95,6 +98,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int = 0  # decoded bytes; 0 = no limit
     decode: bool = True  # offer and undo content codings; False asks for identity
     validate_cert: bool = True
+    client_cert: str | None = None  # PEM files of the operator
+    client_key: str | None = None
+    bindaddress: str | None = None  # address or interface that the socket leaves from
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):

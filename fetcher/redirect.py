@@ -41,10 +41,19 @@ def next_request(
     if _becomes_get(status, method):
         method, body = "GET", None
         headers = _without(headers, _OF_BODY)
+    certificate, key = request.client_cert, request.client_key
     if not _same_place(request.url, url):
         headers = _without(headers, _OF_ORIGIN)
+        certificate = key = None  # who we are is for the one who was to know
     return msgspec.structs.replace(
-        request, url=url, method=method, body=body, headers=headers, cookie=None
+        request,
+        url=url,
+        method=method,
+        body=body,
+        headers=headers,
+        cookie=None,
+        client_cert=certificate,
+        client_key=key,
     )
 
 

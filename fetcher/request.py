@@ -29,6 +29,9 @@ _NO_OPTIONS: Final = Fetch()
 # Spelled as pyspider and httpbin show them; the wire does not care (RFC 9110 5.1).
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
+# How long the body is says libcurl, who sends it; another word on it would split the request.
+_FRAMING: Final = frozenset({"Content-Length", "Transfer-Encoding"})
+
 # With a body or without: methods whose request says how long its content is, even if empty.
 _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -43,6 +46,7 @@ class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     max_redirects: int = 5
     retries: int = 3
     max_body: int = 67108864
+    bindaddress: str | None = None
     schemes: tuple[str, ...] = ("http", "https")
 
 
@@ -74,14 +78,17 @@ def build_plan(task: Task, defaults: Defaults) -> Plan:
         or defaults.max_timeout
         or NO_LIMIT,
         max_body=_lower(fetch.max_body, defaults.max_body),
-        decode=fetch.use_gzip is not False,
-        validate_cert=fetch.validate_cert is not False,
+        decode=_is_on(fetch.use_gzip),
+        validate_cert=_is_on(fetch.validate_cert),
+        client_cert=fetch.client_cert or None,
+        client_key=fetch.client_key or None,
+        bindaddress=fetch.bindaddress or defaults.bindaddress,
     )
     return Plan(
         request=request,
         cookies=cookies,
         timeout=task_timeout(fetch, defaults),
-        follow=fetch.allow_redirects is not False,
+        follow=_is_on(fetch.allow_redirects),
         max_redirects=_count("max_redirects", fetch.max_redirects, defaults.max_redirects),
         retries=_count("retries", fetch.retries, defaults.retries),
         retry_unsafe=bool(fetch.retry_unsafe),
@@ -93,6 +100,11 @@ def task_timeout(fetch: Fetch, defaults: Defaults) -> float:
     """Seconds the whole task may take: 0 means `max_timeout`, and more than that is cut to it."""
     asked = _seconds("timeout", fetch.timeout, defaults.timeout) or NO_LIMIT
     return min(asked, defaults.max_timeout or NO_LIMIT)
+
+
+def _is_on(switch: bool | int | None) -> bool:
+    """An option that is on unless it is switched off; null means what absence means."""
+    return switch is None or bool(switch)
 
 
 def _method(method: str | None) -> str:
@@ -115,6 +127,8 @@ def _header_lines(fetch: Fetch, track: Any, user_agent: str) -> tuple[list[bytes
                 continue
             spelling = header_case(name)
             text = _header_text(spelling, value)
+            if spelling in _FRAMING:
+                continue
             if spelling == "Cookie":
                 cookie = f"{cookie}; {text}" if cookie else text
             else:

@@ -21,8 +21,8 @@ def may_repeat(request: Request, response: Response, *, retry_unsafe: bool) -> b
     Any method while nothing of it has left for the target; idempotent ones until the first byte
     of an answer; others only when the task says so.
     """
-    if not response.sent:
-        return True
+    if not response.sent or response.status == _PROXY_AUTHENTICATION_REQUIRED:
+        return True  # a 407 is the proxy's own answer
     if response.outcome is not Outcome.ANSWERED and response.head:
         return False
     return retry_unsafe or request.method in IDEMPOTENT
@@ -45,7 +45,7 @@ def proxy_failed(response: Response) -> bool:
 
 def is_certificate_failure(response: Response) -> bool:
     """A certificate that failed inside a tunnel; seen through two proxies it is the origin's."""
-    return response.code == Code.PEER_FAILED_VERIFICATION
+    return response.code == Code.PEER_FAILED_VERIFICATION and response.outcome is Outcome.PATH
 
 
 def first_byte_limit(attempt_timeout: float, left: float, *, last: bool) -> float:

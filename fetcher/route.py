@@ -44,8 +44,9 @@ MAX_WAYS: Final = 100
 def parse_route(value: Any, default: Route) -> Route:
     """`fetch.proxy` (or a setting) as a route. Raises `TaskError` (`ProxyError` for a proxy).
 
-    Absent, True and numbers but 0 mean `default` (pyspider: whatever is true); False, None, 0 and "" mean direct; text is ``direct``,
-    ``env``, ``pool``, ``pool:SITE``, or a proxy; a list holds texts, tried in order.
+    Absent, True and any number but 0 mean `default` (pyspider's rule); False, None, 0 and ""
+    mean direct; text is ``direct``, ``env``, ``pool``, ``pool:SITE``, or a proxy; a list holds
+    texts, tried in order.
     """
     if value is UNSET or (value and isinstance(value, int)):
         return default

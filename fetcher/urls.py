@@ -19,7 +19,13 @@ MAX_URL: Final = 65536
 # RFC 3986 characters and "%", and what browsers leave alone in a path or query beside them.
 _SAFE: Final = "%/:=&?~#+!$,;'@()*[]|"
 _FIT: Final = re.compile(
-    r"https?://[A-Za-z0-9._~-]+(?::[1-9][0-9]{0,3})?(?:[/?#][!#-;=?-\[\]_a-z~|]*)?"
+    r"""
+    https?:// [A-Za-z0-9._~-]+
+    (?: : (?: [1-9][0-9]{0,3} | [1-5][0-9]{4} | 6[0-4][0-9]{3} | 65[0-4][0-9]{2} | 655[0-2][0-9]
+            | 6553[0-5] ) )?
+    (?: [/?\#] [!\#-;=?-\[\]_a-z~|]* )?
+    """,
+    re.VERBOSE,
 )
 _AUTHORITY_END: Final = re.compile(r"[/?#]")
 _LOGGABLE: Final = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")

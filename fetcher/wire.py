@@ -23,6 +23,9 @@ _decode_any: Final = msgspec.msgpack.Decoder().decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 _PAIR: Final = b"\x92"  # msgpack: an array of two
 
+# What the decoder raises: RecursionError for deep nesting, TypeError (older ones) for a map as key.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
+
 
 class Undecodable(FetchpoolError):
     """The message is not a msgpack map: nothing in it could be answered."""
@@ -48,7 +51,7 @@ def parse_message(raw: bytes) -> tuple[Task, bytes]:
             raise BadTask(problem, _echo(_tree(raw)), raw)
     try:
         return _decode(raw), raw
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         return _parse_leniently(raw, error), raw
 
 
@@ -86,6 +89,7 @@ def plain_words(message: str) -> str:
     """msgspec's refusal as a sentence: ``fetch.timeout: expected number or null, got str``."""
     text, _, path = message.partition(" - at `$")
     words = text.replace("`", "").replace("Expected", "expected").replace("float", "number")
+    words = words.replace(" | ", " or ")
     key = path.strip("`.")
     return f"{key}: {words}" if key else words
 
@@ -93,10 +97,8 @@ def plain_words(message: str) -> str:
 def _tree(raw: bytes) -> dict[Any, Any]:
     try:
         tree = _decode_any(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise Undecodable(f"not a msgpack message: {error}") from error
-    except TypeError as error:  # a map with a map or an array as a key
-        raise Undecodable(f"a key that cannot be one: {error}") from error
     if not isinstance(tree, dict):
         raise Undecodable(f"expected a map (a task), got {type(tree).__name__}")
     return tree

@@ -1,6 +1,6 @@
 """Settings that are read and checked, but that nothing acts on yet.
 
-A decision module. A setting that silently does nothing is worse than one that is refused; so a
+A setting that silently does nothing is worse than one that is refused; so a
 start names those of them that somebody has changed. Each leaves this table with the change that
 makes it work.
 """

@@ -1,0 +1,322 @@
+"""One transfer on a curl handle: libcurl's callbacks for it, and the Response it ends in.
+
+Callbacks run in the middle of libcurl: they may not start, stop or change a transfer, only note
+and refuse.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, Final, Protocol
+
+import pycurl
+from msgspec import structs
+
+from fetcher.dns_cache import Addresses
+from fetcher.errors import Code, Outcome, Path, outcome_of
+from fetcher.head import final_head
+from fetcher.model import Exit, Limits, Request, Response, Timing
+from fetcher.names import NOTHING, RESOLVED_HERE, Found, Names
+from fetcher.resolver import Waiter
+
+# RFC 9110 sets no limit; Chromium and nginx take 256 kB and 32 kB. libcurl itself stops at 300 kB.
+MAX_HEAD: Final = 262144
+
+# Addresses of one name that are tried; a refused connect is quick, a silent one takes all the time.
+MAX_CONNECTS: Final = 4
+
+AddressCheck = Callable[[str], bool]
+
+
+class Owner(Protocol):
+    """What a transfer needs of its client."""
+
+    guard: AddressCheck | None
+
+    def cancel(self, transfer: "CurlTransfer") -> None:
+        """See `CurlTransfer.cancel`."""
+
+    def time(self) -> float:
+        """The loop's clock, in seconds."""
+
+    def hold(self, size: int) -> None:
+        """Count bytes that are kept against the budget of the process."""
+
+
+class CurlTransfer:
+    """One transfer of the thin path, and libcurl's callbacks for it."""
+
+    __slots__ = (
+        "answers",
+        "cancelled",
+        "chunks",
+        "client",
+        "complete",
+        "curl",
+        "done",
+        "exit",
+        "found",
+        "head",
+        "limits",
+        "refused",
+        "request",
+        "resolved",
+        "size",
+        "started",
+        "swept",
+        "swept_at",
+        "timer",
+        "truncated",
+        "untried",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        client: Owner,
+        request: Request,
+        exit: Exit,
+        limits: Limits,
+        done: Callable[[Response], None],
+    ) -> None:
+        self.client = client
+        self.request = request
+        self.exit = exit
+        self.limits = limits
+        self.done = done
+        self.started = client.time()
+        self.answers: dict[str, Addresses] = {}  # what the resolver said of our names
+        self.found = NOTHING
+        self.untried: tuple[str, ...] = ()  # further addresses of the name that is connected to
+        self.resolved = 0.0  # seconds it took
+        self.waiter: Waiter | None = None
+        self.curl: pycurl.Curl | None = None
+        self.head = BytesIO()
+        self.chunks: list[bytes] = []
+        self.size = 0
+        self.truncated = False
+        self.complete = False  # we stopped it ourselves, having all of it
+        self.refused: str | None = None
+        self.cancelled = False
+        self.swept = 0  # bytes that had come at the last look
+        self.swept_at = 0.0
+        self.timer: asyncio.Handle | None = None
+
+    def cancel(self) -> None:
+        """Stop; `done` will not be called. Not from inside a libcurl callback."""
+        self.client.cancel(self)
+
+    # -- names ------------------------------------------------------------------------------------
+
+    def stop_waiting(self) -> None:
+        """The answer is here, or nobody wants it any more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.waiter is not None:
+            self.waiter.cancel()
+            self.waiter = None
+
+    def use(self, names: Names, *, judged: bool) -> Response | None:
+        """Take the addresses of `names`; a Response when one has none, or may not be reached.
+
+        `judged`: a guarded request to a trusted proxy, whose socket tells nothing of the target.
+        """
+        if names.target is None and names.proxy is None:
+            return None
+        self.resolved = self.client.time() - self.started
+        for name, is_proxy in ((names.proxy, True), (names.target, False)):
+            answer = self.answers[name] if name is not None else None
+            if answer is not None and answer.error is not None:
+                return self._unresolved(answer, is_proxy=is_proxy)
+        target = self.answers[names.target].addresses if names.target is not None else ()
+        if judged and not all(self._may_reach(address) for address in target):
+            message = f"the address {self.refused} is not public: refused"
+            return Response(
+                url=self.request.url,
+                outcome=Outcome.OURS,
+                code=Code.ABORTED_BY_CALLBACK,
+                message=message,
+            )
+        proxy = self.answers[names.proxy].addresses if names.proxy is not None else ()
+        first = proxy or (() if self._target_is_the_proxys() else target)
+        self.untried = first[1:MAX_CONNECTS]
+        self.found = Found(
+            target[0] if target and not self._target_is_the_proxys() else None,
+            proxy[0] if proxy else None,
+        )
+        return None
+
+    def _target_is_the_proxys(self) -> bool:
+        """Whether the target's name goes to the proxy, however we know its address."""
+        proxy = self.exit.proxy
+        return proxy is not None and proxy.scheme not in RESOLVED_HERE
+
+    def _unresolved(self, answer: Addresses, *, is_proxy: bool) -> Response:
+        code = Code.COULDNT_RESOLVE_PROXY if is_proxy else Code.COULDNT_RESOLVE_HOST
+        if answer.timed_out:
+            code = Code.OPERATION_TIMEDOUT
+        return Response(
+            url=self.request.url,
+            outcome=outcome_of(
+                code, Path(proxied=self.exit.proxy is not None, connected=not is_proxy)
+            ),
+            code=code,
+            message=answer.error or "",
+            timing=Timing(dns=self.resolved, total=self.resolved),
+        )
+
+    def try_next_address(self) -> bool:
+        """After a failed connect: whether another address of that name is there to be tried."""
+        if not self.untried or self.limits_left().total <= 0.001:
+            return False
+        address, *rest = self.untried
+        self.untried = tuple(rest)
+        replaced = {"proxy": address} if self.found.proxy is not None else {"target": address}
+        self.found = structs.replace(self.found, **replaced)
+        return True
+
+    def limits_left(self) -> Limits:
+        """The limits less the time that names and other addresses have cost."""
+        if not self.resolved:
+            return self.limits
+        spent = self.client.time() - self.started
+        return structs.replace(
+            self.limits,
+            total=max(self.limits.total - spent, 0.001),
+            connect=max(self.limits.connect - spent, 0.001),
+        )
+
+    # -- libcurl's callbacks ----------------------------------------------------------------------
+
+    def _head_writer(self) -> Callable[[bytes], int | None]:
+        """HEADERFUNCTION: C code all the way, but for a HEAD with a body of its own.
+
+        libcurl cannot send that as a HEAD, and would wait for the body that Content-Length
+        promises; so the transfer is stopped at the empty line.
+        """
+        if self.request.method != "HEAD" or self.request.body is None:
+            return self.head.write
+        return self._write_head_only
+
+    def _write_head_only(self, line: bytes) -> int | None:
+        self.head.write(line)
+        if line in (b"\r\n", b"\n") and b" 1" not in final_head(self.head.getvalue())[:10]:
+            self.complete = True
+            return -1
+        return None
+
+    def set_callbacks(self, curl: pycurl.Curl) -> None:
+        """Hang our callbacks on the handle; the guard's only where there is one."""
+        curl.setopt(pycurl.HEADERFUNCTION, self._head_writer())
+        curl.setopt(pycurl.WRITEFUNCTION, self.write)
+        to_trusted_proxy = self.exit.proxy is not None and self.exit.trusted
+        if self.client.guard is not None and not to_trusted_proxy:
+            curl.setopt(pycurl.OPENSOCKETFUNCTION, self.open_socket)
+            curl.setopt(pycurl.PREREQFUNCTION, self.before_request)
+
+    def write(self, chunk: bytes) -> int | None:
+        """WRITEFUNCTION: keep the decoded body up to `max_body` bytes."""
+        limit = self.request.max_body
+        self.size += len(chunk)
+        self.client.hold(len(chunk))
+        if limit and self.size > limit:
+            self.truncated = True
+            self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
+            return -1
+        self.chunks.append(chunk)
+        return None
+
+    def open_socket(self, purpose: int, address: Any) -> socket.socket | int:
+        """OPENSOCKETFUNCTION: a socket, or SOCKET_BAD when the guard refuses the address."""
+        if not self._may_reach(address.addr[0]):
+            return pycurl.SOCKET_BAD
+        return socket.socket(address.family, address.socktype, address.protocol)
+
+    def before_request(self, peer: str, local: str, peer_port: int, local_port: int) -> int:
+        """PREREQFUNCTION: the same question for connections that are reused."""
+        allowed = self._may_reach(peer)
+        return pycurl.PREREQFUNC_OK if allowed else pycurl.PREREQFUNC_ABORT
+
+    def _may_reach(self, address: Any) -> bool:
+        guard = self.client.guard
+        if guard is None or (isinstance(address, str) and guard(address)):
+            return True
+        self.refused = str(address)
+        return False
+
+
+def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: str) -> Response:
+    """How the transfer ended: libcurl's `code` and `message`, or what our callbacks noted."""
+    get = curl.getinfo
+    request, exit = transfer.request, transfer.exit
+    if transfer.complete:
+        code, message = 0, ""
+    head = final_head(transfer.head.getvalue())
+    chunks = transfer.chunks
+    response = Response(
+        # Asked only of a success: for a URL that libcurl rejects the question itself fails.
+        url=request.url if code or _is_disguised(exit) else get(pycurl.EFFECTIVE_URL),
+        outcome=Outcome.ANSWERED,
+        status=get(pycurl.RESPONSE_CODE),
+        head=head,
+        body=chunks[0] if len(chunks) == 1 else b"".join(chunks),
+        address=get(pycurl.PRIMARY_IP),
+        sent=True,
+        timing=_timing(get, transfer.resolved),
+    )
+    if len(head) > MAX_HEAD:
+        code, message = Code.FILESIZE_EXCEEDED, f"the headers are over {MAX_HEAD} bytes"
+        response.head = head[:MAX_HEAD]
+    elif transfer.truncated:
+        code = Code.FILESIZE_EXCEEDED
+        message = f"the body is over the limit of {request.max_body} bytes"
+    elif transfer.refused is not None:
+        code = Code.ABORTED_BY_CALLBACK
+        message = f"the address {transfer.refused} is not public: refused"
+    if code:
+        response.code, response.message = code, message
+        response.outcome = outcome_of(
+            code,
+            Path(
+                proxied=exit.proxy is not None,
+                tls_proxy=exit.proxy is not None and exit.proxy.scheme == "https",
+                connected=bool(response.address),
+                connect_code=get(pycurl.HTTP_CONNECTCODE),
+                errno=get(pycurl.OS_ERRNO),
+            ),
+        )
+        # Counts what left for the target, not the CONNECT before it. RFC 9113 8.7: of a refused
+        # stream nothing was processed.
+        response.sent = get(pycurl.REQUEST_SIZE) > 0 and "REFUSED_STREAM" not in message
+    return response
+
+
+def _is_disguised(exit: Exit) -> bool:
+    """Whether libcurl was told another URL than the request's."""
+    return exit.proxy is not None and exit.proxy.noconnect
+
+
+def _timing(get: Callable[[int], float], resolved: float) -> Timing:
+    dns, connect = get(pycurl.NAMELOOKUP_TIME), get(pycurl.CONNECT_TIME)
+    tls, first = get(pycurl.APPCONNECT_TIME), get(pycurl.STARTTRANSFER_TIME)
+    return Timing(
+        dns=dns + resolved,
+        connect=max(connect - dns, 0.0),
+        tls=max(tls - connect, 0.0),
+        first_byte=first + resolved if first else 0.0,
+        total=get(pycurl.TOTAL_TIME) + resolved,
+    )
+
+
+def unsent(request: Request, code: int, message: str) -> Response:
+    """A transfer that never began, as libcurl refused one of its options."""
+    outcome = Outcome.OURS if code == Code.OUT_OF_MEMORY else Outcome.TARGET
+    return Response(url=request.url, outcome=outcome, code=code, message=message)
+
+
+def code_and_message(error: Exception) -> tuple[int, str]:
+    if isinstance(error, pycurl.error) and len(error.args) == 2:
+        return error.args[0], error.args[1] or "libcurl refused an option"
+    return Code.URL_MALFORMAT, str(error)
