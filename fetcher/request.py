@@ -60,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     max_redirects: int
     retries: int
     retry_unsafe: bool
+    robots_txt: bool
     site: str | None
 
 
@@ -92,8 +93,16 @@ def build_plan(task: Task, defaults: Defaults) -> Plan:
         max_redirects=_count("max_redirects", fetch.max_redirects, defaults.max_redirects),
         retries=_count("retries", fetch.retries, defaults.retries),
         retry_unsafe=bool(fetch.retry_unsafe),
+        robots_txt=bool(fetch.robots_txt),
         site=fetch.site,
     )
+
+
+def refuse_operators_options(fetch: Fetch) -> None:
+    """Raises `TaskError` for options that name things of this machine: not for HTTP callers."""
+    for name in ("bindaddress", "client_cert", "client_key"):
+        if getattr(fetch, name):
+            raise TaskError(f"fetch.{name}: only the operator's own tasks may say this")
 
 
 def task_timeout(fetch: Fetch, defaults: Defaults) -> float:

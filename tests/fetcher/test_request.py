@@ -15,6 +15,7 @@ from fetcher.request import (
     build_plan,
     header_case,
     header_line,
+    refuse_operators_options,
     sends_body,
     task_timeout,
 )
@@ -42,6 +43,7 @@ def test_a_task_that_says_nothing_gets_the_defaults() -> None:
         max_redirects=5,
         retries=3,
         retry_unsafe=False,
+        robots_txt=False,
         site=None,
     )
 
@@ -64,6 +66,7 @@ def test_a_task_may_ask_for_something_else() -> None:
         max_redirects=0,
         retries=0,
         retry_unsafe=True,
+        robots_txt=False,
         site="zhihu",
         user_agent="mine/2",
     )
@@ -84,6 +87,7 @@ def test_a_task_may_ask_for_something_else() -> None:
         max_redirects=0,
         retries=0,
         retry_unsafe=True,
+        robots_txt=False,
         site="zhihu",
     )
 
@@ -451,3 +455,10 @@ def test_switches_may_be_numbers(value: bool | int | None, on: bool) -> None:
     fetch = Fetch(allow_redirects=value, use_gzip=value, validate_cert=value)
     plan = build_plan(Task(url="http://h/", fetch=fetch), DEFAULTS)
     assert (plan.follow, plan.request.decode, plan.request.validate_cert) == (on, on, on)
+
+
+@pytest.mark.parametrize("name", ["bindaddress", "client_cert", "client_key"])
+def test_what_names_this_machine_is_for_the_operator(name: str) -> None:
+    refuse_operators_options(Fetch())
+    with pytest.raises(TaskError, match=f"fetch.{name}: only the operator"):
+        refuse_operators_options(Fetch(**{name: "x"}))
