@@ -4,6 +4,8 @@ A decision module: it asks the pool's chooser, which costs no I/O, and starts no
 pool route is tried until its budget of attempts is spent; any other route once.
 """
 
+from collections.abc import Sequence
+
 from fetcher.model import Attempt, Exit, ProxyChooser, Target, Trust
 from fetcher.proxy import Proxy
 from fetcher.route import Direct, Env, Environment, Pool, Route, environment_proxy
@@ -55,10 +57,14 @@ class Exits:
     def fails_over(self) -> bool:
         return self.budget > 1
 
-    @property
-    def is_last(self) -> bool:
-        """Whether the attempt to be made now is the last one allowed."""
-        return len(self.attempts) + 1 >= self.budget
+    def is_last(self, exit: Exit, url: str) -> bool:
+        """Whether nothing could follow an attempt through `exit`: it may take all the time left."""
+        if exit.proxy is None or len(self.attempts) + 1 >= self.budget:
+            return True
+        if self.way + 1 < len(self.route):
+            return False
+        tried = [*self.tried, exit.proxy]
+        return not isinstance(self.route[self.way], Pool) or self._pick(url, tried) is None
 
     def next(self, url: str) -> Exit | None:
         """The next exit for a request to `url`, or None when the route leads nowhere any more."""
@@ -73,14 +79,15 @@ class Exits:
         if isinstance(way, Direct):
             return Exit()
         if isinstance(way, Env):
-            return Exit(proxy=environment_proxy(self.environment, url))
+            proxy = environment_proxy(self.environment, url)
+            return Exit(proxy=proxy) if proxy is None or proxy not in self.tried else None
         if isinstance(way, Proxy):
             # Named by an HTTP caller, a proxy is as little trusted as a URL.
             untried = way not in self.tried
             return Exit(proxy=way, trusted=self.trust is Trust.OPEN) if untried else None
         if not self._pool_has_budget():
             return None
-        exit = self._pick(url)
+        exit = self._pick(url, self.tried)
         if exit is None:
             self.empty = "this process has no pool"
             if self.chooser is not None:
@@ -107,7 +114,7 @@ class Exits:
         if len(self.attempts) >= self.budget:
             return False
         way = self.route[self.way]
-        if isinstance(way, Pool) and self._pool_has_budget() and self._pick(url) is not None:
+        if isinstance(way, Pool) and self._pool_has_budget() and self._pick(url, self.tried):
             return True
         return self.way + 1 < len(self.route)
 
@@ -118,8 +125,8 @@ class Exits:
         site = way.site if isinstance(way, Pool) and way.site else self.site
         return Target(host, scheme == "https", site)
 
-    def _pick(self, url: str) -> Exit | None:
-        return self.chooser.pick(self.target(url), self.tried) if self.chooser else None
+    def _pick(self, url: str, tried: Sequence[Proxy]) -> Exit | None:
+        return self.chooser.pick(self.target(url), tried) if self.chooser else None
 
     def _pool_has_budget(self) -> bool:
         """A pool way leaves one attempt to each way behind it."""

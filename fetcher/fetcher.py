@@ -1,84 +1,42 @@
-"""Fetcher: the one path of a task, from its first request to its result.
+"""Fetcher: runs tasks, for the queue, for HTTP, and for Python programs.
 
-A driver: it reads the clock, starts transfers, and asks the decision modules what to do next.
-`Fetching` can be read from top to bottom; its methods stand in the order in which they happen.
+`Fetching` is the path of one task; this is what all tasks of a process share, and the face that
+callers see.
 """
 
 import asyncio
-import enum
-import logging
-import re
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
 
-from msgspec.structs import replace
+import msgspec
 
-from fetcher import result as results
-from fetcher.cookies import TaskCookies
-from fetcher.data_url import is_data_url, parse_data_url
-from fetcher.errors import Code, Outcome, TaskError
-from fetcher.exits import Exits
-from fetcher.guard import refusal
-from fetcher.head import field
-from fetcher.model import (
-    Attempt,
-    Client,
-    Exit,
-    Fetch,
-    Limits,
-    ProxyChooser,
-    Request,
-    Response,
-    Result,
-    Task,
-    Transfer,
-    Trust,
-    Verdict,
-)
-from fetcher.proxy import Proxy
-from fetcher.redirect import next_request
-from fetcher.request import Defaults, Plan, build_plan
-from fetcher.retry import (
-    first_byte_limit,
-    is_certificate_failure,
-    is_repeatable,
-    may_repeat,
-    proxy_failed,
-)
-from fetcher.route import ENVIRONMENT, Environment, Route, parse_route
-from fetcher.trust import next_trust
-from fetcher.urls import loggable, origin_of
-from fetcher.wire import parse_task
+from fetcher.budget import Budget
+from fetcher.curl import CurlClient
+from fetcher.errors import TaskError
+from fetcher.fetching import Fetching
+from fetcher.guard import is_public
+from fetcher.model import Client, ProxyChooser, Result, Task, Trust
+from fetcher.request import Defaults
+from fetcher.resolver import Resolver
+from fetcher.robots_keeper import RobotsKeeper
+from fetcher.route import ENVIRONMENT, Environment, Route, parse_route, read_environment
+from fetcher.settings import Fetcher as Settings
+from fetcher.stats import Stats
+from fetcher.wire import parse_task, plain_words
 
-logger = logging.getLogger(__name__)
-
-
-class Ending(enum.Enum):
-    """What a task came to, for those who answer in other terms than a result's status."""
-
-    ANSWERED = "answered"  # a response, whatever its status; or a data: URL
-    BAD_TASK = "bad task"  # it cannot be run as it is written
-    REFUSED = "refused"  # a rule of ours forbids it
-    NO_PROXY = "no proxy"  # its route leads nowhere
-    LATE = "late"  # no time left
-    FAILED = "failed"  # no response came
-    NOT_ENABLED = "not enabled"  # it needs a renderer that is not there
-    BUG = "bug"  # an exception of ours
-
-
-_NO_OPTIONS = Fetch()
-_SET_COOKIE = re.compile(rb"\nset-cookie:", re.IGNORECASE)
+AnyTask = str | dict[str, Any] | Task
 
 
 class Fetcher:
     """Runs tasks. One per process; works without any pool.
 
-    `clients` holds one client per trust level. `route` is taken by tasks that name no proxy.
-    `attempt_timeout` and `attempt_connect`: seconds until the first byte, and to reach the
-    proxy, for each attempt but the last on a list or pool route. `allow_private`: "all" also
-    lets a public site redirect to a private address. `chooser` answers pool routes.
+    `from_settings` builds one with all that it needs; this takes the parts. `clients` holds one
+    client per trust level. `route` is taken by tasks that name no proxy. `attempt_timeout` and
+    `attempt_connect`: seconds until the first byte, and to reach the proxy, for each attempt but
+    the last on a list or pool route. `allow_private`: "all" also lets a public site redirect to
+    a private address. `chooser` answers pool routes. `budget` counts the bodies that are held.
     """
 
     def __init__(
@@ -92,6 +50,9 @@ class Fetcher:
         attempt_timeout: float = 15.0,
         attempt_connect: float = 5.0,
         allow_private: bool | str = True,
+        robots_ttl: float = 3600.0,
+        budget: Budget | None = None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.clients = clients
         self.defaults = defaults
@@ -101,17 +62,82 @@ class Fetcher:
         self.attempt_timeout = attempt_timeout
         self.attempt_connect = attempt_connect
         self.allow_private = allow_private
+        self.robots = RobotsKeeper(self._fetch_robots, ttl=robots_ttl)
+        self.budget = budget or Budget()
+        self.stats = Stats()
         self.in_flight = 0
         self.errors = 0  # exceptions of our own, each logged with its traceback
+        self._on_close = on_close
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        chooser: ProxyChooser | None = None,
+        **changes: Any,
+    ) -> Self:
+        """A fetcher of its own clients, on the running loop; `async with` or `close` ends it.
+
+        `changes` are keys of the `fetcher` section: ``from_settings(timeout=10, retries=5)``.
+        `environment` are the variables that `env` routes read; none by default.
+
+        Raises `TaskError` naming a key that is unknown or has an impossible value.
+        """
+        own = _changed(settings or Settings(), changes)
+        budget, resolver = Budget(own.body_budget), Resolver()
+        options: dict[str, Any] = {
+            "force_instance": True,
+            "ca_file": own.ca_file,
+            "http2": own.http2,
+            "max_connections": own.poolsize,
+            "budget": budget,
+            "low_speed": own.low_speed.bytes,
+            "low_speed_time": own.low_speed.seconds,
+            "resolver": resolver,
+        }
+        clients = {
+            Trust.OPEN: CurlClient(**options),
+            Trust.GUARDED: CurlClient(guard=is_public, **options),
+        }
+
+        def close() -> None:
+            for client in clients.values():
+                client.close()
+            resolver.close()
+
+        return cls(
+            clients,
+            Defaults(
+                user_agent=own.user_agent,
+                timeout=own.timeout,
+                max_timeout=own.max_timeout,
+                connect_timeout=own.connect_timeout,
+                max_redirects=own.max_redirects,
+                retries=own.retries,
+                max_body=own.max_body,
+                bindaddress=own.bindaddress,
+                schemes=tuple(scheme for scheme in own.schemes if scheme in ("http", "https")),
+            ),
+            route=parse_route(own.proxy, ENVIRONMENT),
+            environment=read_environment(environment or {}),
+            chooser=chooser,
+            attempt_timeout=own.attempt_timeout,
+            allow_private=own.allow_private,
+            robots_ttl=own.robots_ttl,
+            budget=budget,
+            on_close=close,
+        )
 
     def run(
         self,
         task: Task,
-        done: Callable[["Fetching", Result], None],
+        done: Callable[[Fetching, Result], None],
         *,
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
-    ) -> "Fetching":
+    ) -> Fetching:
         """Start a task; `done` is called exactly once, perhaps before this returns.
 
         `route` is the caller's default instead of the fetcher's.
@@ -120,314 +146,129 @@ class Fetcher:
         fetching.begin()
         return fetching
 
+    def count(self, task: Task, result: Result) -> None:
+        """Enter a result into the counters."""
+        self.stats.record_result(task, result, time.monotonic())
+
+    def _fetch_robots(
+        self, task: Task, done: Callable[[Result], None], trust: Trust, route: Route
+    ) -> Fetching:
+        return self.run(task, lambda _, result: done(result), trust=trust, route=route)
+
     async def fetch(
         self,
-        task: str | dict[str, Any] | Task,
+        task: AnyTask,
         *,
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
+        **options: Any,
     ) -> Result:
         """Fetch a URL or a pyspider task; cancelling the awaiting task ends the transfer.
 
-        Raises `TaskError` only for a dict that is no task; all else is told by the result.
+        `options` are pyspider's `fetch` options beside a URL: ``method``, ``data``, ``headers``...
+        Raises `TaskError` only for what is no task; all else is told by the result.
         """
-        _, result = await self.fetch_told(task, trust=trust, route=route)
+        _, result = await self.fetch_told(_as_task(task, options), trust=trust, route=route)
         return result
 
     async def fetch_told(
-        self,
-        task: str | dict[str, Any] | Task,
-        *,
-        trust: Trust = Trust.OPEN,
-        route: Route | None = None,
-    ) -> "tuple[Fetching, Result]":
+        self, task: AnyTask, *, trust: Trust = Trust.OPEN, route: Route | None = None
+    ) -> tuple[Fetching, Result]:
         """As `fetch`, with the account of all attempts beside the result."""
-        if isinstance(task, str):
-            task = Task(url=task)
-        elif isinstance(task, dict):
-            task = parse_task(task)
-        ended: asyncio.Future[tuple[Fetching, Result]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[tuple[Fetching, Result]] = loop.create_future()
 
         def done(fetching: Fetching, result: Result) -> None:
             if not ended.done():
                 ended.set_result((fetching, result))
 
-        fetching = self.run(task, done, trust=trust, route=route)
+        fetching = self.run(_as_task(task, {}), done, trust=trust, route=route)
         try:
             return await ended
         except asyncio.CancelledError:
             fetching.cancel()
             raise
 
+    async def fetch_many(
+        self, tasks: Iterable[AnyTask] | AsyncIterable[AnyTask], *, concurrency: int = 100
+    ) -> AsyncIterator[tuple[AnyTask, Result]]:
+        """Fetch all of `tasks`, at most `concurrency` at once; (task, result) as each is done.
 
-class Fetching:
-    """One task under way: its hops, its attempts, its cookies, its one deadline."""
+        Tasks are drawn only when there is room, and results that nobody has read take room too:
+        any number of tasks in constant memory. Leaving the loop early cancels what is under way.
+        """
+        source = _iterate(tasks)
+        ended: asyncio.Queue[tuple[AnyTask, Result]] = asyncio.Queue()
+        under_way: dict[int, Fetching] = {}
+        number, exhausted, running = 0, False, 0
+        try:
+            while True:
+                while running < concurrency and not exhausted:
+                    try:
+                        given = await anext(source)
+                    except StopAsyncIteration:
+                        exhausted = True
+                        break
+                    number += 1
+                    running += 1
 
-    __slots__ = (
-        "certificate_failures",
-        "cookies",
-        "deadline",
-        "done",
-        "ending",
-        "exit",
-        "exits",
-        "fetcher",
-        "hops",
-        "loop",
-        "plan",
-        "request",
-        "response",
-        "route",
-        "started",
-        "task",
-        "transfer",
-        "tries",
-        "trust",
-        "trying_since",
-    )
+                    def done(
+                        fetching: Fetching, result: Result, given: AnyTask = given, n: int = number
+                    ) -> None:
+                        under_way.pop(n, None)
+                        ended.put_nowait((given, result))
 
-    def __init__(
+                    fetching = self.run(_as_task(given, {}), done)
+                    if fetching.done is not None:
+                        under_way[number] = fetching
+                if not running:
+                    return
+                pair = await ended.get()
+                running -= 1
+                yield pair
+        finally:
+            for fetching in list(under_way.values()):
+                fetching.cancel()
+
+    def close(self) -> None:
+        """Stop everything under way without results, and close all connections."""
+        self.robots.close()
+        if self._on_close is not None:
+            self._on_close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
         self,
-        fetcher: Fetcher,
-        task: Task,
-        done: Callable[["Fetching", Result], None],
-        trust: Trust,
-        route: Route,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self.fetcher = fetcher
-        self.task = task
-        self.done: Callable[[Fetching, Result], None] | None = done
-        self.trust = trust
-        self.route = route
-        self.loop = asyncio.get_running_loop()
-        self.started = self.loop.time()
-        self.hops = 0
-        self.tries = 0  # exits taken; redirects do not count
-        self.certificate_failures = 0
-        self.cookies: TaskCookies | None = None
-        self.exit: Exit | None = None
-        self.response: Response | None = None  # the last that came
-        self.ending = Ending.FAILED
-        self.transfer: Transfer | None = None
-
-    # 1. The task becomes a plan: its first request, its limits, its route.
-
-    def begin(self) -> None:
-        self.fetcher.in_flight += 1
-        try:
-            self._prepare()
-        except TaskError as error:
-            self._end(results.from_refusal(self.task, str(error), self._account()), Ending.BAD_TASK)
-        except Exception as error:  # noqa: BLE001 - logged with its traceback
-            self._end_by_exception(error)
-
-    def _prepare(self) -> None:
-        task, fetcher = self.task, self.fetcher
-        if is_data_url(task.url):
-            inline = parse_data_url(task.url)
-            self._end(results.from_data_url(task, inline, self._account()), Ending.ANSWERED)
-            return
-        fetch = task.fetch or _NO_OPTIONS
-        renderer = results.RENDERERS.get(fetch.fetch_type or "")
-        if renderer is not None:
-            self._end(results.not_enabled(task, renderer, self._account()), Ending.NOT_ENABLED)
-            return
-        self.plan: Plan = build_plan(task, fetcher.defaults)
-        self.deadline: float = self.started + self.plan.timeout
-        self.exits: Exits = Exits(
-            parse_route(fetch.proxy, self.route),
-            self.plan.retries,
-            environment=fetcher.environment,
-            chooser=fetcher.chooser,
-            trust=self.trust,
-            site=self.plan.site,
-        )
-        if self.plan.cookies is not None:
-            self.cookies = TaskCookies(self.plan.cookies, self.plan.request.url)
-        self._hop(self.plan.request)
-
-    # 2. A hop: one request of the redirect chain.
-
-    def _hop(self, request: Request) -> None:
-        if self.cookies is not None:
-            cookie = self.cookies.header(request.url, time.time())
-            if cookie is not None:
-                request = replace(request, cookie=cookie)
-        self.request: Request = request
-        if self.exits.may_stay(self.exit, request.url):
-            self._start()
-        else:
-            self._attempt()
-
-    # 3. An attempt: one way to leave, and a transfer through it.
-
-    def _attempt(self) -> None:
-        self.exit = self.exits.next(self.request.url)
-        if self.exit is None:
-            self._no_exit()
-        else:
-            self.tries = len(self.exits.attempts) + 1
-            self._start()
-
-    def _no_exit(self) -> None:
-        reason = self.exits.empty or "no way left to try"
-        if self.exits.attempts:
-            reason = f"{self.exits.attempts[-1].error} (then: {reason})"
-        self._end_without(reason, Ending.NO_PROXY)
-
-    def _start(self) -> None:
-        exit = self.exit
-        assert exit is not None
-        now = self.loop.time()
-        left = self.deadline - now
-        if left <= 0:
-            self._end_late()
-            return
-        if exit.proxy is not None and self.trust is Trust.GUARDED:
-            reason = refusal(origin_of(self.request.url)[1])
-            if reason is not None:
-                self._end_without(f"{reason}: refused", Ending.REFUSED)
-                return
-        connect = self.request.connect_timeout
-        if self.exits.fails_over and exit.proxy is not None:
-            connect = min(connect, self.fetcher.attempt_connect)
-        limits = Limits(
-            total=left,
-            connect=connect,
-            first_byte=first_byte_limit(
-                self.fetcher.attempt_timeout, left, last=self.exits.is_last
-            ),
-            fresh=not is_repeatable(self.request, retry_unsafe=self.plan.retry_unsafe),
-        )
-        self.trying_since: float = now
-        client = self.fetcher.clients[self.trust]
-        self.transfer = client.start(self.request, exit, limits, self._answered)
-
-    # 4. The transfer has ended: another proxy, another place, or the result.
-
-    def _answered(self, response: Response) -> None:
-        self.transfer = None
-        try:
-            self._decide(response)
-        except TaskError as error:
-            self._end_without(str(error), Ending.FAILED)
-        except Exception as error:  # noqa: BLE001 - logged with its traceback
-            self._end_by_exception(error)
-
-    def _decide(self, response: Response) -> None:
-        exit = self.exit
-        assert exit is not None
-        if exit.proxy is not None and self._try_another(exit, exit.proxy, response):
-            self._attempt()
-            return
-        self.response = response
-        if response.outcome is not Outcome.ANSWERED:
-            self._end(results.from_failure(self.task, response, self._account()), _ending(response))
-            return
-        if _SET_COOKIE.search(response.head):
-            if self.cookies is None:
-                self.cookies = TaskCookies(None, self.plan.request.url)
-            self.cookies.learn(self.request.url, response.head, time.time())
-        if self.plan.follow and 300 < response.status < 309:
-            location = field(response.head, b"location")
-            schemes = self.fetcher.defaults.schemes
-            following = next_request(self.request, response.status, location, schemes)
-            if following is not None:
-                self._follow(following, response)
-                return
-        self._end(results.from_response(self.task, response, self._account()), Ending.ANSWERED)
-
-    def _try_another(self, exit: Exit, proxy: Proxy, response: Response) -> bool:
-        """Tell the pool what its proxy did, and whether the task goes on through another."""
-        exits, url = self.exits, self.request.url
-        failed = proxy_failed(response)
-        if exit.from_pool and exits.chooser is not None:
-            verdict = exits.chooser.report(proxy, exits.target(url), response)
-            failed = failed or verdict is Verdict.BANNED
-        if not failed or not exits.fails_over:
-            return False
-        now = self.loop.time()
-        exits.spend(proxy, response.message or f"HTTP {response.status}", now - self.trying_since)
-        if is_certificate_failure(response):
-            self.certificate_failures += 1
-            if self.certificate_failures > 1:
-                return False  # through two proxies the same: it is the origin's
-        if now >= self.deadline:
-            return False
-        if not may_repeat(self.request, response, retry_unsafe=self.plan.retry_unsafe):
-            return False
-        return exits.is_another_left(url)
-
-    def _follow(self, following: Request, response: Response) -> None:
-        self.hops += 1
-        if self.hops > self.plan.max_redirects:
-            limit = self.plan.max_redirects
-            self._end_without(f"Maximum ({limit}) redirects followed", Ending.FAILED)
-            return
-        self.trust = next_trust(
-            self.trust,
-            came_from=self.request.url,
-            address=response.address if self.exit and self.exit.proxy is None else None,
-            allow_private=self.fetcher.allow_private,
-        )
-        self._hop(following)
-
-    # 5. The end, in one place.
-
-    @property
-    def attempts(self) -> Sequence[Attempt]:
-        """The attempts that failed by their proxies; the last response's own may be the last."""
-        exits = getattr(self, "exits", None)
-        return exits.attempts if exits is not None else ()
-
-    def cancel(self) -> None:
-        """Nobody waits any more: stop without a result."""
-        if self.done is not None:
-            self.done = None
-            self.fetcher.in_flight -= 1
-        if self.transfer is not None:
-            self.transfer.cancel()
-            self.transfer = None
-
-    def _end(self, result: Result, ending: Ending) -> None:
-        self.ending = ending
-        done, self.done = self.done, None
-        if done is not None:
-            self.fetcher.in_flight -= 1
-            done(self, result)
-
-    def _end_without(self, reason: str, ending: Ending) -> None:
-        """There is no response, or none that the task asked for; `reason` says why."""
-        account, url = self._account(), self.request.url
-        result = results.from_refusal(self.task, f"HTTP 599: {reason}", account, url=url)
-        self._end(result, ending)
-
-    def _end_late(self) -> None:
-        waited = int((self.loop.time() - self.started) * 1000)
-        self._end_without(f"Operation timed out after {waited} milliseconds", Ending.LATE)
-
-    def _end_by_exception(self, error: Exception) -> None:
-        self.fetcher.errors += 1
-        logger.exception("a step of %s failed", loggable(self.task.url))
-        text = "".join(traceback.format_exception(error))
-        words = f"{type(error).__name__}: {error}"
-        result = results.from_refusal(self.task, words, self._account(), traceback=text)
-        self._end(result, Ending.BUG)
-
-    def _account(self) -> results.Account:
-        exit = self.exit
-        return results.Account(
-            seconds=self.loop.time() - self.started,
-            cookies=self.cookies.public() if self.cookies is not None else {},
-            proxy=exit.proxy.url if exit is not None and exit.proxy is not None else None,
-            attempts=self.tries,
-        )
+        self.close()
 
 
-def _ending(response: Response) -> Ending:
-    """How a transfer without a complete answer is called."""
-    if response.code == Code.OPERATION_TIMEDOUT:
-        return Ending.LATE
-    if response.code == Code.ABORTED_BY_CALLBACK:
-        return Ending.REFUSED
-    return Ending.FAILED
+def _as_task(task: AnyTask, options: dict[str, Any]) -> Task:
+    if isinstance(task, str):
+        return parse_task({"url": task, "fetch": options})
+    if options:
+        raise TaskError("options go beside a URL; a task has its own `fetch`")
+    return parse_task(task) if isinstance(task, dict) else task
+
+
+def _changed(settings: Settings, changes: dict[str, Any]) -> Settings:
+    if not changes:
+        return settings
+    try:
+        return msgspec.convert({**msgspec.to_builtins(settings), **changes}, Settings)
+    except msgspec.ValidationError as error:
+        raise TaskError(plain_words(str(error))) from error
+
+
+async def _iterate(tasks: Iterable[AnyTask] | AsyncIterable[AnyTask]) -> AsyncIterator[AnyTask]:
+    if isinstance(tasks, AsyncIterable):
+        async for task in tasks:
+            yield task
+    else:
+        for task in tasks:
+            yield task

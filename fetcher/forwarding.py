@@ -4,10 +4,11 @@ A decision module. The caller is somebody's program, or a browser that shows the
 origin; so secrets stay on their side, and what would act on our origin is taken out.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from fetcher.head import fields
+from fetcher.head import field, fields
 
 # RFC 9110 7.6.1 and its older companions; a message's own framing is each hop's business.
 _HOP_BY_HOP: Final = frozenset(
@@ -49,23 +50,27 @@ _RESPONSE_DROPPED: Final = _HOP_BY_HOP | {
 }
 _RESPONSE_PREFIXES: Final = ("Access-Control-", "Proxy-", "X-Fetch-")
 
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
 # A page that we hand on must not become a page of ours.
 SAFETY: Final = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
 
 
-def forwarded_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def forwarded_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, bytes]:
     """The end-to-end fields of a caller's request, names spelled ``Http-Header-Case``.
 
-    Repeats are joined by ``, `` (RFC 9110 5.3), Cookie by ``; ``.
+    Values come as latin-1 text of the bytes received and go on as these bytes. Repeats are
+    joined by ``, `` (RFC 9110 5.3), Cookie by ``; ``.
     """
     given: dict[str, str] = {}
     for name, value in pairs:
         joint = "; " if name == "Cookie" else ", "
         given[name] = f"{given[name]}{joint}{value}" if name in given else value
-    listed = {name.strip().title() for name in given.get("Connection", "").split(",")}
+    listed = _listed(given.get("Connection", ""))
     browser = any(name.startswith("Sec-Fetch-") for name in given)
     return {
-        name: value
+        name: value.encode("latin-1")
         for name, value in given.items()
         if name not in _REQUEST_DROPPED
         and name not in listed
@@ -74,23 +79,49 @@ def forwarded_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     }
 
 
-def returned_headers(head: bytes, *, cookies: bool) -> list[tuple[str, str]]:
+def returned_headers(head: bytes, *, method: str, cookies: bool) -> list[tuple[str, str]]:
     """The target's fields as they go back, in order; Set-Cookie under another name.
 
-    Values come as latin-1 text of the very bytes received. `cookies`: Set-Cookie as it is.
+    Values are latin-1 text of the very bytes received, control characters as spaces (RFC 9110
+    5.5). `cookies`: Set-Cookie as it is. Of a HEAD the Content-Length goes on, unless it is that
+    of a coding that a GET would undo.
     """
+    # `fields` reads UTF-8: each byte becomes one character of it, so that none is lost.
+    pairs = fields(head.decode("latin-1").encode())
+    dropped = _RESPONSE_DROPPED | _listed(",".join(v for name, v in pairs if name == "Connection"))
+    if method == "HEAD" and field(head, b"content-encoding") is None:
+        dropped -= {"Content-Length"}
     out = []
-    for name, value in fields(head):
+    for name, value in pairs:
         if name == "Set-Cookie":
             name = "Set-Cookie" if cookies else "X-Fetch-Set-Cookie"
-        elif name in _RESPONSE_DROPPED or name.startswith(_RESPONSE_PREFIXES):
+        elif name in dropped or name.startswith(_RESPONSE_PREFIXES):
             continue
-        out.append((name, value.encode().decode("latin-1")))
+        if _TOKEN.fullmatch(name):
+            out.append((name, _clean(value)))
     return out
 
 
+def inline_headers(content_type: str) -> list[tuple[str, str]]:
+    """The fields of an answer that comes out of a data: URL."""
+    return [("Content-Type", _clean(content_type.encode("ascii", "replace").decode()))]
+
+
+def _listed(connection: str) -> set[str]:
+    """The fields that a Connection field calls hop-by-hop."""
+    return {_spell(name.strip()) for name in connection.split(",")}
+
+
+def _spell(name: str) -> str:
+    return "-".join(word.capitalize() for word in name.split("-"))
+
+
+def _clean(value: str) -> str:
+    return _CONTROLS.sub(" ", value).strip(" \t")
+
+
 def task_for(
-    url: str, method: str, headers: Mapping[str, str], body: bytes, options: Mapping[str, Any]
+    url: str, method: str, headers: Mapping[str, bytes], body: bytes, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The pyspider task that a `/fetch` request stands for."""
     fetch: dict[str, Any] = {"method": method, "headers": dict(headers), **options}

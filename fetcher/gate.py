@@ -6,7 +6,6 @@ Sec-Fetch-Site).
 """
 
 import hmac
-import json
 from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,9 +16,10 @@ from fetcher.guard import literal_address
 
 JSON: Final = "application/json"
 
-# ProxyPool's two answers, its odd 400 and 403 included: its clients know them.
-_NO_KEY: Final = json.dumps({"message": "Please provide an API key in header"})
-_BAD_KEY: Final = json.dumps({"message": "The provided API key is not valid"})
+# ProxyPool's two answers, its odd 400 and 403 included: its clients know them. Byte for byte what
+# Flask's jsonify makes of them: no space after the colon, and a newline.
+_NO_KEY: Final = '{"message":"Please provide an API key in header"}\n'
+_BAD_KEY: Final = '{"message":"The provided API key is not valid"}\n'
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
 def refuse_host(gate: Gate, host: str, bound: Collection[str]) -> Refusal | None:
     """421 unless `host` (the Host header) is localhost, one of ours, or an address we listen on.
 
-    `bound` holds the address at our end of this connection and the configured one.
+    `bound` holds the address at our end of this connection. An empty Host names nobody.
     """
     name = _hostname(host)
     if name == "localhost" or name in gate.hosts:
@@ -51,12 +51,14 @@ def refuse_host(gate: Gate, host: str, bound: Collection[str]) -> Refusal | None
 
 def refuse_cross_site(gate: Gate, headers: Mapping[str, str]) -> Refusal | None:
     """403 for what another site's page makes a browser send."""
-    if headers.get("Sec-Fetch-Site") == "cross-site":
+    site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if site == "cross-site":
         return Refusal(403, "Cross-site requests are refused here.\n")
-    origin = headers.get("Origin")
-    if origin is None or (origin == "null" and "Sec-Fetch-Site" not in headers):
+    # "null" is a sandboxed page, such as those `/fetch` hands on, or a file; a page of ours sends
+    # it under a strict referrer policy, and then the browser says beside it that it is ours.
+    if origin is None or (origin == "null" and site == "same-origin"):
         return None
-    if urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
+    if _authority(origin) != headers.get("Host", "").lower():
         return Refusal(403, "Requests from the pages of other origins are refused here.\n")
     return None
 
@@ -71,7 +73,8 @@ def refuse_key(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> Refus
         given = token.strip() if scheme.lower() == "bearer" else None
     if given is None:
         return Refusal(400, _NO_KEY, JSON)
-    mine = [hmac.compare_digest(given.encode(), key.encode()) for key in gate.keys]
+    wire = given.encode("latin-1", "replace")  # the very bytes: Tornado reads fields as latin-1
+    mine = [hmac.compare_digest(wire, key.encode()) for key in gate.keys]
     return None if any(mine) else Refusal(403, _BAD_KEY, JSON)
 
 
@@ -80,3 +83,10 @@ def _hostname(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _authority(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None

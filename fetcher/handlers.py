@@ -1,37 +1,22 @@
-"""The HTTP entrances that need no pool: their common base, health, and `/fetch`.
+"""What all HTTP entrances share: the gate at the door, errors in words, health, and our log."""
 
-Tornado handlers: they read the request, ask the decision modules, run the fetcher and write.
-"""
-
+import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, ClassVar
 
 import msgspec
 from tornado.routing import URLSpec
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler
 
-from fetcher import forwarding
-from fetcher.errors import TaskError
-from fetcher.fetcher import Ending, Fetcher, Fetching
+from fetcher.data_url import is_data_url
 from fetcher.gate import Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
-from fetcher.head import reason
-from fetcher.model import Result, Trust
-from fetcher.route import Route
 from fetcher.urls import loggable
-from fetcher.wire import parse_task
 
 logger = logging.getLogger(__name__)
-
-_STATUS_OF: Final = {
-    Ending.BAD_TASK: 400,
-    Ending.REFUSED: 403,
-    Ending.NO_PROXY: 503,
-    Ending.LATE: 504,
-    Ending.FAILED: 502,
-    Ending.BUG: 502,
-}
 
 
 class Handler(RequestHandler):
@@ -45,16 +30,16 @@ class Handler(RequestHandler):
     refuses_cross_site: ClassVar[bool] = False
 
     def prepare(self) -> None:
-        refusal = self._refusal()
+        refusal = self.refusal()
         if refusal is not None:
-            self.set_status(refusal.status)
-            self.set_header("Content-Type", refusal.content_type)
-            self.finish(refusal.body)
+            self.write_refusal(refusal)
 
-    def _refusal(self) -> Refusal | None:
+    def refusal(self) -> Refusal | None:
+        """Why this request gets no further, or None."""
         gate: Gate = self.settings["gate"]
         headers = self.request.headers
-        refusal = refuse_host(gate, self.request.host, self._bound())
+        # Not `request.host`, which is 127.0.0.1 when the field is empty or missing.
+        refusal = refuse_host(gate, headers.get("Host", ""), self._bound())
         if refusal is None and (
             self.refuses_cross_site or self.request.method in ("POST", "DELETE")
         ):
@@ -69,12 +54,28 @@ class Handler(RequestHandler):
             return ()
         return (stream.socket.getsockname()[0],)
 
+    def write_refusal(self, refusal: Refusal) -> None:
+        self.set_status(refusal.status)
+        self.set_header("Content-Type", refusal.content_type)
+        self.finish(refusal.body)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Words instead of a page."""
         error = kwargs.get("exc_info", (None, None))[1]
         words = getattr(error, "log_message", None) or self._reason
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{words}\n")
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Tornado would log the whole URL, in which there may be secrets."""
+        if not isinstance(value, HTTPError) and value is not None:
+            line = _access_line(self)
+            logger.error("%s failed", line, exc_info=(type(value), value, tb))
 
     def write_json(self, value: Any, status: int = 200) -> None:
         self.set_status(status)
@@ -109,137 +110,51 @@ class HealthzHandler(Handler):
     head = get
 
 
-class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What `/fetch` allows its callers."""
+class Places:
+    """The places of `/fetch`: how many are taken, and who waits until none is.
 
-    route: Route
-    trust: Trust = Trust.GUARDED
-    caller_proxy: bool = True
-    concurrency: int = 0  # 0 = no limit
-    max_body: int = 0
-
-
-class FetchHandler(Handler):
-    """``ANY /fetch?url=U``: the target's answer, fetched by our route, as the caller's own.
-
-    Method, end-to-end headers and body go on; status, headers and decoded body come back, with
-    ``X-Fetch-*`` beside them. Our own failures are JSON, marked ``X-Fetch-Error: 1``.
+    A place is `taken` until its answer has been sent; one that is no longer `fetching` counts
+    for no limit, or clients that do not read would keep others out.
     """
 
-    SUPPORTED_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    takes_bearer = False  # Authorization belongs to the target
-    refuses_cross_site = True
+    def __init__(self) -> None:
+        self.taken = 0
+        self.fetching = 0
+        self.closed = False  # the service is stopping: none is given any more
+        self._left = asyncio.Event()
 
-    OPTIONS: ClassVar[dict[str, Callable[[str], Any]]] = {
-        "timeout": float,
-        "retries": int,
-        "proxy": str,
-        "site": str,
-    }
-    SWITCHES: ClassVar[tuple[str, ...]] = ("redirects", "cookies")
-
-    def initialize(self, fetcher: Fetcher, limits: FetchLimits, active: list[int]) -> None:
-        self.fetcher = fetcher
-        self.limits = limits
-        self.active = active  # one counter, shared by all requests
-
-    def compute_etag(self) -> None:
-        """None: the target's own, if it has one, is what goes back."""
-
-    async def _fetch(self) -> None:
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        self.taken += 1
         try:
-            task = self._task()
-        except TaskError as error:
-            self._write_failure(400, str(error), None)
-            return
-        if 0 < self.limits.concurrency <= self.active[0]:
-            self.set_header("Retry-After", "1")
-            self._write_failure(503, "all places for fetches are taken: try again", None)
-            return
-        self.active[0] += 1
-        try:
-            typed = parse_task(task)
-            fetching, result = await self.fetcher.fetch_told(
-                typed, trust=self.limits.trust, route=self.limits.route
-            )
-        except TaskError as error:
-            self._write_failure(400, str(error), None)
-            return
+            yield
         finally:
-            self.active[0] -= 1
-        self._write_result(fetching, result)
+            self.taken -= 1
+            self._left.set()
 
-    get = head = post = put = patch = delete = options = _fetch
-
-    def _task(self) -> dict[str, Any]:
-        """The task of this request. Raises `TaskError` naming the parameter that is wrong."""
-        arguments = {
-            name: values[-1].decode() for name, values in self.request.query_arguments.items()
-        }
-        url = arguments.pop("url", "")
-        if not url:
-            raise TaskError("url: missing; expected /fetch?url=http%3A%2F%2Fexample.com%2F")
-        options: dict[str, Any] = {}
-        for name, text in arguments.items():
-            if name in self.OPTIONS:
-                try:
-                    options[name] = self.OPTIONS[name](text)
-                except ValueError:
-                    raise TaskError(f"{name}: expected a number, got {text[:50]!r}") from None
-            elif name == "redirects":
-                options["allow_redirects"] = text != "0"
-            elif name not in self.SWITCHES:
-                raise TaskError(
-                    f"unknown parameter {name[:50]!r}: if it is the URL's, percent-encode its &"
-                )
-        if "proxy" in options and not self.limits.caller_proxy:
-            raise TaskError("proxy: callers may not name one here (api.caller_proxy)")
-        if self.limits.max_body:
-            options["max_body"] = self.limits.max_body
-        headers = forwarding.forwarded_headers(self.request.headers.get_all())
-        method = self.request.method or "GET"
-        return forwarding.task_for(url, method, headers, self.request.body, options)
-
-    def _write_result(self, fetching: Fetching, result: Result) -> None:
-        response = fetching.response
-        if fetching.ending is not Ending.ANSWERED or response is None:
-            status = _STATUS_OF.get(fetching.ending, result.status_code)
-            words = str(result.error or result.content.decode()).removeprefix("HTTP 599: ")
-            self._write_failure(status, words, fetching)
-            return
-        for name in ("Server", "Content-Type", "Date"):
-            self.clear_header(name)
-        self.set_status(response.status, reason(response.head, response.status))
-        cookies = self.get_query_argument("cookies", "0") == "1"
-        for name, value in forwarding.returned_headers(response.head, cookies=cookies):
-            self.add_header(name, value)
-        for name, value in forwarding.SAFETY:
-            self.set_header(name, value)
-        self._set_account(fetching, result)
-        self.finish(result.content)
-
-    def _write_failure(self, status: int, error: str, fetching: Fetching | None) -> None:
-        attempts = fetching.attempts if fetching is not None else []
-        self.set_header("X-Fetch-Error", "1")
-        self.write_json({"error": error, "attempts": attempts}, status)
-
-    def _set_account(self, fetching: Fetching, result: Result) -> None:
-        self.set_header("X-Fetch-Url", loggable(result.url))
-        self.set_header("X-Fetch-Attempts", str(result.attempts))
-        self.set_header("X-Fetch-Time", f"{result.time:.3f}")
-        if result.proxy is not None:
-            self.set_header("X-Fetch-Proxy", result.proxy)
+    async def close(self, drain: float) -> None:
+        """Give none any more, and wait at most `drain` seconds until all are free."""
+        self.closed = True
+        try:
+            async with asyncio.timeout(drain):
+                while self.taken:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            logger.warning("%d answers of /fetch are cut off after %g s", self.taken, drain)
 
 
-def routes(
-    fetcher: Fetcher, limits: FetchLimits, problems: Callable[[], list[str]]
-) -> list[URLSpec]:
-    """The routes of this module."""
+def health_routes(problems: Callable[[], list[str]]) -> list[URLSpec]:
+    """`/livez` and `/healthz`."""
     return [
         URLSpec("/livez", LivezHandler),
         URLSpec("/healthz", HealthzHandler, {"problems": problems}),
-        URLSpec("/fetch", FetchHandler, {"fetcher": fetcher, "limits": limits, "active": [0]}),
     ]
+
+
+def shown_url(url: str) -> str:
+    """A URL for a field: without userinfo, and of a data: URL not its content."""
+    return "data:" if is_data_url(url) else loggable(url)
 
 
 def application(specs: list[URLSpec], gate: Gate) -> Application:
@@ -266,10 +181,19 @@ class NotFoundHandler(Handler):
 
 
 def _log_access(handler: RequestHandler) -> None:
-    """Path and names of parameters: values may be secrets, and of `url` only the place is said."""
+    status, took = handler.get_status(), 1000 * handler.request.request_time()
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s %d %.1f ms", _access_line(handler), status, took)
+
+
+def _access_line(handler: RequestHandler) -> str:
+    """Method, path and names of parameters: values may be secrets. Of `url` origin and path."""
     request = handler.request
-    names = ",".join(request.query_arguments)
-    logger.debug(
-        "%s %s(%s) %d %.1f ms",
-        request.method, request.path, names, handler.get_status(), 1000 * request.request_time(),
-    )  # fmt: skip
+    words = []
+    for name, values in request.query_arguments.items():
+        if name == "url":
+            url = shown_url(values[-1].decode("utf-8", "replace"))
+            name += "=" + url.partition("?")[0].partition("#")[0]
+        words.append(name)
+    line = f"{request.method} {request.path}({','.join(words)})"
+    return line.encode("unicode_escape").decode("ascii")

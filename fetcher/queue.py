@@ -17,7 +17,7 @@ then doubled something, not lost it.
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -106,12 +106,14 @@ redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[2], ARGV[1])
 return 1
 """
 
-# KEYS in, workers    ARGV prefix of the lease keys    -> {worker, how many} or {}
-# Takes over from one worker whose lease has run out: its tasks go back to the head in their old
-# order. The lease key lies in the slot of the others, so the script may compute it.
+# KEYS in, workers    ARGV prefix of the lease keys, perhaps a worker    -> {worker, number} or {}
+# Takes over from that worker, else from one whose lease has run out: its tasks go back to the
+# head in their old order. The lease key lies in the slot of the others, so the script may
+# compute it.
 _RECOVER: Final = """
 local now = redis.call('TIME')[1]
-local worker = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now, 'LIMIT', 0, 1)[1]
+local worker = ARGV[2]
+    or redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now, 'LIMIT', 0, 1)[1]
 if not worker then return {} end
 local leases = ARGV[1] .. worker
 local ids = redis.call('HKEYS', leases)
@@ -197,9 +199,19 @@ class TaskQueue:
         args: list[Any] = [self.worker, self.settings.lease]
         return bool(await self._renew(keys=[self._workers], args=args))
 
-    async def retire(self) -> None:
-        """Forget this worker; its leases must have been given back."""
-        await self._redis.zrem(self._workers, self.worker)
+    async def give_back_unknown(self, known: Collection[int]) -> int:
+        """Return what is leased to us but not in `known`: taken by a call whose answer was lost.
+
+        Nobody else would take it over while we live and renew.
+        """
+        leases = cast("Awaitable[list[bytes]]", self._redis.hkeys(self._leases))
+        unknown = {int(lease) for lease in await leases}.difference(known)
+        return await self.give_back([Leased(lease, b"") for lease in unknown])
+
+    async def retire(self) -> int:
+        """Forget this worker; how many messages it still held, which went back to the head."""
+        keys = [self.settings.in_, self._workers]
+        return int((await self._recover(keys=keys, args=[self._lease_prefix, self.worker]))[1])
 
     async def recover(self) -> tuple[str, int] | None:
         """Take over from one dead worker: its name and how many tasks went back, or None."""

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fetcher.fetcher import Fetcher, Fetching
+from fetcher.fetcher import Fetcher
+from fetcher.fetching import Fetching
 from fetcher.model import Result, Task
 from fetcher.queue import REDIS_ERRORS, Finished, Leased, TaskQueue
 from fetcher.result import Account, from_refusal
@@ -34,11 +35,22 @@ class QueueLane:
         self.empty = asyncio.Event()
         self.finished = self.dead = self.lost = 0
         self._running: dict[int, Fetching] = {}
+        self._held: set[int] = set()  # leases, until they are put away or given back
+        self._unsure = False  # an answer was lost: more may be leased to us than we know
 
     async def take(self, room: int) -> Sequence[Leased]:
-        leased = await self.queue.take(room)
+        try:
+            if self._unsure:
+                await self.queue.give_back_unknown(self._held)
+                self._unsure = False
+            leased = await self.queue.take(room)
+        except REDIS_ERRORS:
+            self._unsure = True
+            raise
+        self._held.update(item.lease for item in leased or ())
         self._say_when_full(leased is None)
-        if leased == []:
+        if leased is not None and len(leased) < room:
+            # More will come later, or has been left for a next batch: `Arrivals` knows when.
             self.empty.set()
         return leased or []
 
@@ -64,6 +76,7 @@ class QueueLane:
 
     async def finish(self, batch: Sequence[Finished]) -> None:
         lost = await self.queue.finish(batch)
+        self._held.difference_update(item.lease for item in batch)
         self.finished += len(batch) - len(lost)
         self.dead += sum(item.dead for item in batch)
         self.lost += len(lost)
@@ -76,6 +89,7 @@ class QueueLane:
             if fetching is not None:
                 fetching.cancel()
         await self.queue.give_back(items)
+        self._held.difference_update(item.lease for item in items)
 
     def _say_when_full(self, full: bool) -> None:
         if full and not self.full:
@@ -141,7 +155,7 @@ class Heartbeat:
 def _finished(lease: int, task: Task, raw: bytes, result: Result) -> Finished:
     try:
         return Finished(lease, encode_pair(raw, result))
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         refusal = from_refusal(task, f"the result cannot be encoded: {error}", Account())
         refusal.save = None
         return Finished(lease, encode_pair(raw, refusal))

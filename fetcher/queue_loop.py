@@ -105,9 +105,13 @@ class _Served:
         self._recovered()
         self._taking = False
         self._dry = len(items) < room
+        self.under_way.update((id(item), item) for item in items)
         for item in items:
-            self.under_way[id(item)] = item
-            self.lane.start(item, partial(self._done, item))
+            try:
+                self.lane.start(item, partial(self._done, item))
+            except Exception:
+                # It stays under way, to be handed back in the end; the others go on.
+                logger.exception("%s: an item could not be started", self.lane.name)
 
     def _done(self, item: Any, outcome: Any) -> None:
         if self.under_way.pop(id(item), None) is None:
@@ -131,6 +135,7 @@ class _Served:
                 await self.lane.finish(batch)
                 delay = _BACKOFF_FIRST
                 self._recovered()
+                self.look()  # they may have held places
             except Exception as error:  # noqa: BLE001 - the top of a driver's step
                 self._finished = batch + self._finished
                 self._report(error, delay)

@@ -18,7 +18,8 @@ from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError
 
-from fetcher.fetcher import Fetcher, Fetching
+from fetcher.fetcher import Fetcher
+from fetcher.fetching import Fetching
 from fetcher.gate import Gate
 from fetcher.handlers import Handler, Places, application
 from fetcher.model import Result, Task

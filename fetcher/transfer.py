@@ -44,6 +44,16 @@ class Owner(Protocol):
         """Count bytes that are kept against the budget of the process."""
 
 
+class HandedOver(socket.socket):
+    """A socket for libcurl: pycurl duplicates its descriptor and drops it at once.
+
+    A plain one would be closed then too, but with a ResourceWarning for each connection.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class CurlTransfer:
     """One transfer of the thin path, and libcurl's callbacks for it."""
 
@@ -232,7 +242,7 @@ class CurlTransfer:
         """OPENSOCKETFUNCTION: a socket, or SOCKET_BAD when the guard refuses the address."""
         if not self._may_reach(address.addr[0]):
             return pycurl.SOCKET_BAD
-        return socket.socket(address.family, address.socktype, address.protocol)
+        return HandedOver(address.family, address.socktype, address.protocol)
 
     def before_request(self, peer: str, local: str, peer_port: int, local_port: int) -> int:
         """PREREQFUNCTION: the same question for connections that are reused."""

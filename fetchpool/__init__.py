@@ -1,5 +1,43 @@
-"""The public face of fetcher and pool: what the wheel is named after."""
+"""The service, and its face for Python programs.
+
+>>> import asyncio
+>>> from fetchpool import BlockingFetcher, Fetcher
+>>>
+>>> async def main():
+...     async with Fetcher.from_settings(timeout=10) as fetcher:
+...         result = await fetcher.fetch("data:,hello")
+...         return result.status_code, result.content
+>>> asyncio.run(main())
+(200, b'hello')
+
+Many at once, each as soon as it is done:
+
+>>> async def many():
+...     async with Fetcher.from_settings() as fetcher:
+...         tasks = [f"data:,{n}" for n in range(3)]
+...         return [result.content async for _, result in fetcher.fetch_many(tasks)]
+>>> asyncio.run(many())
+[b'0', b'1', b'2']
+
+From threads, without an event loop:
+
+>>> with BlockingFetcher() as fetcher:
+...     fetcher.fetch("data:,hello").content
+b'hello'
+"""
 
 from fetcher import VERSION as __version__
+from fetcher.blocking import BlockingFetcher
+from fetcher.errors import FetchpoolError, TaskError
+from fetcher.fetcher import Fetcher
+from fetcher.model import Result, Task
 
-__all__ = ["__version__"]
+__all__ = [
+    "BlockingFetcher",
+    "Fetcher",
+    "FetchpoolError",
+    "Result",
+    "Task",
+    "TaskError",
+    "__version__",
+]

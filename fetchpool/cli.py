@@ -25,7 +25,15 @@ from fetchpool.describe import describe, render, trace_origins
 from fetchpool.fetch_command import FetchOptions, fetch_all
 from fetchpool.logs import set_up_logging
 from fetchpool.not_yet import find_ineffective
-from fetchpool.service import ALL, Roles, Service, redis_url, run_on_loop, stop_on_signals
+from fetchpool.service import (
+    ALL,
+    ListenError,
+    Roles,
+    Service,
+    redis_url,
+    run_on_loop,
+    stop_on_signals,
+)
 from fetchpool.settings import DEFAULT_FILE, Settings, load_tree, parse_settings
 from fetchpool.yaml_tree import Override, SettingsError, parse_override
 from pool.store import StoreAway
@@ -182,7 +190,11 @@ def main() -> NoReturn:
         _die(str(error), WRONG)
     except TaskError as error:
         _die(str(error), WRONG)
-    except EmbeddedRedisError as error:
+    except BrokenPipeError:
+        # Who reads our output has enough of it; the interpreter shall not try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except (EmbeddedRedisError, ListenError) as error:
         _die(str(error), FAILED)
     except (*REDIS_ERRORS, StoreAway) as error:
         _die(f"{type(error).__name__}: {error}", FAILED)

@@ -13,10 +13,11 @@ from msgspec import UNSET, UnsetType
 
 from fetcher.connect import connect
 from fetcher.errors import TaskError
+from fetcher.fetcher import Fetcher
 from fetcher.model import Result
 from fetcher.route import Pool, parse_route
 from fetchpool.queue_commands import as_json
-from fetchpool.service import Engine, PoolView, build_route, redis_url
+from fetchpool.service import PoolView, build_route, redis_url
 from fetchpool.settings import Settings
 from pool.store import Store
 
@@ -46,17 +47,26 @@ async def fetch_all(settings: Settings, urls: Sequence[str], options: FetchOptio
         view = None
         if any(isinstance(way, Pool) for way in route):
             view = await stack.enter_async_context(_pool_view(settings))
-        engine = Engine(settings, os.environ, view.chooser if view else None)
-        stack.callback(engine.close)
+        fetcher = Fetcher.from_settings(
+            settings.fetcher, environment=os.environ, chooser=view.chooser if view else None
+        )
+        stack.callback(fetcher.close)
         out: IO[bytes] = sys.stdout.buffer
         if options.output is not None:
-            out = stack.enter_context(options.output.open("wb"))
+            out = stack.enter_context(_open_output(options.output))
         good = True
         for url in urls:
-            result = await engine.fetcher.fetch({"url": url, "fetch": fetch}, route=route)
+            result = await fetcher.fetch({"url": url, "fetch": fetch}, route=route)
             _print(result, options, out)
             good = good and 200 <= result.status_code < 300
         return good
+
+
+def _open_output(path: Path) -> IO[bytes]:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise TaskError(f"-o {path}: {error.strerror}") from error
 
 
 @contextlib.asynccontextmanager

@@ -54,15 +54,17 @@ async def push(queue: TaskQueue, file: IO[bytes]) -> None:
 def _read_task(text: bytes, number: int) -> bytes:
     """The msgpack message of one line. A URL becomes a task that pyspider's processor can read."""
     try:
-        if text.startswith(b"{"):
+        if text.startswith((b"{", b"[", b'"')):
             tree = msgspec.json.decode(text)
+            if not isinstance(tree, dict):
+                raise TaskError("a task is an object")
             parse_task(tree)
         else:
             url = text.decode()
             tree = {"taskid": str(number), "project": "fetchpool", "url": url, "fetch": {}}
-    except (msgspec.DecodeError, UnicodeDecodeError, TaskError) as error:
+        return msgspec.msgpack.encode(tree)
+    except (ValueError, OverflowError, RecursionError) as error:
         raise TaskError(f"line {number}: neither a URL nor a JSON task: {error}") from error
-    return msgspec.msgpack.encode(tree)
 
 
 async def pull(queue: TaskQueue, count: int) -> None:
@@ -80,10 +82,10 @@ async def dead(queue: TaskQueue, count: int) -> None:
 def as_json(message: bytes) -> str:
     """A msgpack message as a JSON line; bytes that are UTF-8 become text, others base64."""
     try:
-        tree: Any = msgspec.msgpack.decode(message)
+        tree = _readable(msgspec.msgpack.decode(message))
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
-        tree = {"undecodable": message}
-    return msgspec.json.encode(_readable(tree)).decode()
+        tree = _readable({"undecodable": message})
+    return msgspec.json.encode(tree).decode()
 
 
 def _readable(node: Any) -> Any:

@@ -6,12 +6,14 @@ stop.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
 import resource
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,19 +22,17 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 
-from fetcher import handlers as fetch_routes
+from fetcher import fetch_handler, handlers
 from fetcher.connect import connect, mask_url
-from fetcher.curl import CurlClient
 from fetcher.embedded import EmbeddedRedis
+from fetcher.errors import FetchpoolError
 from fetcher.fetcher import Fetcher
 from fetcher.gate import Gate
-from fetcher.guard import is_public
-from fetcher.model import Lane, ProxyChooser, Trust
+from fetcher.model import Lane, Trust
 from fetcher.queue import TaskQueue
 from fetcher.queue_lane import Arrivals, Heartbeat, QueueLane
 from fetcher.queue_loop import QueueLoop
-from fetcher.request import Defaults
-from fetcher.route import Route, parse_route, read_environment
+from fetcher.route import Route, parse_route
 from fetchpool.settings import Settings
 from pool import handlers as pool_routes
 from pool.checker import CheckLane
@@ -55,10 +55,16 @@ _FILES_BESIDE: Final = 200
 _STATUS_FIRST: Final = 2.0  # seconds
 _STATUS_MOST: Final = 300.0
 
+_LAST_WAIT: Final = 5.0  # seconds for duties to end once they are cancelled
+
 # A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
 _IDLE: Final = 120.0
 _BODY: Final = 300.0
 _MAX_REQUEST_BODY: Final = 104857600
+
+
+class ListenError(FetchpoolError):
+    """An entrance cannot be opened; the text names its settings and a way out."""
 
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,45 +112,6 @@ class PoolView:
         self.chooser = PoolChooser(self.snapshot, random.random, allow_private=pool.allow_private)
 
 
-class Engine:
-    """What fetches: two clients, one per trust level, and the fetcher. Needs no Redis."""
-
-    def __init__(
-        self, settings: Settings, environment: Mapping[str, str], chooser: ProxyChooser | None
-    ) -> None:
-        own = settings.fetcher
-        options: dict[str, Any] = {
-            "force_instance": True,
-            "ca_file": own.ca_file,
-            "http2": own.http2,
-            "max_connections": own.poolsize,
-        }
-        self.guarded = CurlClient(guard=is_public, **options)
-        self._open = CurlClient(**options)
-        self.fetcher = Fetcher(
-            {Trust.OPEN: self._open, Trust.GUARDED: self.guarded},
-            Defaults(
-                user_agent=own.user_agent,
-                timeout=own.timeout,
-                max_timeout=own.max_timeout,
-                connect_timeout=own.connect_timeout,
-                max_redirects=own.max_redirects,
-                retries=own.retries,
-                max_body=own.max_body,
-                schemes=tuple(s for s in own.schemes if s in ("http", "https")),
-            ),
-            route=build_route(own.proxy),
-            environment=read_environment(environment),
-            chooser=chooser,
-            attempt_timeout=own.attempt_timeout,
-            allow_private=own.allow_private,
-        )
-
-    def close(self) -> None:
-        self._open.close()
-        self.guarded.close()
-
-
 class Service:
     """The long-running process of the roles in `roles`."""
 
@@ -166,7 +133,9 @@ class Service:
         self._blocking = connect(url, blocking=True)
         store = Store(self._redis, settings.pool, settings.redis.prefix)
         self._view = PoolView(settings, store)
-        self.engine = Engine(settings, environment, self._view.chooser)
+        self.fetcher = Fetcher.from_settings(
+            settings.fetcher, environment=environment, chooser=self._view.chooser
+        )
         self._duties: list[Coroutine[Any, Any, None]] = [self._view.follower.run()]
         lanes: list[Lane[Any, Any]] = []
         self._queue: TaskQueue | None = None
@@ -176,27 +145,28 @@ class Service:
             lanes += self._build_pool()
         self.loop = QueueLoop(lanes)
         self._server: HTTPServer | None = None
+        self._places = handlers.Places()
 
     # -- build -------------------------------------------------------------------------------------
 
     def _build_queue(self) -> QueueLane:
         self._queue = TaskQueue(self._redis, self.settings.queue, self._blocking)
-        self._lane = QueueLane(self._queue, self.engine.fetcher, self.settings.fetcher.poolsize)
+        self._lane = QueueLane(self._queue, self.fetcher, self.settings.fetcher.poolsize)
         self._duties.append(Heartbeat(self._queue).run())
         return self._lane
 
     def _build_pool(self) -> list[Lane[Any, Any]]:
-        engine, store, pool = self.engine, self._view.store, self.settings.pool
+        store, pool = self._view.store, self.settings.pool
         self._duties.append(Janitor(store, pool.resync).run())
         if pool.harvest.enabled:
             sources = Sources(self._redis, self.settings.redis.prefix)
-            self._duties.append(Harvester(store, sources, engine.fetcher.fetch, pool).run())
+            self._duties.append(Harvester(store, sources, self.fetcher.fetch, pool).run())
         if not pool.check.enabled:
             return []
         return [
             CheckLane(
                 store,
-                engine.guarded,
+                self.fetcher.clients[Trust.GUARDED],
                 pool,
                 pool.sites["universal"],
                 user_agent=self.settings.fetcher.user_agent,
@@ -204,9 +174,9 @@ class Service:
         ]
 
     def _listen(self) -> None:
-        """Serve the API; raises OSError when the port is taken."""
-        api, engine = self.settings.api, self.engine
-        limits = fetch_routes.FetchLimits(
+        """Serve the API. Raises `ListenError`."""
+        api = self.settings.api
+        limits = fetch_handler.FetchLimits(
             route=build_route(api.proxy),
             trust=Trust.OPEN if api.allow_private else Trust.GUARDED,
             caller_proxy=api.caller_proxy,
@@ -219,7 +189,8 @@ class Service:
             retry_after=self.settings.pool.check.cycle,
         )
         specs: list[URLSpec] = [
-            *fetch_routes.routes(engine.fetcher, limits, self.problems),
+            *handlers.health_routes(self.problems),
+            *fetch_handler.routes(self.fetcher, limits, self._places),
             *pool_routes.routes(pools),
         ]
         gate = Gate(
@@ -228,12 +199,12 @@ class Service:
             wildcard=api.host in ("", "0.0.0.0", "::"),
         )
         self._server = HTTPServer(
-            fetch_routes.application(specs, gate),
+            handlers.application(specs, gate),
             idle_connection_timeout=_IDLE,
             body_timeout=_BODY,
             max_body_size=_MAX_REQUEST_BODY,
         )
-        sockets = bind_sockets(api.port, api.host)
+        sockets = open_sockets("api", api.host, api.port)
         self._server.add_sockets(sockets)
         self.api_port: int = sockets[0].getsockname()[1]
         host = f"[{api.host}]" if ":" in api.host else api.host
@@ -252,8 +223,22 @@ class Service:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then finish what is under way and hand back the rest.
 
-        Raises OSError when an address cannot be bound.
+        Raises `ListenError`.
         """
+        duties: list[asyncio.Task[None]] = []
+        try:
+            self._announce()
+            loop = asyncio.get_running_loop()
+            duties = [loop.create_task(duty) for duty in self._duties]
+            for duty in duties:
+                duty.add_done_callback(_report_end)
+            self.loop.start()
+            await stop.wait()
+        finally:
+            await self._stop(duties)
+
+    def _announce(self) -> None:
+        """Open the entrances and say where they are; what needs them is one duty more."""
         if self.roles.api and self.settings.api.enabled:
             self._listen()
         if self._queue is not None:
@@ -264,15 +249,6 @@ class Service:
             enabled = sum(source.enabled for source in self.settings.pool.sources)
             self._echo(f"Proxy pool   {self.settings.pool.key}, {enabled} sources")
             self._duties.append(self._say_status())
-        loop = asyncio.get_running_loop()
-        duties = [loop.create_task(duty) for duty in self._duties]
-        for duty in duties:
-            duty.add_done_callback(_report_end)
-        self.loop.start()
-        try:
-            await stop.wait()
-        finally:
-            await self._stop(duties)
 
     async def _say_status(self) -> None:
         """A line when the numbers have changed, while there are proxies that nobody has checked.
@@ -293,19 +269,20 @@ class Service:
     # -- stop --------------------------------------------------------------------------------------
 
     async def _stop(self, duties: Sequence["asyncio.Task[None]"]) -> None:
-        logger.info("stopping: %d under way", self.loop.in_flight)
+        logger.info("stopping: %d under way", self.loop.in_flight + self._places.taken)
         if self._server is not None:
             self._server.stop()
-        await self.loop.stop(self.settings.fetcher.drain)
+        drain = self.settings.fetcher.drain
+        await asyncio.gather(self.loop.stop(drain), self._places.close(drain))
         if self._queue is not None:
             with contextlib.suppress(Exception):  # it is only tidier: leases run out by themselves
                 await self._queue.retire()
-        for duty in duties:
-            duty.cancel()
-        await asyncio.gather(*duties, return_exceptions=True)
+        await _end_all(duties)
+        for never_run in self._duties:
+            never_run.close()
         if self._server is not None:
             await self._server.close_all_connections()
-        self.engine.close()
+        self.fetcher.close()
         await self._blocking.aclose()
         await self._redis.aclose()
 
@@ -313,6 +290,33 @@ class Service:
 def build_route(setting: Any) -> Route:
     """A route of the settings, where nothing stands for direct (as in a task)."""
     return parse_route(setting, ())
+
+
+def open_sockets(section: str, host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for the entrance that `section` of the settings describes.
+
+    Raises `ListenError`.
+    """
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        text = f"{section}.host, {section}.port: cannot listen on {place}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            text += f"; end what uses it, or choose another port with -s {section}.port=PORT"
+        raise ListenError(text) from error
+
+
+async def _end_all(duties: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel until all have ended: redis-py may swallow one cancellation while it connects."""
+    left = set(duties)
+    deadline = asyncio.get_running_loop().time() + _LAST_WAIT
+    while left and asyncio.get_running_loop().time() < deadline:
+        for duty in left:
+            duty.cancel()
+        _, left = await asyncio.wait(left, timeout=0.1)
+    if left:
+        logger.error("%d duties of the service did not end", len(left))
 
 
 def _report_end(duty: "asyncio.Task[None]") -> None:

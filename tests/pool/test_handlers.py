@@ -149,11 +149,11 @@ async def test_nothing_is_told_without_the_key_if_there_is_one(path: str) -> Non
         none, wrong = await site.get(path), await site.get(path, headers={"API-KEY": "k-2"})
         assert (none.code, none.body) == (
             400,
-            b'{"message": "Please provide an API key in header"}',
+            b'{"message":"Please provide an API key in header"}\n',
         )
         assert (wrong.code, wrong.body) == (
             403,
-            b'{"message": "The provided API key is not valid"}',
+            b'{"message":"The provided API key is not valid"}\n',
         )
         right = await site.get("/random", headers={"api-key": "k-1"})
         assert (right.code, right.body) == (200, b"u:p@192.0.2.3:80")

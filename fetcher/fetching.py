@@ -1,0 +1,403 @@
+"""Fetching: the one path of a task, from its first request to its result.
+
+A driver: it reads the clock, starts transfers, and asks the decision modules what to do next. It
+can be read from top to bottom; its methods stand in the order in which they happen.
+"""
+
+import asyncio
+import enum
+import logging
+import re
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from fetcher import result as results
+from fetcher.cookies import TaskCookies
+from fetcher.data_url import is_data_url, parse_data_url
+from fetcher.errors import Code, Outcome, TaskError
+from fetcher.exits import Exits
+from fetcher.guard import refusal
+from fetcher.head import field
+from fetcher.model import (
+    Attempt,
+    Exit,
+    Fetch,
+    Limits,
+    Request,
+    Response,
+    Result,
+    Task,
+    Transfer,
+    Trust,
+    Verdict,
+)
+from fetcher.proxy import Proxy
+from fetcher.redirect import next_request
+from fetcher.request import Plan, build_plan, refuse_operators_options
+from fetcher.retry import (
+    first_byte_limit,
+    is_certificate_failure,
+    is_repeatable,
+    may_repeat,
+    proxy_failed,
+)
+from fetcher.robots import user_agent_of
+from fetcher.robots_keeper import Visitor
+from fetcher.route import Route, parse_route
+from fetcher.trust import next_trust
+from fetcher.urls import loggable, origin_of
+
+if TYPE_CHECKING:
+    from fetcher.fetcher import Fetcher
+
+logger = logging.getLogger(__name__)
+
+
+class Ending(enum.Enum):
+    """What a task came to, for those who answer in other terms than a result's status."""
+
+    ANSWERED = "answered"  # a response, whatever its status; or a data: URL
+    BAD_TASK = "bad task"  # it cannot be run as it is written
+    REFUSED = "refused"  # a rule of ours forbids it
+    NO_PROXY = "no proxy"  # its route leads nowhere
+    LATE = "late"  # no time left
+    FAILED = "failed"  # no response came
+    NOT_ENABLED = "not enabled"  # it needs a renderer that is not there
+    BUG = "bug"  # an exception of ours
+
+
+_NO_OPTIONS = Fetch()
+_SET_COOKIE = re.compile(rb"\nset-cookie:", re.IGNORECASE)
+
+
+class Fetching:
+    """One task under way: its hops, its attempts, its cookies, its one deadline."""
+
+    __slots__ = (
+        "certificate_failures",
+        "cookies",
+        "deadline",
+        "done",
+        "ending",
+        "exit",
+        "exits",
+        "fetcher",
+        "hops",
+        "loop",
+        "plan",
+        "request",
+        "response",
+        "route",
+        "started",
+        "task",
+        "timer",
+        "transfer",
+        "tries",
+        "trust",
+        "trying_since",
+    )
+
+    def __init__(
+        self,
+        fetcher: "Fetcher",
+        task: Task,
+        done: Callable[["Fetching", Result], None],
+        trust: Trust,
+        route: Route,
+    ) -> None:
+        self.fetcher = fetcher
+        self.task = task
+        self.done: Callable[[Fetching, Result], None] | None = done
+        self.trust = trust
+        self.route = route
+        self.loop = asyncio.get_running_loop()
+        self.started = self.loop.time()
+        self.hops = 0
+        self.tries = 0  # exits taken; redirects do not count
+        self.certificate_failures = 0
+        self.cookies: TaskCookies | None = None
+        self.exit: Exit | None = None
+        self.response: Response | None = None  # the last that came
+        self.ending = Ending.FAILED
+        self.transfer: Transfer | None = None  # or who waits for a robots.txt
+        self.timer: asyncio.Handle | None = None
+
+    # 1. The task becomes a plan: its first request, its limits, its route.
+
+    def begin(self) -> None:
+        self.fetcher.in_flight += 1
+        try:
+            self._prepare()
+        except TaskError as error:
+            self._end(results.from_refusal(self.task, str(error), self._account()), Ending.BAD_TASK)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._end_by_exception(error)
+
+    def _prepare(self) -> None:
+        task, fetcher = self.task, self.fetcher
+        if is_data_url(task.url):
+            inline = parse_data_url(task.url)
+            self._end(results.from_data_url(task, inline, self._account()), Ending.ANSWERED)
+            return
+        fetch = task.fetch or _NO_OPTIONS
+        renderer = results.RENDERERS.get(fetch.fetch_type or "")
+        if renderer is not None:
+            self._end(results.not_enabled(task, renderer, self._account()), Ending.NOT_ENABLED)
+            return
+        if self.trust is Trust.GUARDED:
+            refuse_operators_options(fetch)
+        self.plan: Plan = build_plan(task, fetcher.defaults)
+        self.deadline: float = self.started + self.plan.timeout
+        self.exits: Exits = Exits(
+            parse_route(fetch.proxy, self.route),
+            self.plan.retries,
+            environment=fetcher.environment,
+            chooser=fetcher.chooser,
+            trust=self.trust,
+            site=self.plan.site,
+        )
+        if self.plan.cookies is not None:
+            self.cookies = TaskCookies(self.plan.cookies, self.plan.request.url)
+        self._hop(self.plan.request)
+
+    # 2. A hop: one request of the redirect chain, if robots.txt allows it.
+
+    def _hop(self, request: Request) -> None:
+        if self.cookies is not None:
+            cookie = self.cookies.header(request.url, time.time())
+            if cookie is not None:
+                request = replace(request, cookie=cookie)
+        self.request: Request = request
+        if self.plan.robots_txt:
+            self._ask_robots()
+        else:
+            self._leave()
+
+    def _ask_robots(self) -> None:
+        keeper, request = self.fetcher.robots, self.request
+        visitor = Visitor(
+            user_agent=user_agent_of(request.headers),
+            route=self.exits.route,
+            trust=self.trust,
+            validate_cert=request.validate_cert,
+        )
+        allowed = keeper.verdict(request.url, visitor)
+        if allowed is not None:
+            self._told(allowed)
+            return
+        self.transfer = keeper.ask(request.url, visitor, self._told)
+        left = max(self.deadline - self.loop.time(), 0.0)
+        self.timer = self.loop.call_later(left, self._end_late)
+
+    def _told(self, allowed: bool) -> None:
+        self._stop_waiting()
+        try:
+            if allowed:
+                self._leave()
+            else:
+                self._end_disallowed()
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._end_by_exception(error)
+
+    def _leave(self) -> None:
+        request = self.request
+        if self.exits.may_stay(self.exit, request.url):
+            self._start()
+        else:
+            self._attempt()
+
+    # 3. An attempt: one way to leave, and a transfer through it.
+
+    def _attempt(self) -> None:
+        self.exit = self.exits.next(self.request.url)
+        if self.exit is None:
+            self._no_exit()
+        else:
+            self.tries = len(self.exits.attempts) + 1
+            self._start()
+
+    def _no_exit(self) -> None:
+        reason = self.exits.empty or "no way left to try"
+        if self.exits.attempts:
+            reason = f"{self.exits.attempts[-1].error} (then: {reason})"
+        self._end_without(reason, Ending.NO_PROXY)
+
+    def _start(self) -> None:
+        exit = self.exit
+        assert exit is not None
+        now = self.loop.time()
+        left = self.deadline - now
+        if left <= 0:
+            self._end_late()
+            return
+        if exit.proxy is not None and self.trust is Trust.GUARDED:
+            reason = refusal(origin_of(self.request.url)[1])
+            if reason is not None:
+                self._end_without(f"{reason}: refused", Ending.REFUSED)
+                return
+        connect = self.request.connect_timeout
+        if self.exits.fails_over and exit.proxy is not None:
+            connect = min(connect, self.fetcher.attempt_connect)
+        limits = Limits(
+            total=left,
+            connect=connect,
+            first_byte=first_byte_limit(
+                self.fetcher.attempt_timeout,
+                left,
+                last=self.exits.is_last(exit, self.request.url),
+            ),
+            fresh=not is_repeatable(self.request, retry_unsafe=self.plan.retry_unsafe),
+        )
+        self.trying_since: float = now
+        client = self.fetcher.clients[self.trust]
+        self.transfer = client.start(self.request, exit, limits, self._answered)
+
+    # 4. The transfer has ended: another proxy, another place, or the result.
+
+    def _answered(self, response: Response) -> None:
+        self.transfer = None
+        try:
+            self._decide(response)
+        except TaskError as error:
+            self._end_without(str(error), Ending.FAILED)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._end_by_exception(error)
+
+    def _decide(self, response: Response) -> None:
+        exit = self.exit
+        assert exit is not None
+        if exit.proxy is not None and self._try_another(exit, exit.proxy, response):
+            self._attempt()
+            return
+        self.response = response
+        if response.outcome is not Outcome.ANSWERED:
+            self._end(results.from_failure(self.task, response, self._account()), _ending(response))
+            return
+        if _SET_COOKIE.search(response.head):
+            if self.cookies is None:
+                self.cookies = TaskCookies(None, self.plan.request.url)
+            self.cookies.learn(self.request.url, response.head, time.time())
+        if self.plan.follow and 300 < response.status < 309:
+            location = field(response.head, b"location")
+            schemes = self.fetcher.defaults.schemes
+            following = next_request(self.request, response.status, location, schemes)
+            if following is not None:
+                self._follow(following, response)
+                return
+        self._end(results.from_response(self.task, response, self._account()), Ending.ANSWERED)
+
+    def _try_another(self, exit: Exit, proxy: Proxy, response: Response) -> bool:
+        """Tell the pool what its proxy did, and whether the task goes on through another."""
+        exits, url = self.exits, self.request.url
+        failed = proxy_failed(response)
+        if exit.from_pool and exits.chooser is not None:
+            verdict = exits.chooser.report(proxy, exits.target(url), response)
+            failed = failed or verdict is Verdict.BANNED
+        if not failed or not exits.fails_over:
+            return False
+        now = self.loop.time()
+        exits.spend(proxy, response.message or f"HTTP {response.status}", now - self.trying_since)
+        if is_certificate_failure(response):
+            self.certificate_failures += 1
+            if self.certificate_failures > 1:
+                return False  # through two proxies the same: it is the origin's
+        if now >= self.deadline:
+            return False
+        if not may_repeat(self.request, response, retry_unsafe=self.plan.retry_unsafe):
+            return False
+        return exits.is_another_left(url)
+
+    def _follow(self, following: Request, response: Response) -> None:
+        self.hops += 1
+        if self.hops > self.plan.max_redirects:
+            limit = self.plan.max_redirects
+            self._end_without(f"Maximum ({limit}) redirects followed", Ending.FAILED)
+            return
+        self.trust = next_trust(
+            self.trust,
+            came_from=self.request.url,
+            address=response.address if self.exit and self.exit.proxy is None else None,
+            allow_private=self.fetcher.allow_private,
+        )
+        self._hop(following)
+
+    # 5. The end, in one place.
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """The attempts that failed by their proxies; the last response's own may be the last."""
+        exits = getattr(self, "exits", None)
+        return exits.attempts if exits is not None else ()
+
+    def cancel(self) -> None:
+        """Nobody waits any more: stop without a result."""
+        if self.done is not None:
+            self.done = None
+            self.fetcher.in_flight -= 1
+        if self.transfer is not None:
+            self.transfer.cancel()
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        self.transfer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def _end(self, result: Result, ending: Ending) -> None:
+        self.ending = ending
+        done, self.done = self.done, None
+        if done is not None:
+            self.fetcher.in_flight -= 1
+            self.fetcher.count(self.task, result)
+            done(self, result)
+
+    def _end_without(self, reason: str, ending: Ending) -> None:
+        """There is no response, or none that the task asked for; `reason` says why."""
+        account, url = self._account(), self.request.url
+        result = results.from_refusal(self.task, f"HTTP 599: {reason}", account, url=url)
+        self._end(result, ending)
+
+    def _end_disallowed(self) -> None:
+        error = "HTTP 403: Disallowed by robots.txt"
+        result = results.from_refusal(
+            self.task, error, self._account(), url=self.request.url, status=results.FORBIDDEN
+        )
+        self._end(result, Ending.REFUSED)
+
+    def _end_late(self) -> None:
+        if self.transfer is not None:
+            self.transfer.cancel()  # others may go on waiting for the same robots.txt
+        self._stop_waiting()
+        waited = int((self.loop.time() - self.started) * 1000)
+        self._end_without(f"Operation timed out after {waited} milliseconds", Ending.LATE)
+
+    def _end_by_exception(self, error: Exception) -> None:
+        self.fetcher.errors += 1
+        logger.exception("a step of %s failed", loggable(self.task.url))
+        text = "".join(traceback.format_exception(error))
+        words = f"{type(error).__name__}: {error}"
+        result = results.from_refusal(self.task, words, self._account(), traceback=text)
+        self._end(result, Ending.BUG)
+
+    def _account(self) -> results.Account:
+        exit = self.exit
+        return results.Account(
+            seconds=self.loop.time() - self.started,
+            cookies=self.cookies.public() if self.cookies is not None else {},
+            proxy=exit.proxy.url if exit is not None and exit.proxy is not None else None,
+            attempts=self.tries,
+        )
+
+
+def _ending(response: Response) -> Ending:
+    """How a transfer without a complete answer is called."""
+    if response.code == Code.OPERATION_TIMEDOUT:
+        return Ending.LATE
+    if response.code == Code.ABORTED_BY_CALLBACK:
+        return Ending.REFUSED
+    return Ending.FAILED
