@@ -5,6 +5,7 @@ than setting the differences, and some options can be cleared by nothing else.
 """
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
 # pycurl 7.49 takes the option but has no name for it (curl/curl.h, since libcurl 7.54).
 _SUPPRESS_CONNECT_HEADERS: Final = 265
+
+_AUTHORITY_END: Final = re.compile(r"[/?]")
 
 Setter = Callable[[int, Any], Any]
 
@@ -53,18 +56,23 @@ def set_options(
         set_(pycurl.FRESH_CONNECT, 1)
     if not limits.keep:
         set_(pycurl.FORBID_REUSE, 1)
-    if not request.validate_cert:
-        set_(pycurl.SSL_VERIFYPEER, 0)
-        set_(pycurl.SSL_VERIFYHOST, 0)
     if tls.ca_file is not None:
         set_(pycurl.CAINFO, tls.ca_file)
         set_(pycurl.PROXY_CAINFO, tls.ca_file)
+    if not _is_proxy_the_origin(request, exit):
+        _set_origin_tls(set_, request)
+    if request.bindaddress is not None:
+        set_(pycurl.INTERFACE, request.bindaddress)
+
+
+def _set_origin_tls(set_: Setter, request: Request) -> None:
+    if not request.validate_cert:
+        set_(pycurl.SSL_VERIFYPEER, 0)
+        set_(pycurl.SSL_VERIFYHOST, 0)
     if request.client_cert is not None:
         set_(pycurl.SSLCERT, request.client_cert)
         if request.client_key is not None:
             set_(pycurl.SSLKEY, request.client_key)
-    if request.bindaddress is not None:
-        set_(pycurl.INTERFACE, request.bindaddress)
 
 
 def _set_method(set_: Setter, request: Request) -> None:
@@ -94,7 +102,7 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Found, *, http2
         set_(pycurl.PROXY, "")
         if not http2:
             set_(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        elif request.url[:5].lower() == "https":
+        elif _is_https(request):
             # One connection with many streams costs half the CPU of many connections.
             set_(pycurl.PIPEWAIT, 1)
         return
@@ -105,13 +113,28 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Found, *, http2
     set_(pycurl.SSL_SESSIONID_CACHE, 0)
     if proxy.username is not None:
         # The pair is taken as it is; PROXYUSERPWD would be percent-decoded once more.
-        set_(pycurl.PROXYUSERNAME, proxy.username)
-        set_(pycurl.PROXYPASSWORD, proxy.password or "")
-    if proxy.noconnect and request.url[:5].lower() == "https":
+        set_(pycurl.PROXYUSERNAME, proxy.username.encode())
+        set_(pycurl.PROXYPASSWORD, (proxy.password or "").encode())
+    if proxy.noconnect and _is_https(request):
         _set_absolute_form(set_, request, proxy)
     elif proxy.scheme == "https":
         # Else libcurl 8.23 opens a new TLS connection to the proxy for each plain request.
         set_(pycurl.HTTPPROXYTUNNEL, 1)
+
+
+def _is_https(request: Request) -> bool:
+    return request.url[:5].lower() == "https"
+
+
+def _is_proxy_the_origin(request: Request, exit: Exit) -> bool:
+    """Whether libcurl takes an https:// proxy for the origin.
+
+    What the request says of its origin's TLS is nothing to the proxy then: without verification
+    somebody else would get its password, and a client certificate is not for it to see.
+    """
+    proxy = exit.proxy
+    is_asked = proxy is not None and proxy.noconnect and _is_https(request)
+    return proxy is not None and is_asked and proxy.scheme == "https"
 
 
 def _set_absolute_form(set_: Setter, request: Request, proxy: Proxy) -> None:
@@ -120,11 +143,11 @@ def _set_absolute_form(set_: Setter, request: Request, proxy: Proxy) -> None:
     libcurl is told a plain http request, and the true target as its request line; Host and
     Proxy-Authorization are right then. A proxy spoken to over TLS is better an origin.
     """
-    target = request.url.partition("#")[0]
-    scheme, _, rest = target.partition("://")
-    authority, slash, path = rest.partition("/")
-    place = authority.rpartition("@")[2]
-    set_(pycurl.REQUEST_TARGET, f"{scheme}://{place}{slash or '/'}{path}")
+    scheme, _, rest = request.url.partition("#")[0].partition("://")
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    userinfo, at, place = authority.rpartition("@")
+    path = rest[len(authority) :]
+    set_(pycurl.REQUEST_TARGET, f"{scheme}://{place}{'' if path[:1] == '/' else '/'}{path}")
     if proxy.scheme != "https":
         set_(pycurl.URL, f"http://{rest}")
         return
@@ -133,7 +156,7 @@ def _set_absolute_form(set_: Setter, request: Request, proxy: Proxy) -> None:
         credentials = f"{proxy.username}:{proxy.password or ''}".encode()
         lines.append(b"Proxy-Authorization: Basic " + base64.b64encode(credentials))
     set_(pycurl.PROXY, "")
-    set_(pycurl.URL, proxy.url + "/")
+    set_(pycurl.URL, f"{proxy.scheme}://{userinfo}{at}{proxy.authority}/")
     set_(pycurl.HTTPHEADER, lines)
 
 

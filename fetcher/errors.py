@@ -131,7 +131,7 @@ def outcome_of(code: int, path: Path) -> Outcome:
         return Outcome.PROXY
     if path.tls_proxy and code in _TLS_FAILURES and not path.connect_code:
         return Outcome.PROXY
-    if code == Code.COULDNT_CONNECT and path.connected:
+    if code == Code.COULDNT_CONNECT and path.connect_code:
         return Outcome.PATH  # the proxy refused the CONNECT
     if code == Code.OPERATION_TIMEDOUT and not path.connected:
         return Outcome.PROXY

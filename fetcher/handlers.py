@@ -111,13 +111,14 @@ class HealthzHandler(Handler):
 
 
 class Places:
-    """The places of `/fetch`: how many are taken, and who waits until none is.
+    """The places of an entrance: how many are taken, and who waits until none is.
 
     A place is `taken` until its answer has been sent; one that is no longer `fetching` counts
     for no limit, or clients that do not read would keep others out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "/fetch") -> None:
+        self.name = name
         self.taken = 0
         self.fetching = 0
         self.closed = False  # the service is stopping: none is given any more
@@ -141,7 +142,7 @@ class Places:
                     self._left.clear()
                     await self._left.wait()
         except TimeoutError:
-            logger.warning("%d answers of /fetch are cut off after %g s", self.taken, drain)
+            logger.warning("%d answers of %s are cut off after %g s", self.taken, self.name, drain)
 
 
 def health_routes(problems: Callable[[], list[str]]) -> list[URLSpec]:

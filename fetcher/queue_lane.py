@@ -39,6 +39,8 @@ class QueueLane:
         self._unsure = False  # an answer was lost: more may be leased to us than we know
 
     async def take(self, room: int) -> Sequence[Leased]:
+        if self.fetcher.budget.is_tight:
+            return []  # the next tick asks again
         try:
             if self._unsure:
                 await self.queue.give_back_unknown(self._held)
@@ -59,16 +61,17 @@ class QueueLane:
             task, raw = parse_message(item.message)
         except Undecodable as error:
             logger.warning("a message goes to the dead list: %s", error)
-            done(Finished(item.lease, item.message, dead=True))
+            done(self._hold(Finished(item.lease, item.message, dead=True)))
             return
         except BadTask as error:
             result = from_refusal(error.task, str(error), Account())
-            done(_finished(item.lease, error.task, error.raw, result))
+            self.fetcher.count(error.task, result)
+            done(self._hold(_finished(item.lease, error.task, error.raw, result)))
             return
 
         def ended(fetching: Fetching, result: Result) -> None:
             self._running.pop(item.lease, None)
-            done(_finished(item.lease, task, raw, result))
+            done(self._hold(_finished(item.lease, task, raw, result)))
 
         fetching = self.fetcher.run(task, ended)
         if fetching.done is not None:  # a data: URL has ended by now
@@ -76,6 +79,7 @@ class QueueLane:
 
     async def finish(self, batch: Sequence[Finished]) -> None:
         lost = await self.queue.finish(batch)
+        self.fetcher.budget.release(sum(len(item.payload) for item in batch))
         self._held.difference_update(item.lease for item in batch)
         self.finished += len(batch) - len(lost)
         self.dead += sum(item.dead for item in batch)
@@ -90,6 +94,11 @@ class QueueLane:
                 fetching.cancel()
         await self.queue.give_back(items)
         self._held.difference_update(item.lease for item in items)
+
+    def _hold(self, finished: Finished) -> Finished:
+        """Its bytes count for the budget of bodies until Redis has them."""
+        self.fetcher.budget.hold(len(finished.payload))
+        return finished
 
     def _say_when_full(self, full: bool) -> None:
         if full and not self.full:

@@ -292,7 +292,7 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
             Path(
                 proxied=exit.proxy is not None,
                 tls_proxy=exit.proxy is not None and exit.proxy.scheme == "https",
-                connected=bool(response.address),
+                connected=get(pycurl.NUM_CONNECTS) > 0 or get(pycurl.REQUEST_SIZE) > 0,
                 connect_code=get(pycurl.HTTP_CONNECTCODE),
                 errno=get(pycurl.OS_ERRNO),
             ),

@@ -22,18 +22,12 @@ from fetcher.errors import TaskError
 from fetcher.queue import REDIS_ERRORS
 from fetchpool import queue_commands
 from fetchpool.describe import describe, render, trace_origins
+from fetchpool.entrances import ListenError
 from fetchpool.fetch_command import FetchOptions, fetch_all
 from fetchpool.logs import set_up_logging
 from fetchpool.not_yet import find_ineffective
-from fetchpool.service import (
-    ALL,
-    ListenError,
-    Roles,
-    Service,
-    redis_url,
-    run_on_loop,
-    stop_on_signals,
-)
+from fetchpool.process import run_on_loop, stop_on_signals
+from fetchpool.service import ALL, Roles, Service, redis_url
 from fetchpool.settings import DEFAULT_FILE, Settings, load_tree, parse_settings
 from fetchpool.yaml_tree import Override, SettingsError, parse_override
 from pool.store import StoreAway
@@ -220,7 +214,9 @@ def _serve(setup: Setup, roles: Roles) -> None:
     async def serve(url: str) -> None:
         stop = asyncio.Event()
         stop_on_signals(asyncio.get_running_loop(), stop)
-        service = Service(settings, roles, url, environment=os.environ, echo=click.echo)
+        service = Service(
+            settings, roles, url, environment=os.environ, echo=click.echo, quit=stop.set
+        )
         await service.run(stop)
 
     with redis_url(settings) as url:

@@ -16,8 +16,9 @@ from fetcher.errors import TaskError
 from fetcher.fetcher import Fetcher
 from fetcher.model import Result
 from fetcher.route import Pool, parse_route
+from fetchpool.entrances import build_route
 from fetchpool.queue_commands import as_json
-from fetchpool.service import PoolView, build_route, redis_url
+from fetchpool.service import PoolView, redis_url
 from fetchpool.settings import Settings
 from pool.store import Store
 

@@ -75,7 +75,7 @@ def test_each_code_on_a_standing_connection_is_somebodys_fault(
         (Code.COULDNT_CONNECT, Path(proxied=True), OURS),
         (Code.COULDNT_CONNECT, Path(connected=True), TARGET),
         (Code.COULDNT_CONNECT, Path(proxied=True, connected=True, connect_code=503), PATH),
-        (Code.COULDNT_CONNECT, Path(proxied=True, connected=True, errno=111), PATH),
+        (Code.COULDNT_CONNECT, Path(proxied=True, connected=True, errno=111), PROXY),  # it died
         (Code.RECV_ERROR, Path(proxied=True, connected=True, connect_code=407), PROXY),
         (Code.RECV_ERROR, Path(proxied=True, connected=True, connect_code=200), PATH),
         (Code.OPERATION_TIMEDOUT, Path(proxied=True), PROXY),

@@ -17,7 +17,7 @@ def test_the_defaults_name_nothing() -> None:
     [
         (Settings(fetcher=Fetcher(per_host=3)), ["fetcher.per_host"]),
         (Settings(forward=Forward(port=9999)), ["forward"]),
-        (Settings(fetcher=Fetcher(rpc=Rpc(enabled=True))), ["fetcher.rpc"]),
+        (Settings(fetcher=Fetcher(rpc=Rpc(enabled=True))), []),
         (Settings(forward=Forward(enabled=False, port=9999)), []),
         (Settings(fetcher=Fetcher(poolsize=3)), []),
     ],

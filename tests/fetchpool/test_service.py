@@ -1,32 +1,16 @@
 import asyncio
 import contextlib
-import errno
 import gc
-import resource
-import socket
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 
-from fetcher.errors import ProxyError
-from fetcher.route import Direct, Pool
-from fetchpool.service import (
-    ALL,
-    ListenError,
-    Roles,
-    Service,
-    _fit_windows,
-    build_route,
-    open_sockets,
-    raise_file_limit,
-    redis_url,
-    run_on_loop,
-)
+from fetchpool.entrances import ListenError, open_sockets
+from fetchpool.service import ALL, Roles, Service, redis_url
 from fetchpool.settings import Settings, parse_settings
 from tests.farm import Origin
 from tests.redis_server import RedisServer
@@ -67,11 +51,13 @@ class Running:
     def __init__(self, given: Settings, roles: Roles, url: str) -> None:
         self.said: list[str] = []
         self.stop = asyncio.Event()
-        self.service = Service(given, roles, url, environment={}, echo=self.said.append)
+        self.service = Service(
+            given, roles, url, environment={}, echo=self.said.append, quit=self.stop.set
+        )
         self.task = asyncio.create_task(self.service.run(self.stop))
 
     async def get(self, path: str) -> HTTPResponse:
-        url = f"http://127.0.0.1:{self.service.api_port}{path}"
+        url = f"http://127.0.0.1:{self.service.entrances.api_port}{path}"
         return await AsyncHTTPClient().fetch(url, raise_error=False)
 
 
@@ -100,7 +86,7 @@ async def test_a_service_becomes_ready_and_answers(tmp_path: Path) -> None:
             "Redis queue",
             "Proxy pool",
         ]
-        assert f"http://127.0.0.1:{one.service.api_port}/" in one.said[0]
+        assert f"http://127.0.0.1:{one.service.entrances.api_port}/" in one.said[0]
 
 
 @pytest.mark.parametrize(
@@ -149,98 +135,6 @@ async def test_a_port_in_use_leaves_nothing_behind(tmp_path: Path) -> None:
     assert one.said == []
 
 
-@leaks
-@pytest.mark.parametrize(
-    ("host", "words"),
-    [
-        ("192.0.2.1", "cannot listen on 192.0.2.1:7: "),
-        ("nowhere.invalid", "cannot listen on nowhere.invalid:7: "),
-        ("2001:db8::1", r"cannot listen on \[2001:db8::1\]:7: "),
-    ],
-)
-def test_an_entrance_that_cannot_be_opened_is_named(host: str, words: str) -> None:
-    with pytest.raises(ListenError, match=f"rpc.host, rpc.port: {words}"):
-        open_sockets("rpc", host, 7)
-
-
-@leaks
-def test_a_way_out_is_named_when_a_port_is_taken() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(ListenError, match=r"-s api\.port=PORT") as caught:
-            open_sockets("api", "127.0.0.1", taken.getsockname()[1])
-    assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.__cause__.errno == errno.EADDRINUSE
-
-
-@pytest.mark.parametrize(
-    ("setting", "route"),
-    [
-        (None, (Direct(),)),
-        (False, (Direct(),)),
-        ("", (Direct(),)),
-        ("pool:shop", (Pool("shop"),)),
-        (["pool", "direct"], (Pool(), Direct())),
-    ],
-)
-def test_a_setting_becomes_a_route(setting: object, route: object) -> None:
-    assert build_route(setting) == route
-
-
-def test_a_setting_that_is_no_route_is_refused() -> None:
-    with pytest.raises(ProxyError):
-        build_route("gopher://x:1")
-
-
-@pytest.fixture
-def file_limit():
-    """Sets the soft limit; it is as before afterwards."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    yield lambda value: resource.setrlimit(resource.RLIMIT_NOFILE, (value, hard))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_the_limit_of_open_files_is_raised(file_limit) -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    file_limit(256)
-    assert raise_file_limit() == (1_000_000 if hard == resource.RLIM_INFINITY else hard)
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
-
-
-@pytest.mark.parametrize(
-    ("limit", "poolsize", "checks", "expected"),
-    [
-        (1400, 100, 500, (100, 500)),
-        (1399, 100, 500, (99, 499)),
-        (800, 100, 500, (50, 250)),
-        (100, 100, 500, (10, 16)),
-        (1_000_000, 5000, 5000, (5000, 5000)),
-    ],
-)
-def test_windows_that_do_not_fit_are_cut_with_one_warning(
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    limit: int,
-    poolsize: int,
-    checks: int,
-    expected: tuple[int, int],
-) -> None:
-    monkeypatch.setattr("fetchpool.service.raise_file_limit", lambda: limit)
-    given = settings(fetcher__poolsize=poolsize)
-    check = replace(given.pool.check, concurrency=checks)
-    fitted = _fit_windows(replace(given, pool=replace(given.pool, check=check)))
-    assert (fitted.fetcher.poolsize, fitted.pool.check.concurrency) == expected
-    assert len(caplog.records) == (expected != (poolsize, checks))
-
-
 def test_the_url_of_redis_is_the_one_that_is_set() -> None:
     with redis_url(settings(redis__url="redis://127.0.0.1:1/0")) as url:
         assert url == "redis://127.0.0.1:1/0"
-
-
-def test_a_coroutine_runs_on_a_loop_of_its_own() -> None:
-    async def name() -> str:
-        return type(asyncio.get_running_loop()).__module__
-
-    assert run_on_loop(name) in ("uvloop", "asyncio.unix_events")

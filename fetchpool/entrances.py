@@ -1,0 +1,136 @@
+"""The HTTP entrances of a process: opened together, announced, and closed in order."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.routing import URLSpec
+from tornado.web import Application
+
+from fetcher import fetch_handler, handlers
+from fetcher.errors import FetchpoolError
+from fetcher.fetcher import Fetcher
+from fetcher.gate import Gate
+from fetcher.model import Trust
+from fetcher.route import Route, parse_route
+from fetchpool.settings import Settings
+
+# A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
+_IDLE: Final = 120.0
+_BODY: Final = 300.0
+_MAX_REQUEST_BODY: Final = 104857600
+
+
+class ListenError(FetchpoolError):
+    """An entrance cannot be opened; the text names its settings and a way out."""
+
+
+class Entrances:
+    """The API and XML-RPC, as far as the settings ask for them."""
+
+    def __init__(self, settings: Settings, fetcher: Fetcher, quit: Callable[[], None]) -> None:
+        self.api_port = 0  # once it is open
+        self.rpc_port = 0
+        self._settings = settings
+        self._fetcher = fetcher
+        self._quit = quit
+        self._places = handlers.Places("/fetch")
+        self._calls = handlers.Places("XML-RPC")
+        self._servers: list[HTTPServer] = []
+
+    @property
+    def taken(self) -> int:
+        """Answers that callers wait for."""
+        return self._places.taken + self._calls.taken
+
+    def open_api(self, problems: Callable[[], list[str]], more: Sequence[URLSpec]) -> str:
+        """Serve the API with `more` routes; its URL. Raises `ListenError`."""
+        api = self._settings.api
+        limits = fetch_handler.FetchLimits(
+            route=build_route(api.proxy),
+            trust=Trust.OPEN if api.allow_private else Trust.GUARDED,
+            caller_proxy=api.caller_proxy,
+            concurrency=api.concurrency,
+            max_body=api.max_body,
+        )
+        specs = [
+            *handlers.health_routes(problems),
+            *fetch_handler.routes(self._fetcher, limits, self._places),
+            *more,
+        ]
+        keys = frozenset([*([api.key] if api.key else []), *api.keys.values()])
+        application = handlers.application(specs, self._gate(api.host, keys))
+        self.api_port = self._open("api", api.host, api.port, application, _MAX_REQUEST_BODY)
+        return _url(api.host, self.api_port)
+
+    def open_rpc(self) -> str:
+        """Serve pyspider's XML-RPC; its URL. Raises `ListenError`."""
+        from fetcher.rpc import MAX_CALL, rpc_application  # 85 ms, and seldom asked for
+
+        rpc = self._settings.fetcher.rpc
+        application = rpc_application(
+            self._fetcher,
+            self._fetcher.stats,
+            self._gate(rpc.host, frozenset()),
+            rpc.key,
+            self._quit,
+            places=self._calls,
+        )
+        self.rpc_port = self._open("fetcher.rpc", rpc.host, rpc.port, application, MAX_CALL)
+        return _url(rpc.host, self.rpc_port)
+
+    def _gate(self, host: str, keys: frozenset[str]) -> Gate:
+        hosts = frozenset(name.lower() for name in self._settings.api.hosts)
+        return Gate(keys=keys, hosts=hosts, wildcard=host in ("", "0.0.0.0", "::"))
+
+    def _open(
+        self, section: str, host: str, port: int, application: Application, max_body: int
+    ) -> int:
+        server = HTTPServer(
+            application,
+            idle_connection_timeout=_IDLE,
+            body_timeout=_BODY,
+            max_body_size=max_body,
+        )
+        sockets = open_sockets(section, host, port)
+        server.add_sockets(sockets)
+        self._servers.append(server)
+        return int(sockets[0].getsockname()[1])
+
+    async def drain(self, seconds: float) -> None:
+        """Let nobody in any more, and wait for the answers that are due, at most `seconds`."""
+        for server in self._servers:
+            server.stop()
+        await asyncio.gather(self._places.close(seconds), self._calls.close(seconds))
+
+    async def close(self) -> None:
+        for server in self._servers:
+            await server.close_all_connections()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def build_route(setting: Any) -> Route:
+    """A route of the settings, where nothing stands for direct (as in a task)."""
+    return parse_route(setting, ())
+
+
+def open_sockets(section: str, host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for the entrance that `section` of the settings describes.
+
+    Raises `ListenError`.
+    """
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        text = f"{section}.host, {section}.port: cannot listen on {place}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            text += f"; end what uses it, or choose another port with -s {section}.port=PORT"
+        raise ListenError(text) from error
