@@ -1,0 +1,182 @@
+import http.server
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.e2e.service import ServiceProcess
+from tests.fetchpool.command import run
+from tests.redis_server import poll
+
+pytestmark = pytest.mark.timeout(60)
+
+QUIET = {"pool": {"sources": [], "check": {"enabled": False}, "resync": 0.5}}
+POOL = {"192.0.2.1:80": 10, "u:p@192.0.2.2:80": 100}
+
+
+class SlowSite(http.server.ThreadingHTTPServer):
+    """Every page waits until `gate` is set."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), SlowPage)
+        self.gate = threading.Event()
+        self.asked = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/slow"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who asked may have been killed meanwhile."""
+
+
+class SlowPage(http.server.BaseHTTPRequestHandler):
+    server: SlowSite
+
+    def do_GET(self) -> None:
+        self.server.asked += 1
+        self.server.gate.wait(30)
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"done")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def site() -> Iterator[SlowSite]:
+    with SlowSite() as started:
+        thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield started
+        started.gate.set()
+        started.shutdown()
+        thread.join(10)
+
+
+def service(folder: Path) -> ServiceProcess:
+    return ServiceProcess(folder, queue={"lease": 1}, **QUIET)
+
+
+def fill_pool(one: ServiceProcess) -> None:
+    with one.redis() as redis:
+        redis.zadd("proxies:universal", POOL)
+
+
+def assert_pool_is_kept(one: ServiceProcess) -> None:
+    poll(lambda: one.get("/count").body == b"2", "the pool to be read")
+    assert one.get("/random").body == b"u:p@192.0.2.2:80"
+    with one.redis() as redis:
+        assert dict(redis.zrange("proxies:universal", 0, -1, withscores=True)) == {
+            member.encode(): score for member, score in POOL.items()
+        }
+
+
+def push_slow(one: ServiceProcess, site: SlowSite) -> None:
+    """Push a task, and return when its page is being fetched."""
+    task = {"taskid": "slow", "project": "p", "url": site.url, "fetch": {"proxy": "direct"}}
+    with one.redis() as redis:
+        redis.rpush("scheduler2fetcher", msgspec.msgpack.encode(task))
+    poll(lambda: site.asked, "the task to be fetched")
+
+
+def assert_slow_came_out(pair: list[dict[str, object]]) -> None:
+    task, result = pair
+    assert (task["taskid"], result["status_code"], result["content"]) == ("slow", 200, "done")
+
+
+def pull(folder: Path) -> list[list[dict[str, object]]]:
+    """What `queue pull` prints."""
+    got = run(folder, "queue", "pull", "-n", "9")
+    assert got.code == 0
+    return [json.loads(line) for line in got.out.splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_starts_answers_and_takes_its_redis_with_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with service(tmp_path) as one:
+        one.start()
+        assert one.get("/").body == b"<h2>Welcome to Proxy Pool System</h2>"
+        poll(lambda: one.get("/healthz").status == 200, "readiness")
+        one.send(number)
+        assert one.wait() == 0
+        assert "Traceback" not in one.said
+        one.wait_for_redis_to_end()
+
+
+def test_it_can_be_ended_as_soon_as_it_listens(tmp_path: Path) -> None:
+    with service(tmp_path) as one:
+        one.start()
+        one.send(signal.SIGTERM)
+        assert one.wait() == 0
+        assert "Traceback" not in one.said
+
+
+def test_the_pool_outlives_every_kind_of_end(tmp_path: Path) -> None:
+    with service(tmp_path) as one:
+        one.start()
+        fill_pool(one)
+        assert_pool_is_kept(one)
+        one.send(signal.SIGINT)
+        assert one.wait() == 0
+        assert_pool_is_kept(one.start())
+        one.kill()
+        assert_pool_is_kept(one.start())
+        with one.redis() as redis:
+            server = redis.info("server")["process_id"]
+        os.kill(server, signal.SIGKILL)
+        one.kill()
+        one.wait_for_redis_to_end()
+        assert_pool_is_kept(one.start())
+
+
+def test_a_task_of_a_killed_process_comes_out_after_the_next_start(
+    tmp_path: Path, site: SlowSite
+) -> None:
+    with service(tmp_path) as one:
+        push_slow(one.start(), site)
+        one.kill()
+        site.gate.set()
+        one.start()
+        with one.redis() as redis:
+            poll(lambda: redis.llen("fetcher2processor"), "the task to come out", 20)
+            assert redis.llen("scheduler2fetcher") == 0
+        [pair] = pull(tmp_path)
+    assert_slow_came_out(pair)
+    assert site.asked == 2
+
+
+def test_a_stop_finishes_what_is_under_way(tmp_path: Path, site: SlowSite) -> None:
+    with service(tmp_path) as one:
+        push_slow(one.start(), site)
+        one.send(signal.SIGTERM)
+        poll(lambda: "stopping: 1 under way" in one.said, "the stop to begin")
+        site.gate.set()
+        assert one.wait() == 0
+        [pair] = pull(tmp_path)
+    assert_slow_came_out(pair)
+    assert site.asked == 1
+
+
+def test_a_second_signal_ends_at_once_and_loses_nothing(tmp_path: Path, site: SlowSite) -> None:
+    with service(tmp_path) as one:
+        push_slow(one.start(), site)
+        one.send(signal.SIGTERM)
+        poll(lambda: "stopping: 1 under way" in one.said, "the stop to begin")
+        one.send(signal.SIGTERM)
+        assert one.wait() == 128 + signal.SIGTERM
+        site.gate.set()
+        one.start()
+        with one.redis() as redis:
+            poll(lambda: redis.llen("fetcher2processor"), "the task to come out", 20)
+        [pair] = pull(tmp_path)
+    assert_slow_came_out(pair)
