@@ -74,6 +74,7 @@ class CurlClient(CurlAsyncHTTPClient):
         self.guard = guard
         self._tls = Tls(ca_file, http2)
         self._budget = budget or Budget()
+        self._budget.holders.append(self)
         self._slow = low_speed * low_speed_time  # bytes within low_speed_time
         self._slow_time = low_speed_time
         self._sweeper: asyncio.Handle | None = None
@@ -121,7 +122,8 @@ class CurlClient(CurlAsyncHTTPClient):
         if self._resolver is None:
             self._add(transfer)
             return
-        judged = self.guard is not None and transfer.exit.trusted
+        # Direct, the socket tells; and through a proxy that is not trusted, nobody needs to know.
+        judged = self.guard is not None and transfer.exit.trusted and transfer.exit.judged
         names = wanted_names(transfer.request.url, transfer.exit, judged=judged)
         for name in (names.proxy, names.target):
             if name is None or name in transfer.answers:
@@ -201,7 +203,7 @@ class CurlClient(CurlAsyncHTTPClient):
             elif now - transfer.swept_at >= self._slow_time:
                 seconds = f"{self._slow_time:g}"
                 message = f"Operation too slow: under {self._slow:g} bytes in {seconds} seconds"
-                self._end(curl, Code.OPERATION_TIMEDOUT, message)
+                self._end(curl, Code.OPERATION_TIMEDOUT, message, now - transfer.started)
         self._sweeper = None
         if self._active:
             self._sweeper = self._loop.call_later(self._slow_time / 4, self._sweep)
@@ -217,13 +219,20 @@ class CurlClient(CurlAsyncHTTPClient):
             self._loop.call_soon(self._shed)
 
     def _shed(self) -> None:
-        """The budget is spent: end the transfer of this client that holds most."""
-        if not self._active or not self._budget.is_spent:
-            return
-        curl, largest = max(self._active.items(), key=lambda item: item[1].size)
-        if largest.size:
-            message = "all bodies together are over fetcher.body_budget, and this was the largest"
-            self._end(curl, Code.OUT_OF_MEMORY, message)
+        """While the budget is spent, end the largest transfer of all its clients."""
+        while (holder := self._budget.next_to_end()) is not None:
+            holder.end_largest()
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes that the largest body under way has so far."""
+        return max((transfer.size for transfer in self._active.values()), default=0)
+
+    def end_largest(self) -> None:
+        """End the transfer with the largest body."""
+        curl, transfer = max(self._active.items(), key=lambda item: item[1].size)
+        message = "all bodies together are over fetcher.body_budget, and this was the largest"
+        self._end(curl, Code.OUT_OF_MEMORY, message, self._loop.time() - transfer.started)
 
     def _give_up_waiting(self, transfer: CurlTransfer) -> None:
         """The first byte did not come in time: end the attempt as libcurl would a time-out."""
@@ -346,6 +355,8 @@ class CurlClient(CurlAsyncHTTPClient):
 
     def close(self) -> None:
         """Stop every transfer without calling its `done`, and free all handles and sockets."""
+        if self in self._budget.holders:
+            self._budget.holders.remove(self)
         self._waiting.clear()
         for transfer in list(self._resolving):
             self.cancel(transfer)

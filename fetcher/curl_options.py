@@ -47,7 +47,8 @@ def set_options(
     set_(pycurl.NOSIGNAL, 1)
     set_(pycurl.PROTOCOLS, _PROTOCOLS)
     set_(pycurl.URL, request.url)
-    set_(pycurl.TIMEOUT_MS, max(1, int(limits.total * 1000)))
+    # Never a fraction before its time, or a result would be younger than its time-out.
+    set_(pycurl.TIMEOUT_MS, int(limits.total * 1000) + 1)
     set_(pycurl.CONNECTTIMEOUT_MS, max(1, int(min(limits.connect, limits.total) * 1000)))
     set_(pycurl.ENCODING, "" if request.decode else "identity")
     _set_method(set_, request)

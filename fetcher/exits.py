@@ -6,6 +6,8 @@ pool route is tried until its budget of attempts is spent; any other route once.
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from fetcher.model import Attempt, Exit, ProxyChooser, Target, Trust
 from fetcher.proxy import Proxy
 from fetcher.route import Direct, Env, Environment, Pool, Route, environment_proxy
@@ -71,7 +73,8 @@ class Exits:
         while self.way < len(self.route):
             exit = self._through(self.route[self.way], url)
             if exit is not None:
-                return exit
+                judged = self.trust is Trust.GUARDED and exit.proxy is not None
+                return replace(exit, judged=True) if judged else exit
             self.way += 1
         return None
 

@@ -68,6 +68,7 @@ def reason(head: bytes, status: int) -> str:
 
 
 def _text(value: bytes) -> str:
+    value = value.replace(b"\r", b" ")  # RFC 9112 2.2: what a bare CR must become
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

@@ -107,11 +107,13 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """The way one attempt leaves this machine, and what it may take.
 
     `proxy` None is direct. `trusted`: a proxy from settings, environment or the operator's own
-    task, which may be private; then the target's name is judged here instead of its socket.
+    task, which may be private. `judged`: somebody else asked, so before it goes to such a proxy,
+    the target's name is looked up here and must be public.
     """
 
     proxy: Proxy | None = None
     trusted: bool = True
+    judged: bool = False
     from_pool: bool = False
 
 

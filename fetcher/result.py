@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from fetcher.data_url import Inline
-from fetcher.errors import Code
 from fetcher.head import fields_dict, reason
 from fetcher.model import Response, Result, Task, Timing
 
@@ -23,12 +22,6 @@ RENDERERS: Final = {
     "phantomjs": "phantomjs",
     "splash": "splash",
     "puppeteer": "puppeteer",
-}
-
-# What libcurl says nothing about beside its code; CURLE_TOO_LARGE is 100.
-_UNSAID: Final = {
-    Code.WRITE_ERROR: "the body goes on behind the end of its content coding",
-    100: "a line of the headers is over libcurl's limit of 100 kB",
 }
 
 
@@ -52,8 +45,7 @@ def from_response(task: Task, response: Response, account: Account) -> Result:
 def from_failure(task: Task, response: Response, account: Account) -> Result:
     """No complete answer: 599, with the headers and the part of the body that did arrive."""
     result = _result(task, response, NO_RESPONSE, account)
-    message = response.message or _UNSAID.get(response.code, f"libcurl's error {response.code}")
-    result.error = f"HTTP 599: {message}"
+    result.error = f"HTTP 599: {response.message}"
     result.traceback = None
     return result
 

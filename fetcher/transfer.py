@@ -23,8 +23,14 @@ from fetcher.resolver import Waiter
 # RFC 9110 sets no limit; Chromium and nginx take 256 kB and 32 kB. libcurl itself stops at 300 kB.
 MAX_HEAD: Final = 262144
 
+_HEAD_ENDS: Final = (b"\n\r\n", b"\n\n")
+
 # Addresses of one name that are tried; a refused connect is quick, a silent one takes all the time.
 MAX_CONNECTS: Final = 4
+
+# How libcurl takes a refusal of ours: of a new socket, of a kept connection. Anything else was the
+# end of another address of the same name, which we had allowed.
+_REFUSALS: Final = frozenset({Code.COULDNT_CONNECT, Code.ABORTED_BY_CALLBACK})
 
 AddressCheck = Callable[[str], bool]
 
@@ -150,7 +156,8 @@ class CurlTransfer:
                 message=message,
             )
         proxy = self.answers[names.proxy].addresses if names.proxy is not None else ()
-        first = proxy or (() if self._target_is_the_proxys() else target)
+        # It is a SOCKS proxy's business whether it reaches the target.
+        first = proxy or (target if self.exit.proxy is None else ())
         self.untried = first[1:MAX_CONNECTS]
         self.found = Found(
             target[0] if target and not self._target_is_the_proxys() else None,
@@ -183,13 +190,14 @@ class CurlTransfer:
             return False
         address, *rest = self.untried
         self.untried = tuple(rest)
+        self.refused = None  # that was the other address
         replaced = {"proxy": address} if self.found.proxy is not None else {"target": address}
         self.found = structs.replace(self.found, **replaced)
         return True
 
     def limits_left(self) -> Limits:
         """The limits less the time that names and other addresses have cost."""
-        if not self.resolved:
+        if self.found is NOTHING:  # no name of this transfer was ours to look up
             return self.limits
         spent = self.client.time() - self.started
         return structs.replace(
@@ -276,17 +284,21 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
         sent=True,
         timing=_timing(get, transfer.resolved),
     )
-    if len(head) > MAX_HEAD:
+    if not code and not head.endswith(_HEAD_ENDS):
+        # libcurl takes a connection that is closed within the headers for a whole answer.
+        code, message = Code.PARTIAL_FILE, "the answer ends within its headers"
+    elif len(head) > MAX_HEAD:
         code, message = Code.FILESIZE_EXCEEDED, f"the headers are over {MAX_HEAD} bytes"
         response.head = head[:MAX_HEAD]
     elif transfer.truncated:
         code = Code.FILESIZE_EXCEEDED
         message = f"the body is over the limit of {request.max_body} bytes"
-    elif transfer.refused is not None:
+    elif transfer.refused is not None and code in _REFUSALS:
         code = Code.ABORTED_BY_CALLBACK
         message = f"the address {transfer.refused} is not public: refused"
     if code:
-        response.code, response.message = code, message
+        response.code = code
+        response.message = message or f"libcurl gives no reason for its error {code}"
         response.outcome = outcome_of(
             code,
             Path(
@@ -297,10 +309,20 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
                 errno=get(pycurl.OS_ERRNO),
             ),
         )
-        # Counts what left for the target, not the CONNECT before it. RFC 9113 8.7: of a refused
-        # stream nothing was processed.
-        response.sent = get(pycurl.REQUEST_SIZE) > 0 and "REFUSED_STREAM" not in message
+        # Counts what left for the target, not the CONNECT before it.
+        was_refused = _was_refused(message, transfer.limits)
+        response.sent = get(pycurl.REQUEST_SIZE) > 0 and not was_refused
     return response
+
+
+def _was_refused(message: str, limits: Limits) -> bool:
+    """Whether HTTP/2 says that nothing was processed: REFUSED_STREAM, GOAWAY (RFC 9113 8.7).
+
+    libcurl then tries again by itself, five times, and in the end names only the number. It has
+    the same words for kept connections that died, whose requests may well have arrived.
+    """
+    gave_up = limits.fresh and message.startswith("Connection died, tried")
+    return gave_up or "REFUSED_STREAM" in message
 
 
 def _is_disguised(exit: Exit) -> bool:

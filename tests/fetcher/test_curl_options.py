@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from fetcher.curl import CurlClient
 from fetcher.errors import Code, Outcome
-from fetcher.model import DIRECT, Exit, Limits, Request, Response
+from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
 from fetcher.proxy import Proxy
 from tests.e2e.servers import Server
 from tests.farm import Farm, FarmProxy, Kind
@@ -126,7 +126,7 @@ async def see(client: CurlClient, tap: Tap, ask: Ask) -> tuple[Seen, list[int]]:
     """What came of it, and the numbers of the connections it took."""
     del tap.arrivals[:]
     response = await run(client, ask.request, ask.exit, ask.limits)
-    response = msgspec.structs.replace(response, timing=msgspec.UNSET)  # type: ignore[arg-type]
+    response = msgspec.structs.replace(response, timing=Timing())
     numbers = [arrival.connection for arrival in tap.arrivals]
     arrivals = [msgspec.structs.replace(one, connection=0) for one in tap.arrivals]
     return Seen(arrivals, response), numbers

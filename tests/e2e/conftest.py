@@ -1,0 +1,53 @@
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fetcher.connect import connect
+from tests.e2e.component import PROXIES, Component, running
+from tests.farm import Farm
+from tests.redis_server import RedisServer, unavailable
+
+Start = Callable[..., AbstractAsyncContextManager[Component]]
+
+
+@pytest.fixture(scope="package")
+def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer.start(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def farm() -> AsyncIterator[Farm]:
+    """An origin with TLS, and a proxy of each kind that these tests ask for."""
+    if not shutil.which("openssl"):
+        unavailable("no openssl program to make the farm's certificate")
+    async with Farm(dict.fromkeys(PROXIES, 1)) as started:
+        yield started
+
+
+@pytest_asyncio.fixture
+async def start(queue_server: RedisServer, farm: Farm) -> AsyncIterator[Start]:
+    """`start(queue={...}, fetcher={...}, environment={...})`: a component with these settings.
+
+    On an empty database.
+    """
+    client = connect(queue_server.url)
+    await client.flushall()
+    await client.aclose()
+
+    def build(**settings: Any) -> AbstractAsyncContextManager[Component]:
+        return running(queue_server, farm, **settings)
+
+    yield build
+
+
+@pytest_asyncio.fixture
+async def component(start: Start) -> AsyncIterator[Component]:
+    """A component with the settings as they are shipped, but for the farm's CA file."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield await stack.enter_async_context(start())
