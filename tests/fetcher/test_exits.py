@@ -157,9 +157,7 @@ def test_the_environment_is_asked_for_each_url():
 
 @pytest.mark.parametrize(("trust", "trusted"), [(Trust.OPEN, True), (Trust.GUARDED, False)])
 def test_a_proxy_named_by_a_guarded_task_is_not_trusted(trust, trusted):
-    assert exits("a:1", trust=trust).next(URL) == Exit(
-        proxy=A, trusted=trusted, judged=not trusted
-    )
+    assert exits("a:1", trust=trust).next(URL) == Exit(proxy=A, trusted=trusted, judged=not trusted)
 
 
 def test_what_others_ask_for_is_judged_before_it_goes_to_a_proxy_of_ours():

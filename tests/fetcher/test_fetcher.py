@@ -110,7 +110,7 @@ async def test_many_may_come_from_an_asynchronous_source() -> None:
             yield {"url": f"data:,{number}", "taskid": number}
 
     async with Fetcher.from_settings() as fetcher:
-        got = {task["taskid"]: r.content async for task, r in fetcher.fetch_many(tasks())}  # type: ignore[index,call-overload]
+        got = {task["taskid"]: r.content async for task, r in fetcher.fetch_many(tasks())}  # type: ignore[index]
     assert got == {0: b"0", 1: b"1", 2: b"2"}
 
 

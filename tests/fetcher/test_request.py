@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fetcher.errors import TaskError
 from fetcher.model import Cookies, Fetch, Request, Task
@@ -461,4 +462,4 @@ def test_switches_may_be_numbers(value: bool | int | None, on: bool) -> None:
 def test_what_names_this_machine_is_for_the_operator(name: str) -> None:
     refuse_operators_options(Fetch())
     with pytest.raises(TaskError, match=f"fetch.{name}: only the operator"):
-        refuse_operators_options(Fetch(**{name: "x"}))
+        refuse_operators_options(replace(Fetch(), **{name: "x"}))

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from fetcher.curl import CurlClient
-from fetcher.fetcher import Fetcher, Fetching
+from fetcher.fetcher import Fetcher
+from fetcher.fetching import Fetching
 from fetcher.guard import is_public
 from fetcher.model import Result, Task, Trust
 from fetcher.proxy import parse_proxy
