@@ -10,20 +10,21 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from fetcher import result as results
 from fetcher.cookies import TaskCookies
-from fetcher.data_url import is_data_url, parse_data_url
+from fetcher.data_url import parse_data_url
 from fetcher.errors import Code, Outcome, TaskError
 from fetcher.exits import Exits
 from fetcher.guard import refusal
 from fetcher.head import field
 from fetcher.model import (
     Attempt,
+    Client,
     Exit,
     Fetch,
     Limits,
@@ -48,6 +49,7 @@ from fetcher.retry import (
 from fetcher.robots import user_agent_of
 from fetcher.robots_keeper import Visitor
 from fetcher.route import Route, parse_route
+from fetcher.schemes import build_special, special_route, special_scheme
 from fetcher.trust import next_trust
 from fetcher.urls import loggable, origin_of
 
@@ -79,6 +81,7 @@ class Fetching:
 
     __slots__ = (
         "certificate_failures",
+        "clients",
         "cookies",
         "deadline",
         "done",
@@ -114,6 +117,7 @@ class Fetching:
         self.done: Callable[[Fetching, Result], None] | None = done
         self.trust = trust
         self.route = route
+        self.clients: Mapping[Trust, Client] = fetcher.clients
         self.loop = asyncio.get_running_loop()
         self.started = self.loop.time()
         self.hops = 0
@@ -139,10 +143,13 @@ class Fetching:
 
     def _prepare(self) -> None:
         task, fetcher = self.task, self.fetcher
-        if is_data_url(task.url):
-            inline = parse_data_url(task.url)
-            self._end(results.from_data_url(task, inline, self._account()), Ending.ANSWERED)
-            return
+        special = None
+        if task.url[:4] != "http":  # nearly all begin so
+            special = special_scheme(task.url, fetcher.schemes, self.trust)
+            if special == "data":
+                inline = parse_data_url(task.url)
+                self._end(results.from_data_url(task, inline, self._account()), Ending.ANSWERED)
+                return
         fetch = task.fetch or _NO_OPTIONS
         renderer = results.RENDERERS.get(fetch.fetch_type or "")
         if renderer is not None:
@@ -150,10 +157,14 @@ class Fetching:
             return
         if self.trust is Trust.GUARDED:
             refuse_operators_options(fetch)
-        self.plan: Plan = build_plan(task, fetcher.defaults)
+        if special is None:
+            self.plan: Plan = build_plan(task, fetcher.defaults)
+            route = parse_route(fetch.proxy, self.route)
+        else:
+            route = self._prepare_special(special, fetch)
         self.deadline: float = self.started + self.plan.timeout
         self.exits: Exits = Exits(
-            parse_route(fetch.proxy, self.route),
+            route,
             self.plan.retries,
             environment=fetcher.environment,
             chooser=fetcher.chooser,
@@ -163,6 +174,18 @@ class Fetching:
         if self.plan.cookies is not None:
             self.cookies = TaskCookies(self.plan.cookies, self.plan.request.url)
         self._hop(self.plan.request)
+
+    def _prepare_special(self, scheme: str, fetch: Fetch) -> Route:
+        """file, ftp and s3 go the same path, but for who answers and what the result is told."""
+        task, fetcher = self.task, self.fetcher
+        self.plan = build_special(task, scheme, fetcher.defaults, fetcher.s3)
+        if scheme == "file":
+            if fetcher.files is None:
+                raise TaskError("this fetcher was built without a client for files")
+            self.clients = {Trust.OPEN: fetcher.files}
+        elif scheme == "s3" and self.done is not None:
+            self.done = _showing(task.url, self.done)
+        return special_route(scheme, parse_route(fetch.proxy, self.route))
 
     # 2. A hop: one request of the redirect chain, if robots.txt allows it.
 
@@ -253,7 +276,7 @@ class Fetching:
             fresh=not is_repeatable(self.request, retry_unsafe=self.plan.retry_unsafe),
         )
         self.trying_since: float = now
-        client = self.fetcher.clients[self.trust]
+        client = self.clients[self.trust]
         self.transfer = client.start(self.request, exit, limits, self._answered)
 
     # 4. The transfer has ended: another proxy, another place, or the result.
@@ -276,6 +299,10 @@ class Fetching:
         self.response = response
         if response.outcome is not Outcome.ANSWERED:
             self._end(results.from_failure(self.task, response, self._account()), _ending(response))
+            return
+        if self.exits.fails_over and exit.proxy is not None and proxy_failed(response):
+            # The answer is the proxy's own; nobody who asked for any proxy wants to read it.
+            self._end_without(f"HTTP {response.status} from the last proxy tried", Ending.FAILED)
             return
         if _SET_COOKIE.search(response.head):
             if self.cookies is None:
@@ -392,6 +419,18 @@ class Fetching:
             proxy=exit.proxy.url if exit is not None and exit.proxy is not None else None,
             attempts=self.tries,
         )
+
+
+def _showing(
+    url: str, done: Callable[[Fetching, Result], None]
+) -> Callable[[Fetching, Result], None]:
+    """`done`, but that results name `url` instead of the one that was asked."""
+
+    def show(fetching: Fetching, result: Result) -> None:
+        result.url = url
+        done(fetching, result)
+
+    return show
 
 
 def _ending(response: Response) -> Ending:

@@ -374,7 +374,7 @@ async def test_a_list_is_tried_in_order_and_a_single_proxy_once(farm, fetcher):
     assert (result.status_code, result.proxy, result.attempts) == (599, dead.url(), 1)
 
 
-async def test_a_407_moves_on_and_the_last_one_is_the_result(farm):
+async def test_a_407_moves_on_and_the_last_one_is_no_page_for_anybody(farm):
     asking, good = farm.add(Kind.AUTH), farm.add(Kind.GOOD)
     asking_too = farm.add(Kind.AUTH)
     bare = [proxy.url(credentials=False) for proxy in (asking, asking_too)]
@@ -383,7 +383,10 @@ async def test_a_407_moves_on_and_the_last_one_is_the_result(farm):
         result = await fetcher.fetch(a_task(url, proxy=[bare[0], good.url()]))
         assert (result.status_code, result.attempts) == (200, 2)
         result = await fetcher.fetch(a_task(url, proxy=bare))
-        assert (result.status_code, result.attempts) == (407, 2)
+        assert (result.status_code, result.attempts) == (599, 2)
+        assert result.error == "HTTP 599: HTTP 407 from the last proxy tried"
+        # Who names one proxy hears what that one says, as from pyspider.
+        assert (await fetcher.fetch(a_task(url, proxy=bare[0]))).status_code == 407
 
 
 async def test_a_ban_by_the_sites_rules_moves_on(farm):
