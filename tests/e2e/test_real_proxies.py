@@ -9,9 +9,9 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from tests.e2e.servers import Server, nginx, squid, tinyproxy
 from tests.e2e.service import ServiceProcess
 from tests.fetchpool.command import run
+from tests.peers import Server, nginx, squid, tinyproxy
 from tests.redis_server import poll
 
 pytestmark = pytest.mark.timeout(90)

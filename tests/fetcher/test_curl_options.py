@@ -14,9 +14,8 @@ from fetcher.curl import CurlClient
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
 from fetcher.proxy import Proxy
-from tests.e2e.servers import Server
 from tests.farm import Farm, FarmProxy, Kind
-from tests.peers import has_ipv6_loopback, nginx_h2, squid, tinyproxy
+from tests.peers import Server, has_ipv6_loopback, nginx_h2, squid, tinyproxy
 from tests.redis_server import unavailable
 from tests.tap import Arrival, Certificates, Tap
 
