@@ -7,17 +7,20 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock Makefile)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint setup clean
+.PHONY: help run test soak check lint setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
-	@echo 'ARGS="..." is handed on by run and test; PYTHON=... names the interpreter.'
+	@echo 'ARGS="..." is handed on by run, test and soak; PYTHON=... names the interpreter.'
 
 run: .venv/.run ## start the whole service: ARGS are options of main.py
 	@exec $(BIN)/python main.py $(ARGS)
 
 test: .venv/.dev ## run the tests: ARGS are options of pytest
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+soak: .venv/.dev ## the long versions of the tests that search: some ten minutes
+	@exec $(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import directions, a test file per module
 	$(BIN)/ruff format --check .

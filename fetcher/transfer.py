@@ -32,6 +32,8 @@ MAX_CONNECTS: Final = 4
 # end of another address of the same name, which we had allowed.
 _REFUSALS: Final = frozenset({Code.COULDNT_CONNECT, Code.ABORTED_BY_CALLBACK})
 
+_TOO_LARGE: Final = 100  # CURLE_TOO_LARGE; libcurl may leave it without a word
+
 AddressCheck = Callable[[str], bool]
 
 
@@ -184,16 +186,25 @@ class CurlTransfer:
             timing=Timing(dns=self.resolved, total=self.resolved),
         )
 
-    def try_next_address(self) -> bool:
-        """After a failed connect: whether another address of that name is there to be tried."""
-        if not self.untried or self.limits_left().total <= 0.001:
+    def may_start_again(self, code: int, message: str, response: Response) -> bool:
+        """Whether a failed transfer has another chance that nobody need hear of.
+
+        Another address of the name, when this one could not be connected to; a new connection,
+        when libcurl met five kept ones in a row that had died unseen, and gives up.
+        """
+        if self.limits_left().total <= 0.001 or response.head:
             return False
-        address, *rest = self.untried
-        self.untried = tuple(rest)
-        self.refused = None  # that was the other address
-        replaced = {"proxy": address} if self.found.proxy is not None else {"target": address}
-        self.found = structs.replace(self.found, **replaced)
-        return True
+        if code == Code.COULDNT_CONNECT and not response.address and self.untried:
+            address, *rest = self.untried
+            self.untried = tuple(rest)
+            self.refused = None  # that was the other address
+            replaced = {"proxy": address} if self.found.proxy is not None else {"target": address}
+            self.found = structs.replace(self.found, **replaced)
+            return True
+        if not self.limits.fresh and message.startswith("Connection died"):
+            self.limits = structs.replace(self.limits, fresh=True)
+            return True
+        return False
 
     def limits_left(self) -> Limits:
         """The limits less the time that names and other addresses have cost."""
@@ -287,12 +298,20 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
     if not code and not head.endswith(_HEAD_ENDS):
         # libcurl takes a connection that is closed within the headers for a whole answer.
         code, message = Code.PARTIAL_FILE, "the answer ends within its headers"
+    elif not code and response.status < 200:
+        # Only 101 ends like this, and nobody has asked for another protocol.
+        code, message = Code.WEIRD_SERVER_REPLY, f"HTTP {response.status} is no final answer"
     elif len(head) > MAX_HEAD:
         code, message = Code.FILESIZE_EXCEEDED, f"the headers are over {MAX_HEAD} bytes"
         response.head = head[:MAX_HEAD]
     elif transfer.truncated:
         code = Code.FILESIZE_EXCEEDED
         message = f"the body is over the limit of {request.max_body} bytes"
+    elif code == _TOO_LARGE:
+        code, message = Code.FILESIZE_EXCEEDED, message or "a header line is over 100000 bytes"
+    elif code == Code.WRITE_ERROR and not message:
+        # Our own callback says why; this is libcurl's decoder, which met noise.
+        code, message = Code.BAD_CONTENT_ENCODING, "the body is not what Content-Encoding says"
     elif transfer.refused is not None and code in _REFUSALS:
         code = Code.ABORTED_BY_CALLBACK
         message = f"the address {transfer.refused} is not public: refused"

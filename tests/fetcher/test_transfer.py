@@ -325,7 +325,7 @@ async def test_behind_a_trusted_proxy_the_target_is_judged_by_its_name(
     async with Farm({kind: 1}, tls=False) as farm:
         proxy = farm.one(kind)
         scheme = "socks5h" if kind is Kind.SOCKS5 else kind.scheme
-        exit = Exit(proxy=Proxy(scheme, proxy.host, proxy.port))
+        exit = Exit(proxy=Proxy(scheme, proxy.host, proxy.port), judged=True)
         guard = is_public
         with closing(CurlClient(force_instance=True, resolver=resolver, guard=guard)) as client:
             # The farm's proxies go to its origin, whatever the name.
@@ -414,7 +414,8 @@ def test_no_other_address_is_tried_when_the_time_is_up(spent, is_tried):
     transfer.answers["two.test"] = Addresses(("127.0.0.2", "127.0.0.3"))
     transfer.use(Names("two.test"), judged=False)
     clock.now += spent
-    assert transfer.try_next_address() is is_tried
+    failed = Response(url=request.url, outcome=Outcome.TARGET)
+    assert transfer.may_start_again(Code.COULDNT_CONNECT, "", failed) is is_tried
     assert transfer.found.target == ("127.0.0.3" if is_tried else "127.0.0.2")
 
 
@@ -651,9 +652,9 @@ def break_stream(connection, stream: int) -> None:
 @pytest.mark.parametrize(
     ("refuse", "limits", "code", "sent", "streams"),
     [
-        # libcurl tries again by itself. Whether a kept connection died, it does not tell.
+        # libcurl tries again by itself; and so do we, once, on a connection that cannot have died.
         (refuse_stream, FRESH, Code.RECV_ERROR, False, 6),
-        (refuse_stream, LIMITS, Code.RECV_ERROR, True, 6),
+        (refuse_stream, LIMITS, Code.RECV_ERROR, False, 12),
         (break_stream, FRESH, Code.HTTP2_STREAM, True, 1),
         (break_stream, LIMITS, Code.HTTP2_STREAM, True, 1),
     ],
