@@ -16,6 +16,7 @@ from fetcher.model import Exit, Limits, Request
 from fetcher.names import NOTHING, Found, connect_to, proxy_url
 from fetcher.proxy import Proxy
 from fetcher.request import sends_body
+from fetcher.schemes import S3Request
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
@@ -64,6 +65,11 @@ def set_options(
         _set_origin_tls(set_, request)
     if request.bindaddress is not None:
         set_(pycurl.INTERFACE, request.bindaddress)
+    if type(request) is S3Request:
+        set_(pycurl.AWS_SIGV4, f"aws:amz:{request.signer.region}:s3")
+        # The pair is taken as it is; USERPWD would be split at a colon.
+        set_(pycurl.USERNAME, request.signer.access_key)
+        set_(pycurl.PASSWORD, request.signer.secret_key)
 
 
 def _set_origin_tls(set_: Setter, request: Request) -> None:

@@ -21,6 +21,7 @@ from fetcher.handlers import Handler, Places, shown_url
 from fetcher.head import reason
 from fetcher.model import Result, Task, Trust
 from fetcher.route import Route
+from fetcher.schemes import special_scheme
 from fetcher.wire import parse_task
 
 _STATUS_OF: Final = {
@@ -152,6 +153,8 @@ class FetchHandler(Handler):
         url = arguments.pop("url", "")
         if not url:
             raise TaskError("url: missing; expected /fetch?url=http%3A%2F%2Fexample.com%2F")
+        # However far callers are trusted, files and keys of this machine are not theirs.
+        special_scheme(url, self.fetcher.schemes, Trust.GUARDED)
         self.keeps_cookies = _switch("cookies", arguments.pop("cookies", "0"))
         options: dict[str, Any] = {}
         for name, text in arguments.items():

@@ -6,7 +6,7 @@ callers see.
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,14 +16,18 @@ from fetcher.budget import Budget
 from fetcher.curl import CurlClient
 from fetcher.errors import TaskError
 from fetcher.fetching import Fetching
+from fetcher.files import file_client
+from fetcher.ftp import ftp_client
 from fetcher.guard import is_public
 from fetcher.model import Client, ProxyChooser, Result, Task, Trust
 from fetcher.request import Defaults
 from fetcher.resolver import Resolver
 from fetcher.robots_keeper import RobotsKeeper
 from fetcher.route import ENVIRONMENT, Environment, Route, parse_route, read_environment
+from fetcher.schemes import FOR_EVERYBODY, S3, read_s3
 from fetcher.settings import Fetcher as Settings
 from fetcher.stats import Stats
+from fetcher.threads import ThreadClient
 from fetcher.wire import parse_task, plain_words
 
 AnyTask = str | dict[str, Any] | Task
@@ -37,6 +41,8 @@ class Fetcher:
     `attempt_connect`: seconds until the first byte, and to reach the proxy, for each attempt but
     the last on a list or pool route. `allow_private`: "all" also lets a public site redirect to
     a private address. `chooser` answers pool routes. `budget` counts the bodies that are held.
+    `schemes` are the URLs that are taken; of them file and ftp need a client in
+    `others`, s3 the keys in `s3`.
     """
 
     def __init__(
@@ -53,6 +59,9 @@ class Fetcher:
         robots_ttl: float = 3600.0,
         budget: Budget | None = None,
         on_close: Callable[[], None] | None = None,
+        schemes: Sequence[str] = FOR_EVERYBODY,
+        others: Mapping[str, Client] | None = None,
+        s3: S3 | None = None,
     ) -> None:
         self.clients = clients
         self.defaults = defaults
@@ -68,6 +77,9 @@ class Fetcher:
         self.in_flight = 0
         self.errors = 0  # exceptions of our own, each logged with its traceback
         self._on_close = on_close
+        self.schemes = tuple(schemes)
+        self.others = others or {}
+        self.s3 = s3 or S3()
 
     @classmethod
     def from_settings(
@@ -81,7 +93,7 @@ class Fetcher:
         """A fetcher of its own clients, on the running loop; `async with` or `close` ends it.
 
         `changes` are keys of the `fetcher` section: ``from_settings(timeout=10, retries=5)``.
-        `environment` are the variables that `env` routes read; none by default.
+        `environment` are the variables that `env` routes read, and AWS_* for s3; none by default.
 
         Raises `TaskError` naming a key that is unknown or has an impossible value.
         """
@@ -102,9 +114,18 @@ class Fetcher:
             Trust.GUARDED: CurlClient(guard=is_public, **options),
         }
 
+        others: dict[str, ThreadClient] = {}
+        if "file" in own.schemes:
+            others["file"] = file_client(own.file_roots, budget)
+        if "ftp" in own.schemes:
+            slow = own.low_speed
+            others["ftp"] = ftp_client(budget, low_speed=slow.bytes, low_speed_time=slow.seconds)
+
         def close() -> None:
             for client in clients.values():
                 client.close()
+            for other in others.values():
+                other.close()
             resolver.close()
 
         return cls(
@@ -128,6 +149,9 @@ class Fetcher:
             robots_ttl=own.robots_ttl,
             budget=budget,
             on_close=close,
+            schemes=own.schemes,
+            others=others,
+            s3=read_s3(own.s3.endpoint, environment or {}),
         )
 
     def run(

@@ -179,12 +179,13 @@ class Fetching:
         """file, ftp and s3 go the same path, but for who answers and what the result is told."""
         task, fetcher = self.task, self.fetcher
         self.plan = build_special(task, scheme, fetcher.defaults, fetcher.s3)
-        if scheme == "file":
-            if fetcher.files is None:
-                raise TaskError("this fetcher was built without a client for files")
-            self.clients = {Trust.OPEN: fetcher.files}
-        elif scheme == "s3" and self.done is not None:
-            self.done = _showing(task.url, self.done)
+        if scheme == "s3":
+            if self.done is not None:
+                self.done = _showing(task.url, self.done)
+        elif (client := fetcher.others.get(scheme)) is not None:
+            self.clients = {Trust.OPEN: client}
+        else:
+            raise TaskError(f"this fetcher was built without a client for {scheme}://")
         return special_route(scheme, parse_route(fetch.proxy, self.route))
 
     # 2. A hop: one request of the redirect chain, if robots.txt allows it.

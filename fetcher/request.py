@@ -64,14 +64,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     site: str | None
 
 
-def build_plan(task: Task, defaults: Defaults) -> Plan:
-    """Everything a task asks for, checked and typed. Raises `TaskError`."""
+def build_plan(task: Task, defaults: Defaults, *, url: str | None = None) -> Plan:
+    """Everything a task asks for, checked and typed. Raises `TaskError`.
+
+    `url` is asked instead of the task's; it is fit already.
+    """
     fetch = task.fetch or _NO_OPTIONS
     lines, cookie_header = _header_lines(fetch, task.track, defaults.user_agent)
     body = _body(fetch.data, lines)
     cookies = _cookies(cookie_header, fetch.cookies)
     request = Request(
-        url=fit_url(task.url, defaults.schemes),
+        url=fit_url(task.url, defaults.schemes) if url is None else url,
         method=_method(fetch.method),
         headers=tuple(lines),
         body=body,

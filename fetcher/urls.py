@@ -49,12 +49,12 @@ def fit_url(url: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
     url = url.strip(" \t\r\n")
     if _CONTROLS.search(url):
         raise TaskError("the URL contains control characters")
-    match = _SCHEME.match(url)
-    if match is None:
+    scheme = scheme_of(url)
+    if scheme not in schemes:
+        expected = f": expected one of {', '.join(schemes)}" if schemes else ""
+        raise TaskError(f"Protocol {scheme!r} is not enabled{expected}")
+    if _SCHEME.match(url) is None:
         url = "http://" + url.lstrip("/")
-    elif match[1].lower() not in schemes:
-        allowed = ", ".join(schemes)
-        raise TaskError(f"Protocol {match[1].lower()!r} is not enabled: expected one of {allowed}")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -65,6 +65,12 @@ def fit_url(url: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
     fit = _assemble(parts, parts.hostname, port)
     _check_length(fit)
     return fit
+
+
+def scheme_of(url: str) -> str:
+    """The scheme in lower case, ``http`` if there is none; blanks before it do not count."""
+    match = _SCHEME.match(url.lstrip(" \t\r\n"))
+    return match[1].lower() if match else "http"
 
 
 def _check_length(url: str) -> None:

@@ -13,8 +13,6 @@ NOT_YET: Final = (
     "queue.transport",
     "queue.max_deliveries",
     "fetcher.per_host",
-    "fetcher.file_roots",
-    "fetcher.s3",
     "fetcher.renderer",
     "pool.check.bytes_per_day",
     "pool.judges",

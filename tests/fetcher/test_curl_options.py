@@ -164,7 +164,7 @@ async def find_leaks(certificates: Certificates, seed: int, steps: int, *, guard
                 arrived += len(numbers)
                 used.update(numbers)
                 highest = tap.connections
-                assert len(reused._spare) == 1
+                assert len(reused._spare) <= 1  # none after a failure: that handle is thrown away
     assert len(used) < 0.9 * arrived, "hardly a connection was used again"
     return arrived
 

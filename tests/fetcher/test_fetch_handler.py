@@ -439,3 +439,11 @@ async def test_a_stop_waits_no_longer_than_it_may(
     assert "1 answers of /fetch are cut off" in caplog.text
     writer.close()
     await wait_until(lambda: door.places.taken == 0)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "s3://b/k"])
+async def test_files_and_keys_of_this_machine_are_not_for_callers(door: Entrance, url: str) -> None:
+    door.fetcher.schemes = ("data", "http", "https", "ftp", "file", "s3")
+    answer = await door.call(f"/fetch?url={quote(url, safe='')}")
+    assert answer.status == 400
+    assert "is not enabled" in answer.json["error"]
