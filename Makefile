@@ -19,7 +19,7 @@ run: .venv/.run ## start the whole service: ARGS are options of main.py
 test: .venv/.dev ## run the tests: ARGS are options of pytest
 	@exec $(BIN)/python -m pytest $(ARGS)
 
-soak: .venv/.dev ## the long versions of the tests that search: some ten minutes
+soak: .venv/.dev ## the long versions of the tests that search: some thirteen minutes
 	@exec $(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
 lint: .venv/.dev ## format, lint, types, import directions, a test file per module
