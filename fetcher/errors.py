@@ -5,8 +5,6 @@ A decision module: the table of outcomes and the tree of exceptions, nothing els
     FetchpoolError                  everything we raise ourselves
     +-- TaskError                   the task cannot be run as it is written
     |   +-- ProxyError              a proxy in it (or in the settings) cannot be read
-    +-- Refused                     a rule of ours forbids the request (guard)
-    +-- StoreError                  Redis answered something that must not be
 
 Expected ends of a transfer (time-outs, refused connections, bad bodies) are no exceptions: they
 are `Response` values with an `Outcome`.
@@ -29,14 +27,6 @@ class TaskError(FetchpoolError, ValueError):
 
 class ProxyError(TaskError):
     """A proxy cannot be read; the text never repeats its credentials."""
-
-
-class Refused(FetchpoolError):
-    """A rule of ours forbids the request; nothing of it has left."""
-
-
-class StoreError(FetchpoolError):
-    """Redis holds something that cannot be read."""
 
 
 class Outcome(enum.Enum):

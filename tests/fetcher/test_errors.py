@@ -7,8 +7,6 @@ from fetcher.errors import (
     Outcome,
     Path,
     ProxyError,
-    Refused,
-    StoreError,
     TaskError,
     outcome_of,
 )
@@ -25,8 +23,6 @@ ANSWERED, PROXY, PATH, TARGET, OURS = (
 def test_the_tree_of_exceptions_is_the_one_that_is_drawn() -> None:
     assert issubclass(ProxyError, TaskError)
     assert issubclass(TaskError, FetchpoolError) and issubclass(TaskError, ValueError)
-    assert issubclass(Refused, FetchpoolError) and not issubclass(Refused, TaskError)
-    assert issubclass(StoreError, FetchpoolError) and not issubclass(StoreError, TaskError)
 
 
 @pytest.mark.parametrize(
