@@ -31,7 +31,7 @@ class Budget:
     def hold(self, size: int) -> bool:
         """Count `size` more bytes; False when that is more than there may be."""
         self.held += size
-        return not self.is_spent
+        return self.held <= self.limit or not self.limit
 
     def release(self, size: int) -> None:
         self.held -= size

@@ -11,6 +11,7 @@ because libcurl asks nobody before it reuses one.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,11 +22,12 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from fetcher.budget import Budget
-from fetcher.curl_options import Tls, set_options
+from fetcher.curl_options import Shape, Tls, set_options, set_rest, shape_of
 from fetcher.dns_cache import Addresses, Failure, build_failure
 from fetcher.errors import Code, Outcome
 from fetcher.model import Exit, Limits, Request, Response
 from fetcher.names import wanted_names
+from fetcher.poller import build_poller
 from fetcher.resolver import Resolver
 from fetcher.transfer import (
     AddressCheck,
@@ -67,23 +69,31 @@ class CurlClient(CurlAsyncHTTPClient):
         low_speed_time: float = 0.0,
         resolver: Resolver | None = None,
     ) -> None:
-        # The base class makes libcurl call `_set_timeout`, so what that needs comes first.
+        # The base class makes libcurl call back, so what that needs comes first.
         self._loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
+        self.time = time.monotonic  # uvloop's own stands still for a turn, and counts in ms
         self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
+        self._asked: deque[int] = deque(maxlen=1)
+        self._poller = build_poller(self._loop, self._on_ready)
         super().initialize(max_clients, defaults, max_body_size)
+        # C code all the way, as it is called twice a transfer; what it notes is acted upon by
+        # `_settle`, which follows whatever we ask of libcurl.
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._asked.append)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._poller.watch)
         self.guard = guard
         self._tls = Tls(ca_file, http2)
-        self._budget = budget or Budget()
-        self._budget.holders.append(self)
+        self.budget = budget or Budget()
+        self.budget.holders.append(self)
         self._slow = low_speed * low_speed_time  # bytes within low_speed_time
         self._slow_time = low_speed_time
         self._sweeper: asyncio.Handle | None = None
         self._resolver = resolver
         self._resolving: set[CurlTransfer] = set()
         self._waiting: deque[CurlTransfer] = deque()
-        self._pump_due = False
+        self._pump_due = self._settle_due = False
         self._active: dict[pycurl.Curl, CurlTransfer] = {}
-        self._spare: list[pycurl.Curl] = []
+        self._spare: list[tuple[pycurl.Curl, Shape | None]] = []  # and what it is set for
         self._multi.setopt(pycurl.M_MAXCONNECTS, max(max_connections, 10))
 
     # -- the thin path -------------------------------------------------------------------------
@@ -114,6 +124,7 @@ class CurlClient(CurlAsyncHTTPClient):
         if self._waiting:
             self._pump_due = True
             self._loop.call_soon(self._pump)
+        self._settle()
 
     def _resolve(self, transfer: CurlTransfer) -> None:
         """Look up the names that libcurl shall not; go on when all are known."""
@@ -145,40 +156,43 @@ class CurlClient(CurlAsyncHTTPClient):
             transfer.stop_waiting()
             transfer.answers[name] = answer
             self._resolve(transfer)
+            self._settle_soon()
 
         def late() -> None:
             transfer.stop_waiting()
-            waited = self._loop.time() - transfer.started
+            waited = self.time() - transfer.started
             transfer.answers[name] = build_failure(name, Failure.SILENT, waited)
             self._resolve(transfer)
+            self._settle_soon()
 
         limit = min(transfer.limits.total, transfer.limits.connect)
-        left = max(transfer.started + limit - self._loop.time(), 0.0)
+        left = max(transfer.started + limit - self.time(), 0.0)
         self._resolving.add(transfer)
         transfer.waiter = resolver.resolve(name, answered)
         transfer.timer = self._loop.call_later(left, late)
 
     def _add(self, transfer: CurlTransfer) -> None:
-        curl = self._spare.pop() if self._spare else pycurl.Curl()
-        transfer.curl = curl
+        limits = transfer.limits_left()
+        shape = shape_of(transfer.request, transfer.exit, limits, transfer.found)
+        curl, last = self._spare.pop() if self._spare else (pycurl.Curl(), None)
         try:
-            set_options(
-                curl,
-                transfer.request,
-                transfer.exit,
-                transfer.limits_left(),
-                self._tls,
-                transfer.found,
-            )
+            if shape is not None and shape == last:
+                set_rest(curl, transfer.request, limits, transfer.found)
+            else:
+                if last is not None:
+                    curl.reset()
+                set_options(
+                    curl, transfer.request, transfer.exit, limits, self._tls, transfer.found
+                )
             transfer.set_callbacks(curl)
             self._multi.add_handle(curl)
         except (pycurl.error, ValueError, TypeError) as error:
             code, message = code_and_message(error)
-            curl.reset()
-            self._spare.append(curl)
-            transfer.curl = None
+            curl.close()
             self._deliver(transfer, unsent(transfer.request, code, message))
             return
+        transfer.curl = curl
+        transfer.shape = shape
         self._active[curl] = transfer
         if self._slow and self._sweeper is None:
             self._sweep()
@@ -193,7 +207,7 @@ class CurlClient(CurlAsyncHTTPClient):
         libcurl's own LOW_SPEED would also count the time before the first byte, which is the
         origin's to take; and this costs nothing per transfer.
         """
-        now = self._loop.time()
+        now = self.time()
         for curl, transfer in list(self._active.items()):
             if transfer.curl is None:
                 continue  # cancelled by the callback of one before it
@@ -204,23 +218,21 @@ class CurlClient(CurlAsyncHTTPClient):
                 seconds = f"{self._slow_time:g}"
                 message = f"Operation too slow: under {self._slow:g} bytes in {seconds} seconds"
                 self._end(curl, Code.OPERATION_TIMEDOUT, message, now - transfer.started)
+        self._settle_soon()
         self._sweeper = None
         if self._active:
             self._sweeper = self._loop.call_later(self._slow_time / 4, self._sweep)
 
-    def time(self) -> float:
-        """The loop's clock, in seconds."""
-        return float(self._loop.time())
+    def shed_soon(self) -> None:
+        """Over the budget, the largest body will have to go.
 
-    def hold(self, size: int) -> None:
-        """Count bytes of a body; over the budget, the largest body will have to go."""
-        if not self._budget.hold(size):
-            # Not from in here: libcurl is in the middle of a transfer.
-            self._loop.call_soon(self._shed)
+        Not from in here: libcurl is in the middle of a transfer.
+        """
+        self._loop.call_soon(self._shed)
 
     def _shed(self) -> None:
         """While the budget is spent, end the largest transfer of all its clients."""
-        while (holder := self._budget.next_to_end()) is not None:
+        while (holder := self.budget.next_to_end()) is not None:
             holder.end_largest()
 
     @property
@@ -232,7 +244,8 @@ class CurlClient(CurlAsyncHTTPClient):
         """End the transfer with the largest body."""
         curl, transfer = max(self._active.items(), key=lambda item: item[1].size)
         message = "all bodies together are over fetcher.body_budget, and this was the largest"
-        self._end(curl, Code.OUT_OF_MEMORY, message, self._loop.time() - transfer.started)
+        self._end(curl, Code.OUT_OF_MEMORY, message, self.time() - transfer.started)
+        self._settle_soon()
 
     def _give_up_waiting(self, transfer: CurlTransfer) -> None:
         """The first byte did not come in time: end the attempt as libcurl would a time-out."""
@@ -242,6 +255,7 @@ class CurlClient(CurlAsyncHTTPClient):
         waited = int(transfer.limits.first_byte * 1000)
         message = f"No answer within {waited} milliseconds"
         self._end(transfer.curl, Code.OPERATION_TIMEDOUT, message, transfer.limits.first_byte)
+        self._settle_soon()
 
     def cancel(self, transfer: CurlTransfer) -> None:
         """See `CurlTransfer.cancel`."""
@@ -251,6 +265,7 @@ class CurlClient(CurlAsyncHTTPClient):
             transfer.stop_waiting()
         if curl is not None and self._active.pop(curl, None) is not None:
             self._release(transfer, curl, spoiled=True)
+            self._settle_soon()
 
     # -- the end of a transfer -------------------------------------------------------------------
 
@@ -262,6 +277,8 @@ class CurlClient(CurlAsyncHTTPClient):
                 self._finish(curl)
             for curl, code, message in failed:
                 self._finish(curl, code, message)
+            if self._multi is None:
+                return  # closed by a callback
             if not left:
                 break
         if self._requests:
@@ -299,91 +316,111 @@ class CurlClient(CurlAsyncHTTPClient):
             transfer.timer.cancel()
             transfer.timer = None
         transfer.curl = None
-        self._budget.release(transfer.size)
+        self.budget.release(transfer.size)
         self._multi.remove_handle(curl)
         if spoiled:
             curl.close()
-        else:
+            return
+        if transfer.shape is None:
             curl.reset()
-            self._spare.append(curl)
+        transfer.chunks = []  # the handle still has our callbacks, but not what they kept
+        self._spare.append((curl, transfer.shape))
 
     def _deliver(self, transfer: CurlTransfer, response: Response) -> None:
         try:
-            transfer.done(response)
+            done, transfer.done = transfer.done, _ended
+            done(response)
         except Exception:
             logger.exception("the callback of %s failed", transfer.request.method)
 
     # -- libcurl's sockets and timer on the loop ---------------------------------------------------
 
-    def _handle_socket(self, event: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
-        """libcurl wants to watch `fd` otherwise than before.
-
-        Always remove, then add: libcurl may close a socket and get its number back in between,
-        and the kernel has forgotten the old one by then (Tornado's rule; costs nothing as
-        keep-alive traffic hardly comes here).
-        """
-        loop = self._loop
-        watched = self._fds.pop(fd, 0)
-        if watched & pycurl.POLL_IN:
-            loop.remove_reader(fd)
-        if watched & pycurl.POLL_OUT:
-            loop.remove_writer(fd)
-        if event == pycurl.POLL_REMOVE:
-            return
-        self._fds[fd] = event
-        if event & pycurl.POLL_IN:
-            loop.add_reader(fd, self._on_socket, fd, pycurl.CSELECT_IN)
-        if event & pycurl.POLL_OUT:
-            loop.add_writer(fd, self._on_socket, fd, pycurl.CSELECT_OUT)
-
-    def _on_socket(self, fd: int, action: int) -> None:
+    def _on_ready(self) -> None:
+        act = self._multi.socket_action
         # An exception out of a callback comes up through socket_action; what had ended by then
-        # must be handed out all the same.
+        # must be handed out all the same. What was left is still ready in the next turn.
         try:
-            self._multi.socket_action(fd, action)
+            for fd, action in self._poller.take():
+                act(fd, action)
         finally:
-            self._finish_pending_requests()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Hand out what has ended, and be there when libcurl wants to be called again.
+
+        To be called after whatever may have changed a transfer, but never from inside libcurl.
+        """
+        self._settle_due = False
+        if self._multi is None:
+            return  # closed meanwhile
+        asked = self._asked
+        self._finish_pending_requests()
+        if asked and asked[0] == 0:
+            # Now, in the same turn: new transfers are sent. What they lead to waits for its turn.
+            asked.clear()
+            try:
+                self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            finally:
+                self._finish_pending_requests()
+        if asked:
+            self._set_timeout(asked.pop())
+        elif self._timer is None and self._active:
+            # It says a time only once, and by its own clock that may not have come when we act.
+            self._set_timeout(self._multi.timeout())
+
+    def _settle_soon(self) -> None:
+        """`_settle` after what others do, who may be in the middle of a settling of ours."""
+        if self._asked and not self._settle_due:
+            self._settle_due = True
+            self._loop.call_soon(self._settle)
 
     def _set_timeout(self, msecs: int) -> None:
-        """libcurl wants to be called in `msecs` milliseconds; -1 means not at all."""
+        """libcurl wants to be called in `msecs` milliseconds; -1 means not at all.
+
+        A timer that is due earlier stays, and `_settle` asks how long to wait on.
+        Nearly every transfer moves the time by a little, and a timer of the loop costs 1 us.
+        """
+        if msecs < 0:
+            return
+        due = self._loop.time() + msecs / 1000
         if self._timer is not None:
+            if self._timer_due <= due:
+                return
             self._timer.cancel()
-            self._timer = None
-        if msecs == 0:
-            self._timer = self._loop.call_soon(self._on_timer)
-        elif msecs > 0:
-            self._timer = self._loop.call_later(msecs / 1000, self._on_timer)
+        self._timer_due = due
+        self._timer = self._loop.call_at(due, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         try:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         finally:
-            self._finish_pending_requests()
+            self._settle()
 
     def close(self) -> None:
         """Stop every transfer without calling its `done`, and free all handles and sockets."""
-        if self in self._budget.holders:
-            self._budget.holders.remove(self)
+        if self in self.budget.holders:
+            self.budget.holders.remove(self)
         self._waiting.clear()
         for transfer in list(self._resolving):
             self.cancel(transfer)
         for curl, transfer in list(self._active.items()):
             self._release(transfer, curl, spoiled=True)
         self._active.clear()
-        for curl in self._spare:
-            curl.close()
+        for spare, _ in self._spare:
+            spare.close()
         self._spare.clear()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        self._set_timeout(-1)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         super().close()
         # libcurl has closed its sockets by now, and may have asked for a timer on the way.
-        for fd, event in self._fds.items():
-            if event & pycurl.POLL_IN:
-                self._loop.remove_reader(fd)
-            if event & pycurl.POLL_OUT:
-                self._loop.remove_writer(fd)
-        self._fds.clear()
-        self._set_timeout(-1)
+        self._poller.close()
+        self._asked.clear()
+
+
+def _ended(response: Response) -> None:
+    """What is left of a `done` that has been called: the handle still knows its transfer."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from fetcher.model import Attempt, Exit, ProxyChooser, Target, Trust
+from fetcher.model import DIRECT, Attempt, Exit, ProxyChooser, Target, Trust
 from fetcher.proxy import Proxy
 from fetcher.route import Direct, Env, Environment, Pool, Route, environment_proxy
 from fetcher.urls import origin_of
@@ -20,18 +20,11 @@ class Exits:
     `site` is the pool's site that the task names, for a pool way that names none.
     """
 
-    __slots__ = (
-        "attempts",
-        "budget",
-        "chooser",
-        "empty",
-        "environment",
-        "route",
-        "site",
-        "tried",
-        "trust",
-        "way",
-    )
+    # As the attributes of the class until an attempt fails, which few do.
+    way = 0  # index into the route
+    attempts: Sequence[Attempt] = ()  # those that failed
+    tried: Sequence[Proxy] = ()
+    empty: str | None = None  # what the pool said when it had none
 
     def __init__(
         self,
@@ -48,16 +41,10 @@ class Exits:
         self.chooser = chooser
         self.trust = trust
         self.site = site
-        self.way = 0  # index into the route
-        self.attempts: list[Attempt] = []  # those that failed
-        self.tried: list[Proxy] = []
-        self.empty: str | None = None  # what the pool said when it had none
-        fails_over = len(route) > 1 or isinstance(route[0], Pool)
+        # Whether another proxy is taken when one fails.
+        fails_over = len(route) > 1 or type(route[0]) is Pool
         self.budget = retries + 1 if fails_over else 1
-
-    @property
-    def fails_over(self) -> bool:
-        return self.budget > 1
+        self.fails_over = self.budget > 1
 
     def is_last(self, exit: Exit, url: str) -> bool:
         """Whether nothing could follow an attempt through `exit`: it may take all the time left."""
@@ -73,17 +60,20 @@ class Exits:
         while self.way < len(self.route):
             exit = self._through(self.route[self.way], url)
             if exit is not None:
-                judged = self.trust is Trust.GUARDED and exit.proxy is not None
-                return replace(exit, judged=True) if judged else exit
+                if exit.proxy is not None and self.trust is Trust.GUARDED:
+                    exit = replace(exit, judged=True)
+                return exit
             self.way += 1
         return None
 
     def _through(self, way: Direct | Env | Pool | Proxy, url: str) -> Exit | None:
         if isinstance(way, Direct):
-            return Exit()
+            return DIRECT
         if isinstance(way, Env):
             proxy = environment_proxy(self.environment, url)
-            return Exit(proxy=proxy) if proxy is None or proxy not in self.tried else None
+            if proxy is None:
+                return DIRECT
+            return Exit(proxy=proxy) if proxy not in self.tried else None
         if isinstance(way, Proxy):
             # Named by an HTTP caller, a proxy is as little trusted as a URL.
             untried = way not in self.tried
@@ -109,8 +99,8 @@ class Exits:
 
     def spend(self, proxy: Proxy, error: str, seconds: float) -> None:
         """Note an attempt that failed by its proxy."""
-        self.attempts.append(Attempt(proxy.url, error, round(seconds, 3)))
-        self.tried.append(proxy)
+        self.attempts = [*self.attempts, Attempt(proxy.url, error, round(seconds, 3))]
+        self.tried = [*self.tried, proxy]
 
     def is_another_left(self, url: str) -> bool:
         """Look before leaving: without another way the last response is the task's own."""

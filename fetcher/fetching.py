@@ -11,6 +11,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -79,30 +80,15 @@ _SET_COOKIE = re.compile(rb"\nset-cookie:", re.IGNORECASE)
 class Fetching:
     """One task under way: its hops, its attempts, its cookies, its one deadline."""
 
-    __slots__ = (
-        "certificate_failures",
-        "clients",
-        "cookies",
-        "deadline",
-        "done",
-        "ending",
-        "exit",
-        "exits",
-        "fetcher",
-        "hops",
-        "loop",
-        "plan",
-        "request",
-        "response",
-        "route",
-        "started",
-        "task",
-        "timer",
-        "transfer",
-        "tries",
-        "trust",
-        "trying_since",
-    )
+    # What most tasks never change, as attributes of the class: an instance costs 0.4 us less.
+    hops = 0
+    tries = 0  # exits taken; redirects do not count
+    certificate_failures = 0
+    cookies: TaskCookies | None = None
+    exit: Exit | None = None
+    response: Response | None = None  # the last that came
+    transfer: Transfer | None = None  # or who waits for a robots.txt
+    timer: asyncio.Handle | None = None
 
     def __init__(
         self,
@@ -118,17 +104,8 @@ class Fetching:
         self.trust = trust
         self.route = route
         self.clients: Mapping[Trust, Client] = fetcher.clients
-        self.loop = asyncio.get_running_loop()
-        self.started = self.loop.time()
-        self.hops = 0
-        self.tries = 0  # exits taken; redirects do not count
-        self.certificate_failures = 0
-        self.cookies: TaskCookies | None = None
-        self.exit: Exit | None = None
-        self.response: Response | None = None  # the last that came
+        self.started = monotonic()
         self.ending = Ending.FAILED
-        self.transfer: Transfer | None = None  # or who waits for a robots.txt
-        self.timer: asyncio.Handle | None = None
 
     # 1. The task becomes a plan: its first request, its limits, its route.
 
@@ -214,8 +191,8 @@ class Fetching:
             self._told(allowed)
             return
         self.transfer = keeper.ask(request.url, visitor, self._told)
-        left = max(self.deadline - self.loop.time(), 0.0)
-        self.timer = self.loop.call_later(left, self._end_late)
+        left = max(self.deadline - monotonic(), 0.0)
+        self.timer = asyncio.get_running_loop().call_later(left, self._end_late)
 
     def _told(self, allowed: bool) -> None:
         self._stop_waiting()
@@ -253,7 +230,7 @@ class Fetching:
     def _start(self) -> None:
         exit = self.exit
         assert exit is not None
-        now = self.loop.time()
+        now = monotonic()
         left = self.deadline - now
         if left <= 0:
             self._end_late()
@@ -327,7 +304,7 @@ class Fetching:
             failed = failed or verdict is Verdict.BANNED
         if not failed or not exits.fails_over:
             return False
-        now = self.loop.time()
+        now = monotonic()
         exits.spend(proxy, response.message or f"HTTP {response.status}", now - self.trying_since)
         if is_certificate_failure(response):
             self.certificate_failures += 1
@@ -401,7 +378,7 @@ class Fetching:
         if self.transfer is not None:
             self.transfer.cancel()  # others may go on waiting for the same robots.txt
         self._stop_waiting()
-        waited = int((self.loop.time() - self.started) * 1000)
+        waited = int((monotonic() - self.started) * 1000)
         self._end_without(f"Operation timed out after {waited} milliseconds", Ending.LATE)
 
     def _end_by_exception(self, error: Exception) -> None:
@@ -415,7 +392,7 @@ class Fetching:
     def _account(self) -> results.Account:
         exit = self.exit
         return results.Account(
-            seconds=self.loop.time() - self.started,
+            seconds=monotonic() - self.started,
             cookies=self.cookies.public() if self.cookies is not None else {},
             proxy=exit.proxy.url if exit is not None and exit.proxy is not None else None,
             attempts=self.tries,

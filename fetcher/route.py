@@ -111,6 +111,8 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
 
 def environment_proxy(environment: Environment, url: str) -> Proxy | None:
     """The environment's proxy for one URL, or None for direct."""
+    if not environment:
+        return None
     parts = urlsplit(url)
     proxy = environment.https if parts.scheme == "https" else environment.http
     if proxy is None:

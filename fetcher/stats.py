@@ -5,6 +5,7 @@ same one for writing and reading. Its cost per task does not grow with the lengt
 """
 
 from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -29,6 +30,13 @@ Bucket = dict[str, Tally]  # project -> its tally
 
 _CLASS_OF: Final = {status: str(status // 100 * 100) for status in range(1_000)}
 _CLASS_OF[NO_RESPONSE] = str(NO_RESPONSE)
+
+
+class Share(msgspec.Struct, array_like=True):
+    """What one process counted for a project in a bucket, and since when it has known it."""
+
+    since: float
+    tally: dict[str, float]
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -91,20 +99,27 @@ class Stats:
         Keys are text: "200", "300" and so on, "599", "speed" (bytes per second of each task,
         added up) and "time" (their seconds, added up). Raises KeyError for an unknown window.
         """
-        shape = WINDOWS[window]
+        return sum_shares(self.shares(window, 0, now).values(), window, attribute, now)
+
+    def shares(self, window: str, first: int, now: float) -> dict[int, dict[str, Share]]:
+        """The buckets from number `first` on: number -> project -> its share. Not to be changed.
+
+        Number n is the bucket from n intervals of `window` on. The newest one is among them.
+        """
+        fine = WINDOWS[window] is _FINE
         if now >= self._until:
             self._turn(now)
-        closed = self._fine if shape is _FINE else self._coarse
-        sums: Bucket = {}
-        for _, bucket in closed:
-            _add(sums, bucket)
-        _add(sums, self._newest)
-        if attribute == "sum":
-            return {project: dict(tally) for project, tally in sums.items()}
-        covered = (shape.count - 1) * shape.interval + now % shape.interval
+        buckets = dict(self._fine if fine else self._coarse)
+        if self._newest:
+            number = self._slot if fine else self._slot // _RATIO
+            sums: Bucket = {}
+            _add(sums, buckets.get(number, {}))
+            _add(sums, self._newest)
+            buckets[number] = sums
         return {
-            project: _divided(tally, min(covered, now - self._since[project]))
-            for project, tally in sums.items()
+            number: {name: Share(self._since[name], tally) for name, tally in bucket.items()}
+            for number, bucket in buckets.items()
+            if number >= first
         }
 
     def _turn(self, now: float) -> None:
@@ -142,17 +157,37 @@ def name_of(project: Any) -> str:
     return project if isinstance(project, str) else NO_NAME
 
 
-def _add(sums: Bucket, bucket: Bucket) -> None:
+def sum_shares(
+    buckets: Iterable[Mapping[str, Share]], window: str, attribute: Attribute, now: float
+) -> dict[str, dict[str, float]]:
+    """What `Stats.read` tells, from buckets of that window, of one process or of many."""
+    shape = WINDOWS[window]
+    sums: Bucket = {}
+    since: dict[str, float] = {}
+    for bucket in buckets:
+        _add(sums, {project: share.tally for project, share in bucket.items()})
+        for project, share in bucket.items():
+            since[project] = min(share.since, since.get(project, now))
+    if attribute == "sum":
+        return {project: dict(tally) for project, tally in sums.items()}
+    covered = (shape.count - 1) * shape.interval + now % shape.interval
+    return {
+        project: _divided(tally, min(covered, now - since[project]))
+        for project, tally in sums.items()
+    }
+
+
+def _add(sums: Bucket, bucket: Mapping[str, Mapping[str, float]]) -> None:
     for project, tally in bucket.items():
         into = sums.get(project)
         if into is None:
-            sums[project] = tally.copy()
+            sums[project] = defaultdict(float, tally)
             continue
         for key, value in tally.items():
             into[key] += value
 
 
-def _divided(tally: Tally, seconds: float) -> dict[str, float]:
+def _divided(tally: Mapping[str, float], seconds: float) -> dict[str, float]:
     """Per second; over less than one a rate would be an accident."""
     span = max(seconds, 1.0)
     return {key: value / span for key, value in tally.items()}

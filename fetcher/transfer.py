@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 import pycurl
 from msgspec import structs
 
+from fetcher.budget import Budget
+from fetcher.curl_options import Shape
 from fetcher.dns_cache import Addresses
 from fetcher.errors import Code, Outcome, Path, outcome_of
 from fetcher.head import final_head
@@ -41,15 +43,15 @@ class Owner(Protocol):
     """What a transfer needs of its client."""
 
     guard: AddressCheck | None
+    budget: Budget
 
     def cancel(self, transfer: "CurlTransfer") -> None:
         """See `CurlTransfer.cancel`."""
 
-    def time(self) -> float:
-        """The loop's clock, in seconds."""
+    time: Callable[[], float]  # a steady clock, in seconds
 
-    def hold(self, size: int) -> None:
-        """Count bytes that are kept against the budget of the process."""
+    def shed_soon(self) -> None:
+        """The budget is spent: the largest body will have to go."""
 
 
 class HandedOver(socket.socket):
@@ -80,6 +82,7 @@ class CurlTransfer:
         "refused",
         "request",
         "resolved",
+        "shape",
         "size",
         "started",
         "swept",
@@ -110,6 +113,7 @@ class CurlTransfer:
         self.resolved = 0.0  # seconds it took
         self.waiter: Waiter | None = None
         self.curl: pycurl.Curl | None = None
+        self.shape: Shape | None = None  # what the handle is set for
         self.head = BytesIO()
         self.chunks: list[bytes] = []
         self.size = 0
@@ -219,17 +223,12 @@ class CurlTransfer:
 
     # -- libcurl's callbacks ----------------------------------------------------------------------
 
-    def _head_writer(self) -> Callable[[bytes], int | None]:
-        """HEADERFUNCTION: C code all the way, but for a HEAD with a body of its own.
+    def _write_head_only(self, line: bytes) -> int | None:
+        """HEADERFUNCTION of a HEAD with a body of its own.
 
         libcurl cannot send that as a HEAD, and would wait for the body that Content-Length
         promises; so the transfer is stopped at the empty line.
         """
-        if self.request.method != "HEAD" or self.request.body is None:
-            return self.head.write
-        return self._write_head_only
-
-    def _write_head_only(self, line: bytes) -> int | None:
         self.head.write(line)
         if line in (b"\r\n", b"\n") and b" 1" not in final_head(self.head.getvalue())[:10]:
             self.complete = True
@@ -238,10 +237,13 @@ class CurlTransfer:
 
     def set_callbacks(self, curl: pycurl.Curl) -> None:
         """Hang our callbacks on the handle; the guard's only where there is one."""
-        curl.setopt(pycurl.HEADERFUNCTION, self._head_writer())
+        request, exit = self.request, self.exit
+        if request.body is None or request.method != "HEAD":
+            curl.setopt(pycurl.HEADERFUNCTION, self.head.write)  # C code all the way
+        else:
+            curl.setopt(pycurl.HEADERFUNCTION, self._write_head_only)
         curl.setopt(pycurl.WRITEFUNCTION, self.write)
-        to_trusted_proxy = self.exit.proxy is not None and self.exit.trusted
-        if self.client.guard is not None and not to_trusted_proxy:
+        if self.client.guard is not None and not (exit.proxy is not None and exit.trusted):
             curl.setopt(pycurl.OPENSOCKETFUNCTION, self.open_socket)
             curl.setopt(pycurl.PREREQFUNCTION, self.before_request)
 
@@ -249,7 +251,8 @@ class CurlTransfer:
         """WRITEFUNCTION: keep the decoded body up to `max_body` bytes."""
         limit = self.request.max_body
         self.size += len(chunk)
-        self.client.hold(len(chunk))
+        if not self.client.budget.hold(len(chunk)):
+            self.client.shed_soon()
         if limit and self.size > limit:
             self.truncated = True
             self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
@@ -279,14 +282,14 @@ class CurlTransfer:
 def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: str) -> Response:
     """How the transfer ended: libcurl's `code` and `message`, or what our callbacks noted."""
     get = curl.getinfo
-    request, exit = transfer.request, transfer.exit
+    request = transfer.request
     if transfer.complete:
         code, message = 0, ""
     head = final_head(transfer.head.getvalue())
     chunks = transfer.chunks
     response = Response(
         # Asked only of a success: for a URL that libcurl rejects the question itself fails.
-        url=request.url if code or _is_disguised(exit) else get(pycurl.EFFECTIVE_URL),
+        url=request.url if code or _is_disguised(transfer.exit) else get(pycurl.EFFECTIVE_URL),
         outcome=Outcome.ANSWERED,
         status=get(pycurl.RESPONSE_CODE),
         head=head,
@@ -295,6 +298,16 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
         sent=True,
         timing=_timing(get, transfer.resolved),
     )
+    if code or response.status < 200 or len(head) > MAX_HEAD or not head.endswith(_HEAD_ENDS):
+        _explain(response, get, transfer, code, message)
+    return response
+
+
+def _explain(
+    response: Response, get: Callable[[int], Any], transfer: CurlTransfer, code: int, message: str
+) -> None:
+    """Put into the response what went wrong with it, and whose fault that is."""
+    exit, head = transfer.exit, response.head
     if not code and not head.endswith(_HEAD_ENDS):
         # libcurl takes a connection that is closed within the headers for a whole answer.
         code, message = Code.PARTIAL_FILE, "the answer ends within its headers"
@@ -306,7 +319,7 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
         response.head = head[:MAX_HEAD]
     elif transfer.truncated:
         code = Code.FILESIZE_EXCEEDED
-        message = f"the body is over the limit of {request.max_body} bytes"
+        message = f"the body is over the limit of {transfer.request.max_body} bytes"
     elif code == _TOO_LARGE:
         code, message = Code.FILESIZE_EXCEEDED, message or "a header line is over 100000 bytes"
     elif code == Code.WRITE_ERROR and not message:
@@ -315,23 +328,21 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
     elif transfer.refused is not None and code in _REFUSALS:
         code = Code.ABORTED_BY_CALLBACK
         message = f"the address {transfer.refused} is not public: refused"
-    if code:
-        response.code = code
-        response.message = message or f"libcurl gives no reason for its error {code}"
-        response.outcome = outcome_of(
-            code,
-            Path(
-                proxied=exit.proxy is not None,
-                tls_proxy=exit.proxy is not None and exit.proxy.scheme == "https",
-                connected=get(pycurl.NUM_CONNECTS) > 0 or get(pycurl.REQUEST_SIZE) > 0,
-                connect_code=get(pycurl.HTTP_CONNECTCODE),
-                errno=get(pycurl.OS_ERRNO),
-            ),
-        )
-        # Counts what left for the target, not the CONNECT before it.
-        was_refused = _was_refused(message, transfer.limits)
-        response.sent = get(pycurl.REQUEST_SIZE) > 0 and not was_refused
-    return response
+    response.code = code
+    response.message = message or f"libcurl gives no reason for its error {code}"
+    response.outcome = outcome_of(
+        code,
+        Path(
+            proxied=exit.proxy is not None,
+            tls_proxy=exit.proxy is not None and exit.proxy.scheme == "https",
+            connected=get(pycurl.NUM_CONNECTS) > 0 or get(pycurl.REQUEST_SIZE) > 0,
+            connect_code=get(pycurl.HTTP_CONNECTCODE),
+            errno=get(pycurl.OS_ERRNO),
+        ),
+    )
+    # Counts what left for the target, not the CONNECT before it.
+    was_refused = _was_refused(message, transfer.limits)
+    response.sent = get(pycurl.REQUEST_SIZE) > 0 and not was_refused
 
 
 def _was_refused(message: str, limits: Limits) -> bool:
@@ -354,8 +365,8 @@ def _timing(get: Callable[[int], float], resolved: float) -> Timing:
     tls, first = get(pycurl.APPCONNECT_TIME), get(pycurl.STARTTRANSFER_TIME)
     return Timing(
         dns=dns + resolved,
-        connect=max(connect - dns, 0.0),
-        tls=max(tls - connect, 0.0),
+        connect=connect - dns if connect > dns else 0.0,
+        tls=tls - connect if tls > connect else 0.0,
         first_byte=first + resolved if first else 0.0,
         total=get(pycurl.TOTAL_TIME) + resolved,
     )

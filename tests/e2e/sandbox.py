@@ -84,7 +84,7 @@ class Sandbox:
                 for client in clients:
                     client.close()
                 resolver.close()
-            assert [client._fds for client in clients] == [{}, {}]
+            assert [client._poller.watched for client in clients] == [0, 0]
             await wait_until(lambda: _watched(loop) <= watched, what="readers to be removed")
 
     async def run(self, task: Task, trust: Trust = Trust.OPEN) -> Result:

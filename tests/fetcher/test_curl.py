@@ -298,7 +298,7 @@ async def test_close_in_flight_calls_nobody_and_gives_every_descriptor_back(orig
         before = open_files()
         client.close()
         assert open_files() <= before - 31
-        assert (seen, client._fds, client.in_flight) == ([], {}, 0)
+        assert (seen, client._poller.watched, client.in_flight) == ([], 0, 0)
         fetching.cancel()
         await asyncio.sleep(0)
     assert seen == []
