@@ -22,15 +22,15 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from fetcher.budget import Budget
-from fetcher.curl_options import Shape, Tls, set_options, set_rest, shape_of
+from fetcher.curl_options import Tls
 from fetcher.dns_cache import Addresses, Failure, build_failure
 from fetcher.errors import Code, Outcome
+from fetcher.handle import AddressCheck, Handle
 from fetcher.model import Exit, Limits, Request, Response
-from fetcher.names import wanted_names
+from fetcher.names import NO_NAMES, wanted_names
 from fetcher.poller import build_poller
 from fetcher.resolver import Resolver
 from fetcher.transfer import (
-    AddressCheck,
     CurlTransfer,
     code_and_message,
     response_of,
@@ -93,7 +93,7 @@ class CurlClient(CurlAsyncHTTPClient):
         self._waiting: deque[CurlTransfer] = deque()
         self._pump_due = self._settle_due = False
         self._active: dict[pycurl.Curl, CurlTransfer] = {}
-        self._spare: list[tuple[pycurl.Curl, Shape | None]] = []  # and what it is set for
+        self._spare: list[Handle] = []
         self._multi.setopt(pycurl.M_MAXCONNECTS, max(max_connections, 10))
 
     # -- the thin path -------------------------------------------------------------------------
@@ -136,6 +136,9 @@ class CurlClient(CurlAsyncHTTPClient):
         # Direct, the socket tells; and through a proxy that is not trusted, nobody needs to know.
         judged = self.guard is not None and transfer.exit.trusted and transfer.exit.judged
         names = wanted_names(transfer.request.url, transfer.exit, judged=judged)
+        if names is NO_NAMES:
+            self._add(transfer)
+            return
         for name in (names.proxy, names.target):
             if name is None or name in transfer.answers:
                 continue
@@ -172,28 +175,18 @@ class CurlClient(CurlAsyncHTTPClient):
         transfer.timer = self._loop.call_later(left, late)
 
     def _add(self, transfer: CurlTransfer) -> None:
-        limits = transfer.limits_left()
-        shape = shape_of(transfer.request, transfer.exit, limits, transfer.found)
-        curl, last = self._spare.pop() if self._spare else (pycurl.Curl(), None)
+        handle = self._spare.pop() if self._spare else self._new_handle()
         try:
-            if shape is not None and shape == last:
-                set_rest(curl, transfer.request, limits, transfer.found)
-            else:
-                if last is not None:
-                    curl.reset()
-                set_options(
-                    curl, transfer.request, transfer.exit, limits, self._tls, transfer.found
-                )
-            transfer.set_callbacks(curl)
-            self._multi.add_handle(curl)
+            handle.prepare(
+                transfer.request, transfer.exit, transfer.limits_left(), transfer.found, self._tls
+            )
+            self._multi.add_handle(handle.curl)
         except (pycurl.error, ValueError, TypeError) as error:
-            code, message = code_and_message(error)
-            curl.close()
-            self._deliver(transfer, unsent(transfer.request, code, message))
+            handle.close()
+            self._deliver(transfer, unsent(transfer.request, *code_and_message(error)))
             return
-        transfer.curl = curl
-        transfer.shape = shape
-        self._active[curl] = transfer
+        transfer.handle = handle
+        self._active[handle.curl] = transfer
         if self._slow and self._sweeper is None:
             self._sweep()
         if transfer.limits.first_byte:
@@ -208,16 +201,16 @@ class CurlClient(CurlAsyncHTTPClient):
         origin's to take; and this costs nothing per transfer.
         """
         now = self.time()
-        for curl, transfer in list(self._active.items()):
-            if transfer.curl is None:
+        for transfer in list(self._active.values()):
+            if transfer.handle is None:
                 continue  # cancelled by the callback of one before it
-            received = transfer.head.tell() + transfer.size
+            received = transfer.handle.received
             if received == 0 or received - transfer.swept >= self._slow or not transfer.swept_at:
                 transfer.swept, transfer.swept_at = received, now
             elif now - transfer.swept_at >= self._slow_time:
                 seconds = f"{self._slow_time:g}"
                 message = f"Operation too slow: under {self._slow:g} bytes in {seconds} seconds"
-                self._end(curl, Code.OPERATION_TIMEDOUT, message, now - transfer.started)
+                self._end(transfer, Code.OPERATION_TIMEDOUT, message, now - transfer.started)
         self._settle_soon()
         self._sweeper = None
         if self._active:
@@ -238,33 +231,33 @@ class CurlClient(CurlAsyncHTTPClient):
     @property
     def largest_body(self) -> int:
         """Bytes that the largest body under way has so far."""
-        return max((transfer.size for transfer in self._active.values()), default=0)
+        return max((_body_size(transfer) for transfer in self._active.values()), default=0)
 
     def end_largest(self) -> None:
         """End the transfer with the largest body."""
-        curl, transfer = max(self._active.items(), key=lambda item: item[1].size)
+        transfer = max(self._active.values(), key=_body_size)
         message = "all bodies together are over fetcher.body_budget, and this was the largest"
-        self._end(curl, Code.OUT_OF_MEMORY, message, self.time() - transfer.started)
+        self._end(transfer, Code.OUT_OF_MEMORY, message, self.time() - transfer.started)
         self._settle_soon()
 
     def _give_up_waiting(self, transfer: CurlTransfer) -> None:
         """The first byte did not come in time: end the attempt as libcurl would a time-out."""
         transfer.timer = None
-        if transfer.curl is None or transfer.head.tell():
+        if transfer.handle is None or transfer.handle.lines:
             return
         waited = int(transfer.limits.first_byte * 1000)
         message = f"No answer within {waited} milliseconds"
-        self._end(transfer.curl, Code.OPERATION_TIMEDOUT, message, transfer.limits.first_byte)
+        self._end(transfer, Code.OPERATION_TIMEDOUT, message, transfer.limits.first_byte)
         self._settle_soon()
 
     def cancel(self, transfer: CurlTransfer) -> None:
         """See `CurlTransfer.cancel`."""
-        curl, transfer.cancelled = transfer.curl, True
+        transfer.cancelled = True
         if transfer in self._resolving:
             self._resolving.discard(transfer)
             transfer.stop_waiting()
-        if curl is not None and self._active.pop(curl, None) is not None:
-            self._release(transfer, curl, spoiled=True)
+        if transfer.handle is not None:
+            self._release(transfer, transfer.handle, spoiled=True)
             self._settle_soon()
 
     # -- the end of a transfer -------------------------------------------------------------------
@@ -287,26 +280,28 @@ class CurlClient(CurlAsyncHTTPClient):
     def _finish(
         self, curl: pycurl.Curl, curl_error: int | None = None, curl_message: str | None = None
     ) -> None:
-        if curl in self._active:
-            self._end(curl, curl_error or 0, curl_message or "")
+        transfer = self._active.get(curl)
+        if transfer is not None:
+            self._end(transfer, curl_error or 0, curl_message or "")
         elif curl in self._curls:
             super()._finish(curl, curl_error, curl_message)
         # Else the callback of one that ended in the same turn has cancelled it.
 
-    def _end(self, curl: pycurl.Curl, code: int, message: str, seconds: float = 0.0) -> None:
+    def _end(self, transfer: CurlTransfer, code: int, message: str, seconds: float = 0.0) -> None:
         """`seconds`: at least so long it took; libcurl keeps no time for what it did not end."""
-        transfer = self._active.pop(curl)
-        response = response_of(curl, transfer, code, message)
+        handle = transfer.handle
+        assert handle is not None
+        response = response_of(handle, transfer, code, message)
         if response.timing.total < seconds:
             response.timing = replace(response.timing, total=seconds)
         failed = response.outcome is not Outcome.ANSWERED
-        self._release(transfer, curl, spoiled=failed)
+        self._release(transfer, handle, spoiled=failed)
         if failed and transfer.may_start_again(code, message, response):
             self._add(transfer)
         else:
             self._deliver(transfer, response)
 
-    def _release(self, transfer: CurlTransfer, curl: pycurl.Curl, *, spoiled: bool) -> None:
+    def _release(self, transfer: CurlTransfer, handle: Handle, *, spoiled: bool) -> None:
         """Take the handle off the multi and make it ready for anybody.
 
         `spoiled`: what broke in the middle may have left something behind that no reset clears
@@ -315,21 +310,21 @@ class CurlClient(CurlAsyncHTTPClient):
         if transfer.timer is not None:
             transfer.timer.cancel()
             transfer.timer = None
-        transfer.curl = None
-        self.budget.release(transfer.size)
-        self._multi.remove_handle(curl)
+        transfer.handle = None
+        del self._active[handle.curl]
+        self._multi.remove_handle(handle.curl)
         if spoiled:
-            curl.close()
-            return
-        if transfer.shape is None:
-            curl.reset()
-        transfer.chunks = []  # the handle still has our callbacks, but not what they kept
-        self._spare.append((curl, transfer.shape))
+            handle.close()
+        else:
+            handle.clear()
+            self._spare.append(handle)
+
+    def _new_handle(self) -> Handle:
+        return Handle(self.guard, self.budget, self.shed_soon)
 
     def _deliver(self, transfer: CurlTransfer, response: Response) -> None:
         try:
-            done, transfer.done = transfer.done, _ended
-            done(response)
+            transfer.done(response)
         except Exception:
             logger.exception("the callback of %s failed", transfer.request.method)
 
@@ -404,10 +399,10 @@ class CurlClient(CurlAsyncHTTPClient):
         self._waiting.clear()
         for transfer in list(self._resolving):
             self.cancel(transfer)
-        for curl, transfer in list(self._active.items()):
-            self._release(transfer, curl, spoiled=True)
-        self._active.clear()
-        for spare, _ in self._spare:
+        for transfer in list(self._active.values()):
+            if transfer.handle is not None:
+                self._release(transfer, transfer.handle, spoiled=True)
+        for spare in self._spare:
             spare.close()
         self._spare.clear()
         if self._sweeper is not None:
@@ -422,5 +417,5 @@ class CurlClient(CurlAsyncHTTPClient):
         self._asked.clear()
 
 
-def _ended(response: Response) -> None:
-    """What is left of a `done` that has been called: the handle still knows its transfer."""
+def _body_size(transfer: CurlTransfer) -> int:
+    return transfer.handle.size if transfer.handle is not None else 0

@@ -41,7 +41,6 @@ class Shape(msgspec.Struct, frozen=True):
     """All that `set_options` reads, but for what `set_rest` sets: equal shapes, equal options."""
 
     request: Request  # without its URL
-    connect: float
     https: bool
     named: bool  # CONNECT_TO is set
 
@@ -52,7 +51,6 @@ def shape_of(request: Request, exit: Exit, limits: Limits, found: Found) -> Shap
         return None
     return Shape(
         replace(request, url=""),
-        min(limits.connect, limits.total),
         _is_https(request),
         found.target is not None,
     )
@@ -62,7 +60,7 @@ def set_rest(curl: pycurl.Curl, request: Request, limits: Limits, found: Found) 
     """What may differ between two requests of one shape."""
     set_ = curl.setopt
     set_(pycurl.URL, request.url)
-    set_(pycurl.TIMEOUT_MS, _total_ms(limits))
+    _set_times(set_, limits)
     if found.target is not None:
         set_(pycurl.CONNECT_TO, [connect_to(request.url, found.target)])
 
@@ -80,8 +78,7 @@ def set_options(
     set_(pycurl.NOSIGNAL, 1)
     set_(pycurl.PROTOCOLS, _PROTOCOLS)
     set_(pycurl.URL, request.url)
-    set_(pycurl.TIMEOUT_MS, _total_ms(limits))
-    set_(pycurl.CONNECTTIMEOUT_MS, max(1, int(min(limits.connect, limits.total) * 1000)))
+    _set_times(set_, limits)
     set_(pycurl.ENCODING, "" if request.decode else "identity")
     _set_method(set_, request)
     _set_exit(set_, request, exit, found, http2=tls.http2)
@@ -103,9 +100,11 @@ def set_options(
         set_(pycurl.PASSWORD, request.signer.secret_key)
 
 
-def _total_ms(limits: Limits) -> int:
-    """Never a fraction before its time, or a result would be younger than its time-out."""
-    return int(limits.total * 1000) + 1
+def _set_times(set_: Setter, limits: Limits) -> None:
+    total = int(limits.total * 1000)
+    # Never a fraction before its time, or a result would be younger than its time-out.
+    set_(pycurl.TIMEOUT_MS, total + 1)
+    set_(pycurl.CONNECTTIMEOUT_MS, min(int(limits.connect * 1000), total) or 1)
 
 
 def _set_origin_tls(set_: Setter, request: Request) -> None:

@@ -7,7 +7,6 @@ can be read from top to bottom; its methods stand in the order in which they hap
 import asyncio
 import enum
 import logging
-import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from fetcher.data_url import parse_data_url
 from fetcher.errors import Code, Outcome, TaskError
 from fetcher.exits import Exits
 from fetcher.guard import refusal
-from fetcher.head import field
+from fetcher.head import field, fields_dict
 from fetcher.model import (
     Attempt,
     Client,
@@ -74,7 +73,6 @@ class Ending(enum.Enum):
 
 
 _NO_OPTIONS = Fetch()
-_SET_COOKIE = re.compile(rb"\nset-cookie:", re.IGNORECASE)
 
 
 class Fetching:
@@ -128,8 +126,7 @@ class Fetching:
                 self._end(results.from_data_url(task, inline, self._account()), Ending.ANSWERED)
                 return
         fetch = task.fetch or _NO_OPTIONS
-        renderer = results.RENDERERS.get(fetch.fetch_type or "")
-        if renderer is not None:
+        if fetch.fetch_type and (renderer := results.RENDERERS.get(fetch.fetch_type)):
             self._end(results.not_enabled(task, renderer, self._account()), Ending.NOT_ENABLED)
             return
         if self.trust is Trust.GUARDED:
@@ -282,7 +279,8 @@ class Fetching:
             # The answer is the proxy's own; nobody who asked for any proxy wants to read it.
             self._end_without(f"HTTP {response.status} from the last proxy tried", Ending.FAILED)
             return
-        if _SET_COOKIE.search(response.head):
+        headers = fields_dict(response.head)
+        if "Set-Cookie" in headers:
             if self.cookies is None:
                 self.cookies = TaskCookies(None, self.plan.request.url)
             self.cookies.learn(self.request.url, response.head, time.time())
@@ -293,7 +291,9 @@ class Fetching:
             if following is not None:
                 self._follow(following, response)
                 return
-        self._end(results.from_response(self.task, response, self._account()), Ending.ANSWERED)
+        self._end(
+            results.from_response(self.task, response, headers, self._account()), Ending.ANSWERED
+        )
 
     def _try_another(self, exit: Exit, proxy: Proxy, response: Response) -> bool:
         """Tell the pool what its proxy did, and whether the task goes on through another."""

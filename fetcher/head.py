@@ -12,8 +12,7 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 def final_head(raw: bytes) -> bytes:
     """The last header block in what libcurl handed over: 1xx answers and trailers left out."""
-    end = raw.find(b"\r\n\r\n")
-    if end in (-1, len(raw) - 4) and raw.count(b"\nHTTP/") == 0:
+    if raw.rfind(b"HTTP/") == 0 and raw.find(b"\r\n\r\n") in (-1, len(raw) - 4):
         return raw
     blocks = raw.replace(b"\r\n", b"\n").split(b"\n\n")
     heads = [block for block in blocks if block.startswith(b"HTTP/")]
@@ -36,12 +35,23 @@ def fields(head: bytes) -> list[tuple[str, str]]:
 
     Values are UTF-8 where they can be, else latin-1; folded lines are joined (RFC 9112 5.2).
     """
-    lines = head.split(b"\n")
+    out: list[tuple[str, str]] = []
+    for pair in _parse_lines(head):
+        if pair is None:
+            continue
+        name, value = pair
+        if name is not _FOLD:
+            out.append(pair)
+        elif out:  # else it is to be passed over (RFC 9112 2.2)
+            out[-1] = (out[-1][0], f"{out[-1][1]} {value}")
+    return out
+
+
+def _parse_lines(head: bytes) -> list[tuple[str, str] | None]:
+    lines = head.rstrip(b"\r\n").split(b"\n")
     del lines[0]
     # Servers say the same lines over and over: known ones cost 0.1 us instead of 1.
-    parse = _known_field if len(head) <= _SHORT_HEAD else _parse_field
-    pairs = [pair for pair in map(parse, lines) if pair is not None]
-    return _unfold(pairs) if b"\n " in head or b"\n\t" in head else pairs
+    return list(map(_known_field if len(head) <= _SHORT_HEAD else _parse_field, lines))
 
 
 def _parse_field(line: bytes) -> tuple[str, str] | None:
@@ -61,24 +71,17 @@ _FOLD: Final = "\n"  # no field is called so
 _SHORT_HEAD: Final = 4096  # bytes; so 2,048 lines are 8 MB at the very most
 
 
-def _unfold(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    out: list[tuple[str, str]] = []
-    for name, value in pairs:
-        if name is not _FOLD:
-            out.append((name, value))
-        elif out:  # else it is to be passed over (RFC 9112 2.2)
-            out[-1] = (out[-1][0], f"{out[-1][1]} {value}")
-    return out
-
-
 def fields_dict(head: bytes) -> dict[str, str]:
     """Fields for a result: repeats joined by ``, ``, several Set-Cookie by newline."""
-    pairs = fields(head)
-    out = dict(pairs)
-    if len(out) == len(pairs):
-        return out
-    out.clear()
-    for name, value in pairs:
+    pairs = _parse_lines(head)
+    try:
+        out = dict(pairs)  # type: ignore[arg-type]
+        if len(out) == len(pairs) and _FOLD not in out:
+            return out  # as nearly always; 1 us
+    except TypeError:
+        pass  # a line was no field
+    out = {}
+    for name, value in fields(head):
         if name in out:
             out[name] += ("\n" if name == "Set-Cookie" else ", ") + value
         else:

@@ -10,7 +10,7 @@ import msgspec
 
 from fetcher.data_url import Inline
 from fetcher.head import fields_dict, reason
-from fetcher.model import Response, Result, Task, Timing
+from fetcher.model import Response, Result, Task
 
 NO_RESPONSE: Final = 599  # pyspider's and Tornado's status for "there is none"
 NOT_ENABLED: Final = 501
@@ -34,9 +34,11 @@ class Account(msgspec.Struct, frozen=True):
     attempts: int = 0
 
 
-def from_response(task: Task, response: Response, account: Account) -> Result:
+def from_response(
+    task: Task, response: Response, headers: dict[str, str], account: Account
+) -> Result:
     """A complete answer, whatever its status; anything but 2xx has an `error` (304 too)."""
-    result = _result(task, response, response.status, account)
+    result = _result(task, response, response.status, headers, account)
     if not 200 <= response.status < 300:
         result.error = f"HTTP {response.status}: {reason(response.head, response.status)}"
     return result
@@ -44,7 +46,8 @@ def from_response(task: Task, response: Response, account: Account) -> Result:
 
 def from_failure(task: Task, response: Response, account: Account) -> Result:
     """No complete answer: 599, with the headers and the part of the body that did arrive."""
-    result = _result(task, response, NO_RESPONSE, account)
+    headers = fields_dict(response.head) if response.head else {}
+    result = _result(task, response, NO_RESPONSE, headers, account)
     result.error = f"HTTP 599: {response.message}"
     result.traceback = None
     return result
@@ -98,19 +101,21 @@ def not_enabled(task: Task, renderer: str, account: Account) -> Result:
     )
 
 
-def _result(task: Task, response: Response, status: int, account: Account) -> Result:
+def _result(
+    task: Task, response: Response, status: int, headers: dict[str, str], account: Account
+) -> Result:
     return Result(
         status_code=status,
         orig_url=task.url,
         url=response.url,
-        headers=fields_dict(response.head) if response.head else {},
+        headers=headers,
         content=response.body,
         cookies=account.cookies,
         time=account.seconds,
         save=_save(task),
         proxy=account.proxy,
         attempts=account.attempts,
-        timing=response.timing or Timing(),
+        timing=response.timing,
     )
 
 

@@ -82,16 +82,15 @@ class Stats:
 
     def record_result(self, task: Task, result: Result, now: float) -> None:
         """Count a task's result as pyspider does: only plain and phantomjs fetches have a time."""
-        fetch = task.fetch
-        renderer = RENDERERS.get(fetch.fetch_type or "") if fetch is not None else None
-        timed = renderer in (None, "phantomjs") and not is_data_url(task.url)
-        self.record(
-            name_of(task.project),
-            result.status_code,
-            result.time if timed else 0.0,
-            len(result.content),
-            now,
-        )
+        seconds, fetch = result.time, task.fetch
+        if fetch is not None and fetch.fetch_type:
+            renderer = RENDERERS.get(fetch.fetch_type)
+            if renderer is not None and renderer != "phantomjs":
+                seconds = 0.0
+        if task.url[:4] != "http" and is_data_url(task.url):
+            seconds = 0.0
+        size = len(result.content)
+        self.record(name_of(task.project), result.status_code, seconds, size, now)
 
     def read(self, window: str, attribute: Attribute, now: float) -> dict[str, dict[str, float]]:
         """project -> key -> number: the sum, or ("avg") the sum per second.

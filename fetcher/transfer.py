@@ -1,25 +1,18 @@
-"""One transfer on a curl handle: libcurl's callbacks for it, and the Response it ends in.
-
-Callbacks run in the middle of libcurl: they may not start, stop or change a transfer, only note
-and refuse.
-"""
+"""One transfer of `CurlClient`: its names, its second chances, and the Response it ends in."""
 
 import asyncio
-import socket
 from collections.abc import Callable
-from io import BytesIO
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import pycurl
 from msgspec import structs
 
-from fetcher.budget import Budget
-from fetcher.curl_options import Shape
 from fetcher.dns_cache import Addresses
 from fetcher.errors import Code, Outcome, Path, outcome_of
+from fetcher.handle import AddressCheck, Handle
 from fetcher.head import final_head
 from fetcher.model import Exit, Limits, Request, Response, Timing
-from fetcher.names import NOTHING, RESOLVED_HERE, Found, Names
+from fetcher.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike
 from fetcher.resolver import Waiter
 
 # RFC 9110 sets no limit; Chromium and nginx take 256 kB and 32 kB. libcurl itself stops at 300 kB.
@@ -36,59 +29,35 @@ _REFUSALS: Final = frozenset({Code.COULDNT_CONNECT, Code.ABORTED_BY_CALLBACK})
 
 _TOO_LARGE: Final = 100  # CURLE_TOO_LARGE; libcurl may leave it without a word
 
-AddressCheck = Callable[[str], bool]
-
 
 class Owner(Protocol):
     """What a transfer needs of its client."""
 
     guard: AddressCheck | None
-    budget: Budget
+    time: Callable[[], float]  # a steady clock, in seconds
 
     def cancel(self, transfer: "CurlTransfer") -> None:
         """See `CurlTransfer.cancel`."""
 
-    time: Callable[[], float]  # a steady clock, in seconds
-
-    def shed_soon(self) -> None:
-        """The budget is spent: the largest body will have to go."""
-
-
-class HandedOver(socket.socket):
-    """A socket for libcurl: pycurl duplicates its descriptor and drops it at once.
-
-    A plain one would be closed then too, but with a ResourceWarning for each connection.
-    """
-
-    def __del__(self) -> None:
-        self.close()
-
 
 class CurlTransfer:
-    """One transfer of the thin path, and libcurl's callbacks for it."""
+    """One transfer of the thin path."""
 
     __slots__ = (
         "answers",
         "cancelled",
-        "chunks",
         "client",
-        "complete",
-        "curl",
         "done",
         "exit",
         "found",
-        "head",
+        "handle",
         "limits",
-        "refused",
         "request",
         "resolved",
-        "shape",
-        "size",
         "started",
         "swept",
         "swept_at",
         "timer",
-        "truncated",
         "untried",
         "waiter",
     )
@@ -112,14 +81,7 @@ class CurlTransfer:
         self.untried: tuple[str, ...] = ()  # further addresses of the name that is connected to
         self.resolved = 0.0  # seconds it took
         self.waiter: Waiter | None = None
-        self.curl: pycurl.Curl | None = None
-        self.shape: Shape | None = None  # what the handle is set for
-        self.head = BytesIO()
-        self.chunks: list[bytes] = []
-        self.size = 0
-        self.truncated = False
-        self.complete = False  # we stopped it ourselves, having all of it
-        self.refused: str | None = None
+        self.handle: Handle | None = None  # while it runs
         self.cancelled = False
         self.swept = 0  # bytes that had come at the last look
         self.swept_at = 0.0
@@ -145,22 +107,22 @@ class CurlTransfer:
 
         `judged`: a guarded request to a trusted proxy, whose socket tells nothing of the target.
         """
-        if names.target is None and names.proxy is None:
-            return None
         self.resolved = self.client.time() - self.started
         for name, is_proxy in ((names.proxy, True), (names.target, False)):
             answer = self.answers[name] if name is not None else None
             if answer is not None and answer.error is not None:
                 return self._unresolved(answer, is_proxy=is_proxy)
         target = self.answers[names.target].addresses if names.target is not None else ()
-        if judged and not all(self._may_reach(address) for address in target):
-            message = f"the address {self.refused} is not public: refused"
-            return Response(
-                url=self.request.url,
-                outcome=Outcome.OURS,
-                code=Code.ABORTED_BY_CALLBACK,
-                message=message,
-            )
+        guard = self.client.guard
+        if judged and guard is not None:
+            for address in target:
+                if not guard(address):
+                    return Response(
+                        url=self.request.url,
+                        outcome=Outcome.OURS,
+                        code=Code.ABORTED_BY_CALLBACK,
+                        message=f"the address {address} is not public: refused",
+                    )
         proxy = self.answers[names.proxy].addresses if names.proxy is not None else ()
         # It is a SOCKS proxy's business whether it reaches the target.
         first = proxy or (target if self.exit.proxy is None else ())
@@ -201,7 +163,6 @@ class CurlTransfer:
         if code == Code.COULDNT_CONNECT and not response.address and self.untried:
             address, *rest = self.untried
             self.untried = tuple(rest)
-            self.refused = None  # that was the other address
             replaced = {"proxy": address} if self.found.proxy is not None else {"target": address}
             self.found = structs.replace(self.found, **replaced)
             return True
@@ -221,75 +182,19 @@ class CurlTransfer:
             connect=max(self.limits.connect - spent, 0.001),
         )
 
-    # -- libcurl's callbacks ----------------------------------------------------------------------
 
-    def _write_head_only(self, line: bytes) -> int | None:
-        """HEADERFUNCTION of a HEAD with a body of its own.
-
-        libcurl cannot send that as a HEAD, and would wait for the body that Content-Length
-        promises; so the transfer is stopped at the empty line.
-        """
-        self.head.write(line)
-        if line in (b"\r\n", b"\n") and b" 1" not in final_head(self.head.getvalue())[:10]:
-            self.complete = True
-            return -1
-        return None
-
-    def set_callbacks(self, curl: pycurl.Curl) -> None:
-        """Hang our callbacks on the handle; the guard's only where there is one."""
-        request, exit = self.request, self.exit
-        if request.body is None or request.method != "HEAD":
-            curl.setopt(pycurl.HEADERFUNCTION, self.head.write)  # C code all the way
-        else:
-            curl.setopt(pycurl.HEADERFUNCTION, self._write_head_only)
-        curl.setopt(pycurl.WRITEFUNCTION, self.write)
-        if self.client.guard is not None and not (exit.proxy is not None and exit.trusted):
-            curl.setopt(pycurl.OPENSOCKETFUNCTION, self.open_socket)
-            curl.setopt(pycurl.PREREQFUNCTION, self.before_request)
-
-    def write(self, chunk: bytes) -> int | None:
-        """WRITEFUNCTION: keep the decoded body up to `max_body` bytes."""
-        limit = self.request.max_body
-        self.size += len(chunk)
-        if not self.client.budget.hold(len(chunk)):
-            self.client.shed_soon()
-        if limit and self.size > limit:
-            self.truncated = True
-            self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
-            return -1
-        self.chunks.append(chunk)
-        return None
-
-    def open_socket(self, purpose: int, address: Any) -> socket.socket | int:
-        """OPENSOCKETFUNCTION: a socket, or SOCKET_BAD when the guard refuses the address."""
-        if not self._may_reach(address.addr[0]):
-            return pycurl.SOCKET_BAD
-        return HandedOver(address.family, address.socktype, address.protocol)
-
-    def before_request(self, peer: str, local: str, peer_port: int, local_port: int) -> int:
-        """PREREQFUNCTION: the same question for connections that are reused."""
-        allowed = self._may_reach(peer)
-        return pycurl.PREREQFUNC_OK if allowed else pycurl.PREREQFUNC_ABORT
-
-    def _may_reach(self, address: Any) -> bool:
-        guard = self.client.guard
-        if guard is None or (isinstance(address, str) and guard(address)):
-            return True
-        self.refused = str(address)
-        return False
-
-
-def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: str) -> Response:
+def response_of(handle: Handle, transfer: CurlTransfer, code: int, message: str) -> Response:
     """How the transfer ended: libcurl's `code` and `message`, or what our callbacks noted."""
-    get = curl.getinfo
-    request = transfer.request
-    if transfer.complete:
+    get = handle.curl.getinfo
+    request, chunks = transfer.request, handle.chunks
+    if handle.complete:
         code, message = 0, ""
-    head = final_head(transfer.head.getvalue())
-    chunks = transfer.chunks
+    head = final_head(b"".join(handle.lines))
     response = Response(
         # Asked only of a success: for a URL that libcurl rejects the question itself fails.
-        url=request.url if code or _is_disguised(transfer.exit) else get(pycurl.EFFECTIVE_URL),
+        url=request.url
+        if code or is_spelled_alike(request.url) or _is_disguised(transfer.exit)
+        else get(pycurl.EFFECTIVE_URL),
         outcome=Outcome.ANSWERED,
         status=get(pycurl.RESPONSE_CODE),
         head=head,
@@ -299,14 +204,15 @@ def response_of(curl: pycurl.Curl, transfer: CurlTransfer, code: int, message: s
         timing=_timing(get, transfer.resolved),
     )
     if code or response.status < 200 or len(head) > MAX_HEAD or not head.endswith(_HEAD_ENDS):
-        _explain(response, get, transfer, code, message)
+        _explain(response, handle, transfer, code, message)
     return response
 
 
 def _explain(
-    response: Response, get: Callable[[int], Any], transfer: CurlTransfer, code: int, message: str
+    response: Response, handle: Handle, transfer: CurlTransfer, code: int, message: str
 ) -> None:
     """Put into the response what went wrong with it, and whose fault that is."""
+    get = handle.curl.getinfo
     exit, head = transfer.exit, response.head
     if not code and not head.endswith(_HEAD_ENDS):
         # libcurl takes a connection that is closed within the headers for a whole answer.
@@ -317,7 +223,7 @@ def _explain(
     elif len(head) > MAX_HEAD:
         code, message = Code.FILESIZE_EXCEEDED, f"the headers are over {MAX_HEAD} bytes"
         response.head = head[:MAX_HEAD]
-    elif transfer.truncated:
+    elif handle.truncated:
         code = Code.FILESIZE_EXCEEDED
         message = f"the body is over the limit of {transfer.request.max_body} bytes"
     elif code == _TOO_LARGE:
@@ -325,9 +231,9 @@ def _explain(
     elif code == Code.WRITE_ERROR and not message:
         # Our own callback says why; this is libcurl's decoder, which met noise.
         code, message = Code.BAD_CONTENT_ENCODING, "the body is not what Content-Encoding says"
-    elif transfer.refused is not None and code in _REFUSALS:
+    elif handle.refused is not None and code in _REFUSALS:
         code = Code.ABORTED_BY_CALLBACK
-        message = f"the address {transfer.refused} is not public: refused"
+        message = f"the address {handle.refused} is not public: refused"
     response.code = code
     response.message = message or f"libcurl gives no reason for its error {code}"
     response.outcome = outcome_of(
@@ -361,14 +267,19 @@ def _is_disguised(exit: Exit) -> bool:
 
 
 def _timing(get: Callable[[int], float], resolved: float) -> Timing:
+    first, total = get(pycurl.STARTTRANSFER_TIME), get(pycurl.TOTAL_TIME) + resolved
+    if first:
+        first += resolved
+    if not get(pycurl.NUM_CONNECTS):  # on a kept connection, or not even that
+        return Timing(dns=resolved, first_byte=first, total=total)
     dns, connect = get(pycurl.NAMELOOKUP_TIME), get(pycurl.CONNECT_TIME)
-    tls, first = get(pycurl.APPCONNECT_TIME), get(pycurl.STARTTRANSFER_TIME)
+    tls = get(pycurl.APPCONNECT_TIME)
     return Timing(
         dns=dns + resolved,
         connect=connect - dns if connect > dns else 0.0,
         tls=tls - connect if tls > connect else 0.0,
-        first_byte=first + resolved if first else 0.0,
-        total=get(pycurl.TOTAL_TIME) + resolved,
+        first_byte=first,
+        total=total,
     )
 
 

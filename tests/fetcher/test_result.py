@@ -5,6 +5,7 @@ import pytest
 
 from fetcher.data_url import Inline
 from fetcher.errors import Outcome
+from fetcher.head import fields_dict
 from fetcher.model import Fetch, Response, Result, Task, Timing
 from fetcher.result import (
     RENDERERS,
@@ -67,7 +68,9 @@ def test_an_answer_is_told_in_full_whatever_its_status(
         attempts=2,
         timing=TIMING,
     )
-    assert from_response(TASK, answer(status, reason), ACCOUNT) == expected
+    response = answer(status, reason)
+    headers = fields_dict(response.head)
+    assert from_response(TASK, response, headers, ACCOUNT) == expected
 
 
 def test_a_failure_keeps_what_had_arrived() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetcher.model import Fetch, Result, Task
-from fetcher.stats import MAX_NAME, NO_NAME, OTHERS, Stats, name_of
+from fetcher.stats import MAX_NAME, NO_NAME, OTHERS, WINDOWS, Share, Stats, name_of, sum_shares
 
 START = 1_000_020.0  # a full minute, and so the start of a bucket in both windows
 
@@ -191,6 +191,54 @@ def test_a_project_that_is_no_text_has_no_name(project: object, name: str) -> No
     assert name_of(project) == name
 
 
+@pytest.mark.parametrize(
+    ("window", "first", "expected"),
+    [
+        ("5m", 0, {6: 1, 7: 2, 12: 1}),
+        ("5m", 6, {6: 1, 7: 2, 12: 1}),
+        ("5m", 7, {7: 2, 12: 1}),
+        ("5m", 12, {12: 1}),
+        ("5m", 13, {}),
+        ("1h", 0, {1: 3, 2: 1}),
+        ("1h", 2, {2: 1}),
+        ("1h", 3, {}),
+    ],
+)
+def test_shares_are_told_from_a_bucket_on(
+    window: str, first: int, expected: dict[int, float]
+) -> None:
+    stats = Stats()
+    for at in (60, 70, 79, 120):
+        stats.record("p", 200, 0.0, 0, at)
+    shares = stats.shares(window, first, 120)
+    assert shares == {n: {"p": Share(60, {"200": count})} for n, count in expected.items()}
+    assert stats.shares(window, first, 120) == shares
+
+
+def test_a_minute_that_is_under_way_has_all_its_records() -> None:
+    stats = Stats()
+    for at in (60, 70, 80):
+        stats.record("p", 200, 0.0, 0, at)
+        assert stats.shares("1h", 0, at)[1]["p"].tally["200"] == (at - 50) / 10
+
+
+def test_shares_of_many_are_added_and_their_averages_are_since_the_first_record() -> None:
+    buckets = [
+        {"p": Share(START, {"200": 3.0}), "q": Share(START + 5, {"200": 1.0})},
+        {"p": Share(START - 5, {"200": 1.0, "time": 3.0})},
+        {},
+    ]
+    assert sum_shares(buckets, "5m", "sum", START + 5) == {
+        "p": {"200": 4.0, "time": 3.0},
+        "q": {"200": 1.0},
+    }
+    assert sum_shares(buckets, "5m", "avg", START + 5) == {
+        "p": {"200": 0.4, "time": 0.3},
+        "q": {"200": 1.0},
+    }
+    assert buckets[0]["p"].tally == {"200": 3.0}
+
+
 def test_an_unknown_window_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         Stats().read("1d", "sum", START)
@@ -221,3 +269,19 @@ def test_a_window_holds_what_lies_in_its_buckets_and_nothing_else(
         expected = sum(START + at >= oldest for _, at, _ in events)
         sums = stats.read(window, "sum", now)
         assert sum(sum(tally.values()) for tally in sums.values()) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(records, st.integers(2, 4))
+def test_many_who_share_the_records_tell_what_one_would(
+    events: list[tuple[str, int, int]], number: int
+) -> None:
+    one, many = Stats(), [Stats() for _ in range(number)]
+    events = sorted(events, key=lambda event: event[1])
+    now = START + (events[-1][1] if events else 0)
+    for index, (project, at, status) in enumerate(events):
+        one.record(project, status, 0.0, 0, START + at)
+        many[index % number].record(project, status, 0.0, 0, START + at)
+    for window in WINDOWS:
+        shares = [share for each in many for share in each.shares(window, 0, now).values()]
+        assert sum_shares(shares, window, "sum", now) == one.read(window, "sum", now)

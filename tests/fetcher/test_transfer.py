@@ -20,7 +20,8 @@ from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.names import Names
 from fetcher.proxy import Proxy
 from fetcher.resolver import Resolver
-from fetcher.transfer import MAX_CONNECTS, AddressCheck, CurlTransfer
+from fetcher.handle import AddressCheck
+from fetcher.transfer import MAX_CONNECTS, CurlTransfer
 from tests.dns_server import SILENT, Answer, DnsServer
 from tests.farm import Farm, FarmProxy, Kind, Origin
 from tests.h2_server import respond, serve_h2

@@ -1,0 +1,157 @@
+"""Handle: a curl handle with our callbacks on it, and what they have collected for its transfer.
+
+Callbacks run in the middle of libcurl: they may not start, stop or change a transfer, only note
+and refuse. They belong to the handle, so that they are hung on it once and not for each transfer.
+"""
+
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import pycurl
+
+from fetcher.budget import Budget
+from fetcher.curl_options import Shape, Tls, set_options, set_rest, shape_of
+from fetcher.head import final_head
+from fetcher.model import Exit, Limits, Request
+from fetcher.names import Found
+
+AddressCheck = Callable[[str], bool]
+
+# libcurl tells a write callback that it took all by None, and is told to stop by this.
+_STOP: Final = -1
+
+
+class HandedOver(socket.socket):
+    """A socket for libcurl: pycurl duplicates its descriptor and drops it at once.
+
+    A plain one would be closed then too, but with a ResourceWarning for each connection.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Handle:
+    """One transfer at a time; afterwards `clear` makes it ready for the next.
+
+    `guard` is asked about addresses, if there is one. Bodies count against `budget`; `shed_soon`
+    is called when that is spent.
+    """
+
+    __slots__ = (
+        "_body_limit",
+        "_budget",
+        "_guard",
+        "_shape",
+        "_shed_soon",
+        "chunks",
+        "complete",
+        "curl",
+        "lines",
+        "refused",
+        "size",
+        "truncated",
+    )
+
+    def __init__(
+        self, guard: AddressCheck | None, budget: Budget, shed_soon: Callable[[], None]
+    ) -> None:
+        self.curl = pycurl.Curl()
+        self._guard = guard
+        self._budget = budget
+        self._shed_soon = shed_soon
+        self._shape: Shape | None = None  # of the last transfer, if its options are still set
+        self._body_limit = 0
+        self.lines: list[bytes] = []  # of the heads; always this list, as libcurl knows it
+        self.chunks: list[bytes] = []  # of the decoded body
+        self.size = 0  # bytes of the body
+        self.truncated = False  # there was more than the request's max_body
+        self.complete = False  # we stopped it ourselves, having all of it
+        self.refused: str | None = None  # an address that the guard did not like
+
+    @property
+    def received(self) -> int:
+        """Bytes of head and body that have come so far."""
+        return sum(map(len, self.lines)) + self.size
+
+    def prepare(self, request: Request, exit: Exit, limits: Limits, found: Found, tls: Tls) -> None:
+        """Set the options of a transfer. Raises pycurl.error, ValueError or TypeError for what
+        cannot be set: the handle is of no more use then."""
+        self._body_limit = request.max_body
+        last = self._shape
+        self._shape = shape = shape_of(request, exit, limits, found)
+        if shape is not None and shape == last:
+            set_rest(self.curl, request, limits, found)
+            return
+        self.curl.reset()
+        set_options(self.curl, request, exit, limits, tls, found)
+        self._set_callbacks(request, exit)
+
+    def clear(self) -> None:
+        """Forget what came, for the budget too. The options stay: the next one may be alike."""
+        self._budget.release(self.size)
+        self.lines.clear()
+        self.chunks = []
+        self.size = 0
+        self.truncated = self.complete = False
+        self.refused = None
+
+    def close(self) -> None:
+        self.clear()
+        self.curl.close()
+
+    # -- libcurl's callbacks ----------------------------------------------------------------------
+
+    def _set_callbacks(self, request: Request, exit: Exit) -> None:
+        set_ = self.curl.setopt
+        if request.body is None or request.method != "HEAD":
+            set_(pycurl.HEADERFUNCTION, self.lines.append)  # C code all the way
+        else:
+            set_(pycurl.HEADERFUNCTION, self._write_head_only)
+        set_(pycurl.WRITEFUNCTION, self._write)
+        if self._guard is not None and not (exit.proxy is not None and exit.trusted):
+            set_(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+            set_(pycurl.PREREQFUNCTION, self._before_request)
+
+    def _write_head_only(self, line: bytes) -> int | None:
+        """HEADERFUNCTION of a HEAD with a body of its own.
+
+        libcurl cannot send that as a HEAD, and would wait for the body that Content-Length
+        promises; so the transfer is stopped at the empty line.
+        """
+        self.lines.append(line)
+        if line in (b"\r\n", b"\n") and b" 1" not in final_head(b"".join(self.lines))[:10]:
+            self.complete = True
+            return _STOP
+        return None
+
+    def _write(self, chunk: bytes) -> int | None:
+        """WRITEFUNCTION: keep the decoded body up to `max_body` bytes."""
+        limit = self._body_limit
+        self.size += len(chunk)
+        if not self._budget.hold(len(chunk)):
+            self._shed_soon()
+        if limit and self.size > limit:
+            self.truncated = True
+            self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
+            return _STOP
+        self.chunks.append(chunk)
+        return None
+
+    def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
+        """OPENSOCKETFUNCTION: a socket, or SOCKET_BAD when the guard refuses the address."""
+        if not self._may_reach(address.addr[0]):
+            return pycurl.SOCKET_BAD
+        return HandedOver(address.family, address.socktype, address.protocol)
+
+    def _before_request(self, peer: str, local: str, peer_port: int, local_port: int) -> int:
+        """PREREQFUNCTION: the same question for connections that are reused."""
+        return pycurl.PREREQFUNC_OK if self._may_reach(peer) else pycurl.PREREQFUNC_ABORT
+
+    def _may_reach(self, address: Any) -> bool:
+        guard = self._guard
+        if guard is None or (isinstance(address, str) and guard(address)):
+            return True
+        self.refused = str(address)
+        return False
