@@ -100,7 +100,7 @@ def is_spelled_alike(url: str) -> bool:
     It removes dot segments, userinfo and default ports, and reads addresses in odd spellings.
     False where in doubt. 0.3 us; to be told the URL costs 1 us.
     """
-    if "/." in url or "#" in url or "%2e" in url or "%2E" in url:
+    if "/." in url or "#" in url or "%2e" in url or "%2E" in url or url.find("/", 8) < 0:
         return False
     return _place_of(url).plain
 

@@ -11,9 +11,12 @@ import pytest
 import pytest_asyncio
 
 from fetcher.curl import CurlClient
+from fetcher.curl_options import shape_of
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
+from fetcher.names import NOTHING, Found
 from fetcher.proxy import Proxy
+from fetcher.schemes import S3, S3Request
 from tests.farm import Farm, FarmProxy, Kind
 from tests.peers import Server, has_ipv6_loopback, nginx_h2, squid, tinyproxy
 from tests.redis_server import unavailable
@@ -102,6 +105,13 @@ def draw_ask(draw: random.Random, tap: Tap, number: int) -> Ask:
     return Ask(request, draw_exit(draw, tap), limits)
 
 
+def again(ask: Ask, number: int) -> Ask:
+    """The same request for another page, for which a handle keeps its options."""
+    request = msgspec.structs.replace(ask.request, url=f"{ask.request.url}&{number}")
+    limits = msgspec.structs.replace(ask.limits, total=ask.limits.total + 1)
+    return msgspec.structs.replace(ask, request=request, limits=limits)
+
+
 def draw_exit(draw: random.Random, tap: Tap) -> Exit:
     kind = draw.choice(EXITS)
     if kind == "direct":
@@ -148,8 +158,10 @@ async def find_leaks(certificates: Certificates, seed: int, steps: int, *, guard
     arrived = highest = 0
     async with Tap(certificates) as tap:
         with closing(client()) as reused:
+            ask = draw_ask(draw, tap, 0)
             for number in range(steps):
-                ask = draw_ask(draw, tap, number)
+                is_alike = draw.random() < 0.4
+                ask = again(ask, number) if is_alike else draw_ask(draw, tap, number)
                 seen, numbers = await see(reused, tap, ask)
                 for arrival in seen.arrivals:
                     check_secrets(ask, arrival)
@@ -594,3 +606,60 @@ async def test_many_requests_share_one_http2_connection(certificates, tmp_path):
             responses = await asyncio.gather(*(run(client, request) for _ in range(60)))
     assert len({response.body for response in responses}) == 1
     assert responses[0].body.startswith(b"HTTP/2.0 ")
+
+
+PLAIN = Request(url="http://h/1", headers=(AGENT,))
+
+
+@pytest.mark.parametrize(
+    ("request_", "limits"),
+    [
+        (PLAIN, LIMITS),
+        (msgspec.structs.replace(PLAIN, url="http://other/2"), LIMITS),
+        (PLAIN, Limits(total=1.0, connect=0.5, first_byte=3.0)),
+    ],
+)
+def test_plain_requests_differ_in_what_is_set_for_each(request_, limits):
+    shape = shape_of(PLAIN, DIRECT, LIMITS, NOTHING)
+    assert shape is not None
+    assert shape_of(request_, DIRECT, limits, NOTHING) == shape
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"url": "https://h/1"},
+        {"method": "HEAD"},
+        {"headers": (AGENT, b"X: 1")},
+        {"cookie": b"a=b"},
+        {"decode": False},
+        {"validate_cert": False},
+        {"client_cert": "f"},
+        {"client_key": "f"},
+        {"bindaddress": "127.0.0.1"},
+        {"max_body": 5},
+    ],
+    ids=str,
+)
+def test_all_else_makes_another_shape(change):
+    other = msgspec.structs.replace(PLAIN, **change)
+    shape = shape_of(other, DIRECT, LIMITS, NOTHING)
+    assert shape is not None
+    assert shape != shape_of(PLAIN, DIRECT, LIMITS, NOTHING)
+    values = {name: getattr(PLAIN, name) for name in PLAIN.__struct_fields__}
+    assert shape_of(S3Request(**values, signer=S3()), DIRECT, LIMITS, NOTHING) != shape
+    assert shape_of(PLAIN, DIRECT, LIMITS, Found("127.0.0.1")) != shape
+
+
+@pytest.mark.parametrize(
+    ("request_", "exit", "limits"),
+    [
+        (msgspec.structs.replace(PLAIN, body=b""), DIRECT, LIMITS),
+        (PLAIN, Exit(proxy=Proxy("http", "127.0.0.1", 80)), LIMITS),
+        (PLAIN, DIRECT, msgspec.structs.replace(LIMITS, fresh=True)),
+        (PLAIN, DIRECT, msgspec.structs.replace(LIMITS, keep=False)),
+    ],
+    ids=["a body", "a proxy", "fresh", "not kept"],
+)
+def test_what_is_not_plain_has_no_shape(request_, exit, limits):
+    assert shape_of(request_, exit, limits, NOTHING) is None

@@ -1,7 +1,10 @@
+import pycurl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fetcher.model import DIRECT, Exit
-from fetcher.names import Names, connect_to, proxy_url, wanted_names
+from fetcher.names import Names, connect_to, is_spelled_alike, proxy_url, wanted_names
 from fetcher.proxy import parse_proxy
 
 
@@ -107,3 +110,57 @@ def test_what_libcurl_is_told_of_the_targets_address(url, address, line):
 )
 def test_what_libcurl_is_told_of_the_proxys_address(proxy, address, url):
     assert proxy_url(parse_proxy(proxy), address) == url
+
+
+# Hosts and what may follow them, with odd spellings of what libcurl likes to tidy up.
+HOSTS = st.sampled_from([
+    "127.0.0.1", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "127.0.0.1.", "1.2.3.4.5", "1e3",
+    "shop.test", "Shop.TEST", "shop.test.", "a..b", "x_y.test", "-a-", "xn--bcher-kva.test",
+    "[::1]", "user@shop.test", "u:p@shop.test", "localhost",
+])  # fmt: skip
+PORTS = st.sampled_from(["", ":", ":80", ":443", ":8080", ":080", ":65535"])
+PATHS = st.lists(
+    st.sampled_from([
+        "/", "a", ".", "..", "?", "#", "%2e", "%2E", "%20", "%zz", ";", "@", ":", "~", "[x]", "|",
+        "&",
+    ]),
+    max_size=6,
+).map("".join)  # fmt: skip
+
+
+@given(st.sampled_from(["http", "https", "HTTP"]), HOSTS, PORTS, PATHS)
+def test_a_url_said_to_be_spelled_alike_is_what_libcurl_names(scheme, host, port, path):
+    url = f"{scheme}://{host}{port}{'/' if path and path[0] not in '/?#' else ''}{path}"
+    if not is_spelled_alike(url):
+        return
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, url)
+    curl.setopt(pycurl.NOPROXY, "*")
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda purpose, address: pycurl.SOCKET_BAD)
+    curl.setopt(pycurl.CONNECT_TO, ["::127.0.0.1:9"])  # nobody is asked for a name
+    with pytest.raises(pycurl.error):
+        curl.perform()
+    assert curl.getinfo(pycurl.EFFECTIVE_URL) == url
+    curl.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "is_alike"),
+    [
+        ("http://127.0.0.1:8080/a/b?c=%20", True),
+        ("https://shop.test/", True),
+        ("https://Shop.Test:8443/a..b", True),
+        ("http://shop.test", False),  # gets a slash
+        ("http://shop.test?q", False),
+        ("http://127.1/", False),
+        ("http://u:p@shop.test/", False),
+        ("http://shop.test:80/", False),
+        ("https://shop.test:443/", False),
+        ("http://shop.test/a/../b", False),
+        ("http://shop.test/%2E%2e/b", False),
+        ("http://shop.test/#f", False),
+        (f"http://{'a' * 300}/", False),
+    ],
+)
+def test_in_doubt_libcurl_is_asked_for_the_url(url, is_alike):
+    assert is_spelled_alike(url) == is_alike

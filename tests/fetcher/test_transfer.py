@@ -16,11 +16,11 @@ from fetcher.curl import CurlClient
 from fetcher.dns_cache import Addresses
 from fetcher.errors import Code, Outcome
 from fetcher.guard import is_public
+from fetcher.handle import AddressCheck
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.names import Names
 from fetcher.proxy import Proxy
 from fetcher.resolver import Resolver
-from fetcher.handle import AddressCheck
 from fetcher.transfer import MAX_CONNECTS, CurlTransfer
 from tests.dns_server import SILENT, Answer, DnsServer
 from tests.farm import Farm, FarmProxy, Kind, Origin
