@@ -25,6 +25,7 @@ from fetcher.handlers import Handler, Places, application
 from fetcher.model import Result, Task
 from fetcher.result import Account, from_refusal
 from fetcher.stats import ATTRIBUTES, WINDOWS, Stats
+from fetcher.store import Counters, CountersAway
 from fetcher.wire import BadTask, Undecodable, encode_result, parse_message
 from fetcher.xmlrpc import (
     Call,
@@ -144,7 +145,8 @@ class Entrance:
     """What the methods act on, shared by all calls.
 
     `clock` is the one whose seconds `stats` was written with. `quit` is called, from the loop,
-    when a call of `_quit` has been answered; it may be called again.
+    when a call of `_quit` has been answered; it may be called again. `counters` are those of all
+    workers; None: there is this process only.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class Entrance:
         quit: Callable[[], None],
         places: Places,
         clock: Callable[[], float],
+        counters: Counters | None,
     ) -> None:
         self.fetcher = fetcher
         self.stats = stats
@@ -162,6 +165,7 @@ class Entrance:
         self.quit = quit
         self.places = places
         self.clock = clock
+        self.counters = counters
 
 
 class RpcHandler(Handler):
@@ -214,7 +218,7 @@ class RpcHandler(Handler):
             if call.method == "fetch":
                 await self._fetch(call.params[0])
                 return
-            answer = encode_value(self._value(call))
+            answer = encode_value(await self._value(call))
         except Fault as fault:
             answer = encode_fault(fault)
             call = None
@@ -223,18 +227,25 @@ class RpcHandler(Handler):
             logger.info("asked to stop by XML-RPC, from %s", self.request.remote_ip)
             self.entrance.quit()
 
-    def _value(self, call: Call) -> Any:
-        match call.method:
-            case "size":
-                return self.entrance.fetcher.in_flight
-            case "_quit":
-                return True
-            case "counter":
-                return self._counter(*call.params)
-            case _:
-                return describe(call)
+    async def _value(self, call: Call) -> Any:
+        try:
+            match call.method:
+                case "size":
+                    return await self._size()
+                case "_quit":
+                    return True
+                case "counter":
+                    return await self._counter(*call.params)
+                case _:
+                    return describe(call)
+        except CountersAway as error:
+            raise Fault(Code.BUSY, f"{call.method}: Redis cannot be asked: {error}") from error
 
-    def _counter(self, window: str, attribute: Any) -> dict[str, dict[str, float]]:
+    async def _size(self) -> int:
+        counters = self.entrance.counters
+        return await counters.size() if counters else self.entrance.fetcher.in_flight
+
+    async def _counter(self, window: str, attribute: Any) -> dict[str, dict[str, float]]:
         for name, value, known in (
             ("window", window, WINDOWS),
             ("attribute", attribute, ATTRIBUTES),
@@ -242,6 +253,8 @@ class RpcHandler(Handler):
             if value not in known:
                 words = f"counter: {name}: expected {' or '.join(known)}, got {value[:50]!r}"
                 raise Fault(Code.BAD_PARAMS, words)
+        if self.entrance.counters is not None:
+            return await self.entrance.counters.read(window, attribute)
         return self.entrance.stats.read(window, attribute, self.entrance.clock())
 
     async def _fetch(self, tree: dict[Any, Any]) -> None:
@@ -292,13 +305,15 @@ def rpc_application(
     *,
     places: Places | None = None,
     clock: Callable[[], float] = time.monotonic,
+    counters: Counters | None = None,
 ) -> Application:
     """XML-RPC at ``/`` and ``/RPC2``, for an HTTPServer with `max_body_size=MAX_CALL`.
 
     Of `gate` only the Host and origin rules apply; `key` None asks for no credentials. Close
-    `places` to stop: calls under way are answered, later ones hear a fault.
+    `places` to stop: calls under way are answered, later ones hear a fault. With `counters`,
+    ``size`` and ``counter`` tell of all workers; what others did in the last second may be missing.
     """
-    entrance = Entrance(fetcher, stats, key, quit, places or Places(), clock)
+    entrance = Entrance(fetcher, stats, key, quit, places or Places(), clock, counters)
     return application([URLSpec("/(?:RPC2)?", RpcHandler, {"entrance": entrance})], gate)
 
 

@@ -67,7 +67,7 @@ class Counters:
         self._stats = stats
         self._in_flight = in_flight
         self._clock = clock
-        self._written = {window: (0, b"") for window in WINDOWS}  # the newest: number, content
+        self._written = dict.fromkeys(WINDOWS, (0, b""))  # the newest: number, content
 
     async def run(self) -> None:
         """Write every second, until cancelled."""
@@ -83,7 +83,7 @@ class Counters:
         now, written = self._clock(), dict(self._written)
         async with self._redis.pipeline(transaction=False) as pipe:
             live = msgspec.msgpack.encode((now, self._in_flight()))
-            pipe.hset(self._live, str(self._number), live)  # type: ignore[arg-type]
+            pipe.hset(self._live, str(self._number), live)
             pipe.expire(self._live, 60)
             for name, window in WINDOWS.items():
                 newest, content = written[name]
@@ -92,7 +92,7 @@ class Counters:
                     if (slot, packed) == (newest, content):
                         continue
                     key = self._key(name, slot)
-                    pipe.hset(key, self._name, packed)  # type: ignore[arg-type]
+                    pipe.hset(key, self._name, packed)
                     pipe.expire(key, window.interval * (window.count + 1))
                     written[name] = (slot, packed)
             await _ask(pipe.execute())

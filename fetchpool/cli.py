@@ -9,14 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 import msgspec
 from msgspec import UNSET
 
 from fetcher import VERSION
-from fetcher.connect import RedisURLError
+from fetcher.connect import RedisURLError, parse_url
 from fetcher.embedded import EmbeddedRedisError
 from fetcher.errors import TaskError
 from fetcher.queue import REDIS_ERRORS
@@ -26,9 +26,19 @@ from fetchpool.entrances import ListenError
 from fetchpool.fetch_command import FetchOptions, fetch_all
 from fetchpool.logs import set_up_logging
 from fetchpool.not_yet import find_ineffective
-from fetchpool.process import run_on_loop, stop_on_signals
-from fetchpool.service import ALL, Roles, Service, redis_url
+from fetchpool.process import fit_windows, run_on_loop, stop_on_signals
+from fetchpool.service import (
+    ALL,
+    Roles,
+    Service,
+    build_announcement,
+    find_doors,
+    find_urls,
+    open_listeners,
+    redis_url,
+)
 from fetchpool.settings import DEFAULT_FILE, Settings, load_tree, parse_settings
+from fetchpool.workers import MOST, spawn_workers
 from fetchpool.yaml_tree import Override, SettingsError, parse_override
 from pool.store import StoreAway
 
@@ -42,9 +52,19 @@ class Setup(msgspec.Struct):
 
     path: Path | None
     overrides: list[Override]
+    workers: int = 1
 
     def settings(self) -> Settings:
         return parse_settings(load_tree(self.path), env=os.environ, overrides=self.overrides)
+
+
+_workers = click.option(
+    "--workers",
+    type=click.IntRange(min=1, max=MOST),
+    metavar="N",
+    help="Processes that share the work [1].",
+)
+_WITH_WORKERS: Final = ("all", "fetcher", "api")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,6 +74,7 @@ class Setup(msgspec.Struct):
 )
 @click.option("--redis", metavar="URL", help="Short for -s redis.url=URL.")
 @click.option("--log-level", metavar="LEVEL", help="Short for -s log.level=LEVEL.")
+@_workers
 @click.version_option(VERSION, prog_name="fetchpool")
 @click.pass_context
 def cli(
@@ -62,6 +83,7 @@ def cli(
     sets: tuple[str, ...],
     redis: str | None,
     log_level: str | None,
+    workers: int | None,
 ) -> None:
     """An HTTP fetcher with a proxy pool that maintains itself. Without a command: `all`."""
     overrides = [parse_override(text) for text in sets]
@@ -69,23 +91,28 @@ def cli(
         overrides.append(Override("redis.url", redis, "--redis"))
     if log_level is not None:
         overrides.append(Override("log.level", log_level, "--log-level"))
-    context.obj = Setup(config, overrides)
-    if context.invoked_subcommand is None:
+    context.obj = Setup(config, overrides, workers or 1)
+    command = context.invoked_subcommand
+    if command is None:
         context.invoke(all_)
+    elif workers is not None and command not in _WITH_WORKERS:
+        raise click.UsageError(f"--workers is for {', '.join(_WITH_WORKERS)}, not for {command}")
 
 
 @cli.command("all")
+@_workers
 @click.pass_obj
-def all_(setup: Setup) -> None:
-    """Queue component, pool and HTTP API in one process (the default)."""
-    _serve(setup, ALL)
+def all_(setup: Setup, workers: int | None) -> None:
+    """Queue component, pool and HTTP API together (the default)."""
+    _serve(setup, ALL, workers)
 
 
 @cli.command()
+@_workers
 @click.pass_obj
-def fetcher(setup: Setup) -> None:
+def fetcher(setup: Setup, workers: int | None) -> None:
     """Only the pyspider component: in queue, fetch, out queue."""
-    _serve(setup, Roles(queue=True))
+    _serve(setup, Roles(queue=True, rpc=True), workers)
 
 
 @cli.command()
@@ -96,10 +123,11 @@ def pool(setup: Setup) -> None:
 
 
 @cli.command()
+@_workers
 @click.pass_obj
-def api(setup: Setup) -> None:
+def api(setup: Setup, workers: int | None) -> None:
     """Only the HTTP API."""
-    _serve(setup, Roles(api=True))
+    _serve(setup, Roles(api=True), workers)
 
 
 @cli.command()
@@ -206,10 +234,14 @@ def _prepare(setup: Setup, *, quiet: bool = False) -> Settings:
     return settings
 
 
-def _serve(setup: Setup, roles: Roles) -> None:
+def _serve(setup: Setup, roles: Roles, workers: int | None = None) -> None:
     settings = _prepare(setup)
     for path in find_ineffective(settings):
         logger.warning("%s: has no effect in this version", path)
+    count = workers or setup.workers
+    if count > 1:
+        _serve_together(settings, roles, count)
+        return
 
     async def serve(url: str) -> None:
         stop = asyncio.Event()
@@ -222,6 +254,39 @@ def _serve(setup: Setup, roles: Roles) -> None:
     with redis_url(settings) as url:
         run_on_loop(lambda: serve(url))
     logger.info("stopped")
+
+
+def _serve_together(settings: Settings, roles: Roles, count: int) -> None:
+    """Serve by `count` processes; each of them, and their parent, comes out of here in the end."""
+    settings = fit_windows(settings)  # here, or each worker would warn of it
+    listeners = open_listeners(settings, roles)
+    with redis_url(settings) as url:
+        parse_url(url)  # here, or each worker would say what is wrong with it
+        urls = find_urls(settings, roles, listeners)
+        for line in build_announcement(settings, roles, urls, url):
+            click.echo(line)
+        worker = spawn_workers(count, listeners, drain=settings.fetcher.drain)
+        if isinstance(worker, int):
+            logger.info("stopped")
+            sys.exit(worker)
+        own = roles.of(worker)
+        worker.close_listeners(but=find_doors(settings, own))
+
+        async def serve() -> None:
+            stop = asyncio.Event()
+            worker.stop_on(stop)
+            service = Service(
+                settings,
+                own,
+                url,
+                environment=os.environ,
+                echo=click.echo,
+                quit=worker.stop_all,
+                worker=worker,
+            )
+            await service.run(stop)
+
+        run_on_loop(serve)
 
 
 def _on_queue(setup: Setup, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tornado.httpserver import HTTPServer
@@ -17,6 +17,7 @@ from fetcher.fetcher import Fetcher
 from fetcher.gate import Gate
 from fetcher.model import Trust
 from fetcher.route import Route, parse_route
+from fetcher.store import Counters
 from fetchpool.settings import Settings
 
 # A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
@@ -30,14 +31,28 @@ class ListenError(FetchpoolError):
 
 
 class Entrances:
-    """The API and XML-RPC, as far as the settings ask for them."""
+    """The API and XML-RPC, as far as the settings ask for them.
 
-    def __init__(self, settings: Settings, fetcher: Fetcher, quit: Callable[[], None]) -> None:
+    `listeners` are sockets that listen already, by the section of their entrance; None: they are
+    opened here. `counters` are those of all workers, for XML-RPC; None: there are no others.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        fetcher: Fetcher,
+        quit: Callable[[], None],
+        *,
+        listeners: Mapping[str, Sequence[socket.socket]] | None = None,
+        counters: Counters | None = None,
+    ) -> None:
         self.api_port = 0  # once it is open
         self.rpc_port = 0
         self._settings = settings
         self._fetcher = fetcher
         self._quit = quit
+        self._listeners = listeners
+        self._counters = counters
         self._places = handlers.Places("/fetch")
         self._calls = handlers.Places("XML-RPC")
         self._servers: list[HTTPServer] = []
@@ -65,7 +80,7 @@ class Entrances:
         keys = frozenset([*([api.key] if api.key else []), *api.keys.values()])
         application = handlers.application(specs, self._gate(api.host, keys))
         self.api_port = self._open("api", api.host, api.port, application, _MAX_REQUEST_BODY)
-        return _url(api.host, self.api_port)
+        return build_url(api.host, self.api_port)
 
     def open_rpc(self) -> str:
         """Serve pyspider's XML-RPC; its URL. Raises `ListenError`."""
@@ -79,9 +94,10 @@ class Entrances:
             rpc.key,
             self._quit,
             places=self._calls,
+            counters=self._counters,
         )
         self.rpc_port = self._open("fetcher.rpc", rpc.host, rpc.port, application, MAX_CALL)
-        return _url(rpc.host, self.rpc_port)
+        return build_url(rpc.host, self.rpc_port)
 
     def _gate(self, host: str, keys: frozenset[str]) -> Gate:
         hosts = frozenset(name.lower() for name in self._settings.api.hosts)
@@ -96,7 +112,10 @@ class Entrances:
             body_timeout=_BODY,
             max_body_size=max_body,
         )
-        sockets = open_sockets(section, host, port)
+        if self._listeners is None:
+            sockets: Sequence[socket.socket] = open_sockets(section, host, port)
+        else:
+            sockets = self._listeners[section]
         server.add_sockets(sockets)
         self._servers.append(server)
         return int(sockets[0].getsockname()[1])
@@ -112,7 +131,8 @@ class Entrances:
             await server.close_all_connections()
 
 
-def _url(host: str, port: int) -> str:
+def build_url(host: str, port: int) -> str:
+    """Where an entrance is, without the last slash."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -134,3 +154,34 @@ def open_sockets(section: str, host: str, port: int) -> list[socket.socket]:
         if error.errno == errno.EADDRINUSE:
             text += f"; end what uses it, or choose another port with -s {section}.port=PORT"
         raise ListenError(text) from error
+
+
+class SharedSocket(socket.socket):
+    """A listening socket of several workers, of which each takes one connection a turn of its loop.
+
+    Tornado takes all that wait, up to 128: of 64 clients that came at once, one of two workers
+    got 57 to 63; so it gets 20 to 44, and together they serve a third more. SO_REUSEPORT spreads
+    them as well; but those it has given to a worker that crashes are lost, or wait for the next
+    one, and a second service on the port would get a share of them instead of an error.
+    """
+
+    _taken = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Every other call says that nobody waits, which ends the turn."""
+        if self._taken:
+            self._taken = False
+            raise BlockingIOError(errno.EAGAIN, "the others shall have a chance")
+        accepted = super().accept()
+        self._taken = True
+        return accepted
+
+
+def share_sockets(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+    """The same listening sockets, for workers that are forked hereafter."""
+    shared: list[socket.socket] = []
+    for one in sockets:
+        one = SharedSocket(one.family, one.type, one.proto, one.detach())
+        one.setblocking(False)
+        shared.append(one)
+    return shared

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from fetcher.connect import connect, mask_url
 from fetcher.embedded import EmbeddedRedis
@@ -21,9 +22,11 @@ from fetcher.model import Lane, Trust
 from fetcher.queue import TaskQueue
 from fetcher.queue_lane import Arrivals, Heartbeat, QueueLane
 from fetcher.queue_loop import QueueLoop
-from fetchpool.entrances import Entrances
+from fetcher.store import Counters
+from fetchpool.entrances import Entrances, build_url, open_sockets, share_sockets
 from fetchpool.process import fit_windows
 from fetchpool.settings import Settings
+from fetchpool.workers import Listeners, Worker
 from pool import handlers as pool_routes
 from pool.checker import CheckLane
 from pool.harvester import Harvester
@@ -49,9 +52,14 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
     queue: bool = False
     pool: bool = False
     api: bool = False
+    rpc: bool = False
+
+    def of(self, worker: Worker) -> "Roles":
+        """What of these is `worker`'s: the pool is looked after by one, as is XML-RPC."""
+        return self if worker.is_first else replace(self, pool=False, rpc=False)
 
 
-ALL: Final = Roles(queue=True, pool=True, api=True)
+ALL: Final = Roles(queue=True, pool=True, api=True, rpc=True)
 
 
 @contextlib.contextmanager
@@ -67,6 +75,51 @@ def redis_url(settings: Settings) -> Iterator[str]:
         yield server.url
 
 
+def find_doors(settings: Settings, roles: Roles) -> dict[str, tuple[str, int]]:
+    """Section of the settings -> host and port, of each entrance that the roles have."""
+    api, rpc = settings.api, settings.fetcher.rpc
+    doors = {}
+    if roles.api and api.enabled:
+        doors["api"] = (api.host, api.port)
+    if roles.rpc and rpc.enabled:
+        doors["fetcher.rpc"] = (rpc.host, rpc.port)
+    return doors
+
+
+def open_listeners(settings: Settings, roles: Roles) -> Listeners:
+    """The sockets of all entrances, for workers to share. Raises `ListenError`."""
+    return {
+        section: share_sockets(open_sockets(section, host, port))
+        for section, (host, port) in find_doors(settings, roles).items()
+    }
+
+
+def find_urls(settings: Settings, roles: Roles, listeners: Listeners) -> dict[str, str]:
+    """Section of the settings -> URL of the entrance that listens there."""
+    return {
+        section: build_url(host, listeners[section][0].getsockname()[1])
+        for section, (host, _) in find_doors(settings, roles).items()
+    }
+
+
+def build_announcement(
+    settings: Settings, roles: Roles, urls: Mapping[str, str], redis: str
+) -> list[str]:
+    """What a start says: `urls` are those of the entrances, `redis` is that of Redis."""
+    lines = []
+    if "api" in urls:
+        lines.append(f"HTTP API     {urls['api']}/  (/random /all /count /fetch?url= /healthz)")
+    if "fetcher.rpc" in urls:
+        lines.append(f"XML-RPC      {urls['fetcher.rpc']}/")
+    if roles.queue and settings.queue.enabled:
+        queue = settings.queue
+        lines.append(f"Redis queue  {queue.in_} -> {queue.out}  at {mask_url(redis)}")
+    if roles.pool:
+        enabled = sum(source.enabled for source in settings.pool.sources)
+        lines.append(f"Proxy pool   {settings.pool.key}, {enabled} sources")
+    return lines
+
+
 class PoolView:
     """The pool as every process sees it: a snapshot that follows Redis, and who picks from it."""
 
@@ -80,7 +133,8 @@ class PoolView:
 
 class Service:
     """The long-running process of the roles in `roles`. `quit` is called when a caller asks for
-    the end (XML-RPC's `_quit`); it sets what `run` waits for."""
+    the end (XML-RPC's `_quit`); it sets what `run` waits for. `worker` is set if the process is one
+    of several: its parent has opened the entrances and announced them."""
 
     def __init__(
         self,
@@ -91,6 +145,7 @@ class Service:
         environment: Mapping[str, str],
         echo: Echo,
         quit: Callable[[], None],
+        worker: Worker | None = None,
     ) -> None:
         settings = fit_windows(settings)
         self.settings = settings
@@ -112,7 +167,14 @@ class Service:
         if roles.pool:
             lanes += self._build_pool()
         self.loop = QueueLoop(lanes)
-        self.entrances = Entrances(settings, self.fetcher, quit)
+        self._worker = worker
+        self.entrances = Entrances(
+            settings,
+            self.fetcher,
+            quit,
+            listeners=worker.listeners if worker is not None else None,
+            counters=self._build_counters(worker) if worker is not None else None,
+        )
 
     # -- build -------------------------------------------------------------------------------------
 
@@ -140,6 +202,21 @@ class Service:
             )
         ]
 
+    def _build_counters(self, worker: Worker) -> Counters | None:
+        """None if nobody can ask for them."""
+        if not (self.roles.queue and self.settings.fetcher.rpc.enabled):
+            return None
+        counters = Counters(
+            self._redis,
+            self.settings.redis.prefix,
+            worker.service,
+            worker.number,
+            self.fetcher.stats,
+            lambda: self.fetcher.in_flight,
+        )
+        self._duties.append(counters.run())
+        return counters
+
     def problems(self) -> list[str]:
         """Why the service is not ready, in words; empty when it is."""
         problems = self.loop.problems()
@@ -156,7 +233,7 @@ class Service:
         """
         duties: list[asyncio.Task[None]] = []
         try:
-            self._announce()
+            self._open()
             loop = asyncio.get_running_loop()
             duties = [loop.create_task(duty) for duty in self._duties]
             for duty in duties:
@@ -166,25 +243,25 @@ class Service:
         finally:
             await self._stop(duties)
 
-    def _announce(self) -> None:
+    def _open(self) -> None:
         """Open the entrances and say where they are; what needs them is one duty more."""
-        if self.roles.api and self.settings.api.enabled:
+        urls = {}
+        doors = find_doors(self.settings, self.roles)
+        if "api" in doors:
             pools = pool_routes.Pools(
                 {self.settings.pool.key: self._view.snapshot},
                 self.settings.pool.key,
                 retry_after=self.settings.pool.check.cycle,
             )
-            url = self.entrances.open_api(self.problems, pool_routes.routes(pools))
-            self._echo(f"HTTP API     {url}/  (/random /all /count /fetch?url= /healthz)")
-        if self.roles.queue and self.settings.fetcher.rpc.enabled:
-            self._echo(f"XML-RPC      {self.entrances.open_rpc()}/")
+            urls["api"] = self.entrances.open_api(self.problems, pool_routes.routes(pools))
+        if "fetcher.rpc" in doors:
+            urls["fetcher.rpc"] = self.entrances.open_rpc()
+        if self._worker is None:
+            for line in build_announcement(self.settings, self.roles, urls, self._url):
+                self._echo(line)
         if self._queue is not None:
-            queue = self.settings.queue
-            self._echo(f"Redis queue  {queue.in_} -> {queue.out}  at {mask_url(self._url)}")
             self._duties.append(Arrivals(self._lane, self.loop.turn).run())
         if self.roles.pool:
-            enabled = sum(source.enabled for source in self.settings.pool.sources)
-            self._echo(f"Proxy pool   {self.settings.pool.key}, {enabled} sources")
             self._duties.append(self._say_status())
 
     async def _say_status(self) -> None:

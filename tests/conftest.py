@@ -1,11 +1,29 @@
-"""How long the tests search: hypothesis' profiles, and the size of what has a long version.
+"""On which loops the tests run, and how long they search.
 
 `make test` uses the profile "ci": the same cases in every run. `make soak` runs what is marked
 `soak` under the profile "soak": minutes of fresh ones.
 """
 
+import asyncio
+from collections.abc import Callable, Mapping
+
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
+
+LOOP_FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """asyncio's own loop; a module that says ``LOOPS = ("asyncio", "uvloop")`` runs on both."""
+    module = getattr(item, "module", None)
+    return {name: LOOP_FACTORIES[name] for name in getattr(module, "LOOPS", ("asyncio",))}
+
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, print_blob=True)
 settings.register_profile(

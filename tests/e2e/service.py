@@ -27,11 +27,12 @@ class Answer(NamedTuple):
 class ServiceProcess:
     """The service of the folder, whose `config.yaml` is written from `settings` on the first start.
 
-    It has an embedded Redis in `folder/data`.
+    It has an embedded Redis in `folder/data`. `words` are more of its command line.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *words: str, **settings: object) -> None:
         self.folder = folder
+        self._words = words
         (folder / "config.yaml").write_text(yaml.safe_dump({"api": {"port": 0}, **settings}))
         self.socket = str(socket_path((folder / "data").resolve()))
 
@@ -40,7 +41,7 @@ class ServiceProcess:
         log = self.folder / "service.log"
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", MAIN],
+                [sys.executable, "-u", MAIN, *self._words],
                 cwd=self.folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

@@ -1,26 +1,11 @@
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-import uvloop
 from redis.asyncio import Redis
 
 from fetcher.connect import connect
 from tests.redis_server import KINDS, RedisServer, find_binary
-
-LOOP_FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """asyncio's own loop; a module that says ``LOOPS = ("asyncio", "uvloop")`` runs on both."""
-    module = getattr(item, "module", None)
-    return {name: LOOP_FACTORIES[name] for name in getattr(module, "LOOPS", ("asyncio",))}
 
 
 @pytest.fixture(scope="package", params=KINDS)

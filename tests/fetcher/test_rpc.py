@@ -14,11 +14,13 @@ import pytest
 import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from fetcher import rpc
+from fetcher.connect import connect
 from fetcher.curl import CurlClient
 from fetcher.fetcher import Fetcher
 from fetcher.gate import Gate
@@ -36,6 +38,7 @@ from fetcher.rpc import (
     rpc_application,
 )
 from fetcher.stats import Stats
+from fetcher.store import Counters
 from fetcher.wire import BadTask
 from fetcher.xmlrpc import Call, Code, Fault
 from tests.farm import Call as OriginCall
@@ -105,8 +108,16 @@ class Entrance:
         return caught.value
 
 
+def share_counters(redis: Redis, number: int, stats: Stats) -> Counters:
+    """Of a worker with so many fetches under way."""
+    return Counters(redis, "p", "s", number, stats, lambda: number, clock=lambda: NOW)
+
+
 @contextlib.asynccontextmanager
-async def serving(key: str | None = None, gate: Gate | None = None) -> AsyncIterator[Entrance]:
+async def serving(
+    key: str | None = None, gate: Gate | None = None, redis: Redis | None = None
+) -> AsyncIterator[Entrance]:
+    """With a `redis`, as the first of several workers."""
     clients = {
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
@@ -114,6 +125,7 @@ async def serving(key: str | None = None, gate: Gate | None = None) -> AsyncIter
     fetcher = Fetcher(clients, Defaults(user_agent="tests"), route=DIRECT)
     async with Origin() as origin:
         entrance = Entrance(origin, fetcher, Stats())
+        counters = None if redis is None else share_counters(redis, 1, entrance.stats)
         application = rpc_application(
             fetcher,
             entrance.stats,
@@ -122,6 +134,7 @@ async def serving(key: str | None = None, gate: Gate | None = None) -> AsyncIter
             entrance.quit,
             places=entrance.places,
             clock=lambda: NOW,
+            counters=counters,
         )
         server = HTTPServer(application, max_body_size=MAX_CALL)
         [listening] = bind_sockets(0, "127.0.0.1")
@@ -308,6 +321,31 @@ async def test_counters_arrive_with_text_for_keys(entrance: Entrance, window: st
     expected = {"200": 2.0, "400": 1.0, "599": 1.0, "speed": 800.0, "time": 2.0}
     assert sums == {"p": expected, "\ufffd": {"200": 1.0}}
     assert averages["p"] == {key: value / 10 for key, value in expected.items()}
+
+
+async def test_the_first_of_several_workers_tells_of_all(redis: Redis) -> None:
+    other = Stats()
+    other.record("q", 200, 0.0, 0, NOW)
+    await share_counters(redis, 2, other).write()
+    async with serving(redis=redis) as entrance:
+        entrance.stats.record("p", 200, 0.0, 0, NOW)
+        expected = {"p": {"200": 1.0}, "q": {"200": 1.0}}
+        assert await entrance.call("counter", "5m", "sum") == expected
+        assert await entrance.call("counter", "1h", "avg") == expected
+        assert await entrance.call("size") == 3
+        fault = await entrance.fault(entrance.call("counter", "1d", "sum"))
+        assert fault.faultCode == Code.BAD_PARAMS
+
+
+@pytest.mark.parametrize("call", [("size",), ("counter", "5m", "sum")])
+async def test_a_redis_that_is_away_is_a_fault(call: tuple[str, ...]) -> None:
+    away = connect("redis://127.0.0.1:1/0")
+    async with serving(redis=away) as entrance:
+        fault = await entrance.fault(entrance.call(*call))
+        assert fault.faultCode == Code.BUSY
+        assert fault.faultString.startswith(f"{call[0]}: Redis cannot be asked: ConnectionError")
+        assert await entrance.call("_quit") is True
+    await away.aclose()
 
 
 async def test_a_task_that_cannot_be_run_is_counted_here(entrance: Entrance) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import gc
 import socket
@@ -8,7 +9,7 @@ import pytest
 
 from fetcher.errors import ProxyError
 from fetcher.route import Direct, Pool
-from fetchpool.entrances import ListenError, build_route, open_sockets
+from fetchpool.entrances import ListenError, build_route, build_url, open_sockets, share_sockets
 
 # Tornado leaves a socket that it cannot bind to the garbage collector.
 leaks = pytest.mark.filterwarnings(
@@ -47,6 +48,26 @@ def test_a_way_out_is_named_when_a_port_is_taken() -> None:
             open_sockets("api", "127.0.0.1", taken.getsockname()[1])
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.EADDRINUSE
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:7"), ("::1", "http://[::1]:7")]
+)
+def test_an_entrance_has_a_url(host: str, url: str) -> None:
+    assert build_url(host, 7) == url
+
+
+def test_a_worker_takes_one_connection_a_turn_and_leaves_the_rest_to_the_others() -> None:
+    [shared] = share_sockets(open_sockets("api", "127.0.0.1", 0))
+    with shared, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(shared.getsockname()))
+        for turn in range(4):
+            if turn < 3:
+                connection, _ = shared.accept()
+                connection.close()
+            with pytest.raises(BlockingIOError):
+                shared.accept()
 
 
 @pytest.mark.parametrize(
