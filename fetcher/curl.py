@@ -18,17 +18,15 @@ from typing import Any, Final
 
 import pycurl
 from msgspec.structs import replace
-from tornado.curl_httpclient import CurlAsyncHTTPClient
-from tornado.ioloop import IOLoop
 
 from fetcher.budget import Budget
 from fetcher.curl_options import Tls
 from fetcher.dns_cache import Addresses, Failure, build_failure
 from fetcher.errors import Code, Outcome
-from fetcher.handle import AddressCheck, Handle
+from fetcher.handle import AddressCheck, Handle, set_guard
 from fetcher.model import Exit, Limits, Request, Response
+from fetcher.multi import Multi
 from fetcher.names import NO_NAMES, wanted_names
-from fetcher.poller import build_poller
 from fetcher.resolver import Resolver
 from fetcher.transfer import (
     CurlTransfer,
@@ -43,15 +41,17 @@ logger = logging.getLogger(__name__)
 STARTS_PER_TURN: Final = 50
 
 
-class CurlClient(CurlAsyncHTTPClient):
+class CurlClient(Multi):
     """`start` many transfers on one multi handle.
 
     `guard`, if given, is asked about the address of every socket of this client, when it is
     opened and again before each request on it, except to a trusted proxy; False refuses.
     `ca_file` replaces libcurl's certificate authorities. `max_connections` are kept alive.
-    `budget` is shared by all clients of a process. A transfer that has begun to answer fails when
-    it brings fewer than `low_speed` bytes a second for `low_speed_time` seconds (0 = never).
-    `resolver` looks names up; without one, libcurl does in its 20 threads.
+
+    Of the thin path alone: `budget` is shared by all clients of a process. A transfer that has
+    begun to answer fails when it brings fewer than `low_speed` bytes a second for
+    `low_speed_time` seconds (0 = never). `resolver` looks names up; without one, libcurl does in
+    its 20 threads.
     """
 
     def initialize(  # type: ignore[override]
@@ -69,18 +69,7 @@ class CurlClient(CurlAsyncHTTPClient):
         low_speed_time: float = 0.0,
         resolver: Resolver | None = None,
     ) -> None:
-        # The base class makes libcurl call back, so what that needs comes first.
-        self._loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         self.time = time.monotonic  # uvloop's own stands still for a turn, and counts in ms
-        self._timer: asyncio.Handle | None = None
-        self._timer_due = 0.0
-        self._asked: deque[int] = deque(maxlen=1)
-        self._poller = build_poller(self._loop, self._on_ready)
-        super().initialize(max_clients, defaults, max_body_size)
-        # C code all the way, as it is called twice a transfer; what it notes is acted upon by
-        # `_settle`, which follows whatever we ask of libcurl.
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._asked.append)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._poller.watch)
         self.guard = guard
         self._tls = Tls(ca_file, http2)
         self.budget = budget or Budget()
@@ -91,10 +80,10 @@ class CurlClient(CurlAsyncHTTPClient):
         self._resolver = resolver
         self._resolving: set[CurlTransfer] = set()
         self._waiting: deque[CurlTransfer] = deque()
-        self._pump_due = self._settle_due = False
+        self._pump_due = False
         self._active: dict[pycurl.Curl, CurlTransfer] = {}
         self._spare: list[Handle] = []
-        self._multi.setopt(pycurl.M_MAXCONNECTS, max(max_connections, 10))
+        super().initialize(max_clients, defaults, max_body_size, max_connections=max_connections)
 
     # -- the thin path -------------------------------------------------------------------------
 
@@ -119,7 +108,9 @@ class CurlClient(CurlAsyncHTTPClient):
 
     def _pump(self) -> None:
         self._pump_due = False
-        for _ in range(min(STARTS_PER_TURN, len(self._waiting))):
+        for _ in range(STARTS_PER_TURN):
+            if not self._waiting:  # a callback may have closed us
+                break
             self._resolve(self._waiting.popleft())
         if self._waiting:
             self._pump_due = True
@@ -262,30 +253,23 @@ class CurlClient(CurlAsyncHTTPClient):
 
     # -- the end of a transfer -------------------------------------------------------------------
 
-    def _finish_pending_requests(self) -> None:
-        """Hand out what has ended: ours here, Tornado's own by the base class."""
-        while True:
-            left, succeeded, failed = self._multi.info_read()
-            for curl in succeeded:
-                self._finish(curl)
-            for curl, code, message in failed:
-                self._finish(curl, code, message)
-            if self._multi is None:
-                return  # closed by a callback
-            if not left:
-                break
-        if self._requests:
-            self._process_queue()
-
     def _finish(
         self, curl: pycurl.Curl, curl_error: int | None = None, curl_message: str | None = None
     ) -> None:
         transfer = self._active.get(curl)
         if transfer is not None:
             self._end(transfer, curl_error or 0, curl_message or "")
-        elif curl in self._curls:
+        elif curl in self._curls and not self._is_closed:
             super()._finish(curl, curl_error, curl_message)
-        # Else the callback of one that ended in the same turn has cancelled it.
+        # Else the callback of one that ended in the same turn has cancelled it, or closed us.
+
+    def _curl_setup_request(self, curl: pycurl.Curl, *rest: Any) -> None:
+        """Tornado's own path: what holds for every transfer of a client holds there too."""
+        if self.guard is not None:
+            set_guard(curl, self.guard)
+        if self._tls.ca_file is not None:
+            curl.setopt(pycurl.CAINFO, self._tls.ca_file)
+        super()._curl_setup_request(curl, *rest)
 
     def _end(self, transfer: CurlTransfer, code: int, message: str, seconds: float = 0.0) -> None:
         """`seconds`: at least so long it took; libcurl keeps no time for what it did not end."""
@@ -328,70 +312,6 @@ class CurlClient(CurlAsyncHTTPClient):
         except Exception:
             logger.exception("the callback of %s failed", transfer.request.method)
 
-    # -- libcurl's sockets and timer on the loop ---------------------------------------------------
-
-    def _on_ready(self) -> None:
-        act = self._multi.socket_action
-        # An exception out of a callback comes up through socket_action; what had ended by then
-        # must be handed out all the same. What was left is still ready in the next turn.
-        try:
-            for fd, action in self._poller.take():
-                act(fd, action)
-        finally:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Hand out what has ended, and be there when libcurl wants to be called again.
-
-        To be called after whatever may have changed a transfer, but never from inside libcurl.
-        """
-        self._settle_due = False
-        if self._multi is None:
-            return  # closed meanwhile
-        asked = self._asked
-        self._finish_pending_requests()
-        if asked and asked[0] == 0:
-            # Now, in the same turn: new transfers are sent. What they lead to waits for its turn.
-            asked.clear()
-            try:
-                self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-            finally:
-                self._finish_pending_requests()
-        if asked:
-            self._set_timeout(asked.pop())
-        elif self._timer is None and self._active:
-            # It says a time only once, and by its own clock that may not have come when we act.
-            self._set_timeout(self._multi.timeout())
-
-    def _settle_soon(self) -> None:
-        """`_settle` after what others do, who may be in the middle of a settling of ours."""
-        if self._asked and not self._settle_due:
-            self._settle_due = True
-            self._loop.call_soon(self._settle)
-
-    def _set_timeout(self, msecs: int) -> None:
-        """libcurl wants to be called in `msecs` milliseconds; -1 means not at all.
-
-        A timer that is due earlier stays, and `_settle` asks how long to wait on.
-        Nearly every transfer moves the time by a little, and a timer of the loop costs 1 us.
-        """
-        if msecs < 0:
-            return
-        due = self._loop.time() + msecs / 1000
-        if self._timer is not None:
-            if self._timer_due <= due:
-                return
-            self._timer.cancel()
-        self._timer_due = due
-        self._timer = self._loop.call_at(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        try:
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        finally:
-            self._settle()
-
     def close(self) -> None:
         """Stop every transfer without calling its `done`, and free all handles and sockets."""
         if self in self.budget.holders:
@@ -408,13 +328,7 @@ class CurlClient(CurlAsyncHTTPClient):
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         super().close()
-        # libcurl has closed its sockets by now, and may have asked for a timer on the way.
-        self._poller.close()
-        self._asked.clear()
 
 
 def _body_size(transfer: CurlTransfer) -> int:

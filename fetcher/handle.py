@@ -111,8 +111,7 @@ class Handle:
             set_(pycurl.HEADERFUNCTION, self._write_head_only)
         set_(pycurl.WRITEFUNCTION, self._write)
         if self._guard is not None and not (exit.proxy is not None and exit.trusted):
-            set_(pycurl.OPENSOCKETFUNCTION, self._open_socket)
-            set_(pycurl.PREREQFUNCTION, self._before_request)
+            set_guard(self.curl, self._may_reach)
 
     def _write_head_only(self, line: bytes) -> int | None:
         """HEADERFUNCTION of a HEAD with a body of its own.
@@ -139,19 +138,27 @@ class Handle:
         self.chunks.append(chunk)
         return None
 
-    def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
-        """OPENSOCKETFUNCTION: a socket, or SOCKET_BAD when the guard refuses the address."""
-        if not self._may_reach(address.addr[0]):
+    def _may_reach(self, address: str) -> bool:
+        if self._guard is None or self._guard(address):
+            return True
+        self.refused = address
+        return False
+
+
+def set_guard(curl: pycurl.Curl, may_reach: AddressCheck) -> None:
+    """Have `may_reach` asked about the address of each new socket, and before each request.
+
+    libcurl asks for no socket when it reuses a connection, but it does ask before the request.
+    """
+
+    def open_socket(purpose: int, address: Any) -> socket.socket | int:
+        place = address.addr[0]
+        if not isinstance(place, str) or not may_reach(place):
             return pycurl.SOCKET_BAD
         return HandedOver(address.family, address.socktype, address.protocol)
 
-    def _before_request(self, peer: str, local: str, peer_port: int, local_port: int) -> int:
-        """PREREQFUNCTION: the same question for connections that are reused."""
-        return pycurl.PREREQFUNC_OK if self._may_reach(peer) else pycurl.PREREQFUNC_ABORT
+    def before_request(peer: str, local: str, peer_port: int, local_port: int) -> int:
+        return pycurl.PREREQFUNC_OK if may_reach(peer) else pycurl.PREREQFUNC_ABORT
 
-    def _may_reach(self, address: Any) -> bool:
-        guard = self._guard
-        if guard is None or (isinstance(address, str) and guard(address)):
-            return True
-        self.refused = str(address)
-        return False
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
+    curl.setopt(pycurl.PREREQFUNCTION, before_request)

@@ -1299,9 +1299,6 @@ async def test_what_ends_in_the_same_turn_is_told_apart(ours, origin, first):
     assert {response.body for response in ended} == {b"open"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="CurlClient._finish hands the fetch to Tornado on a closed multi handle"
-)
 async def test_done_may_close_the_client_while_a_fetch_ends_in_the_same_turn(ours, origin):
     broken: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))

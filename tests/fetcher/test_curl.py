@@ -754,3 +754,44 @@ async def test_more_tornado_fetches_than_handles_are_served_in_turn(origin):
     with closing(CurlClient(force_instance=True, max_clients=2)) as client:
         answers = await asyncio.gather(*(client.fetch(f"{origin.url}/ip?n={n}") for n in range(9)))
     assert {answer.code for answer in answers} == {200}
+
+
+async def test_done_may_close_the_client_before_others_have_started(origin):
+    client = CurlClient(force_instance=True)
+    seen: list[Response] = []
+
+    def close(response: Response) -> None:
+        seen.append(response)
+        client.close()
+
+    for _ in range(3):
+        client.start(Request(url=origin.url + "/\N{CHICKEN}"), DIRECT, LIMITS, close)
+    await wait_until(lambda: seen)
+    await asyncio.sleep(0)
+    assert (len(seen), client.in_flight) == (1, 0)
+
+
+async def test_tornados_fetch_is_guarded_as_well(origin):
+    asked: list[str] = []
+
+    def refuse(address: str) -> bool:
+        asked.append(address)
+        return len(asked) <= 2  # the socket and the request of the first fetch
+
+    with closing(CurlClient(force_instance=True, guard=refuse)) as client:
+        assert (await client.fetch(origin.url + "/ip")).code == 200
+        for _ in range(2):  # on the kept connection, then on a new one
+            with pytest.raises(HTTPClientError) as caught:
+                await client.fetch(origin.url + "/ip")
+            assert caught.value.code == 599
+    assert asked == ["127.0.0.1"] * 4
+    assert origin.hits["/ip"] == 1
+
+
+async def test_tornados_fetch_believes_the_clients_authorities():
+    async with Farm({}) as farm:
+        url = farm.origin.https_url + "/ip"
+        with closing(CurlClient(force_instance=True, ca_file=farm.ca_file)) as client:
+            assert (await client.fetch(url)).code == 200
+        with closing(CurlClient(force_instance=True)) as client, pytest.raises(HTTPClientError):
+            await client.fetch(url)
