@@ -1,0 +1,1 @@
+"""How fast fetchpool is, beside its peers: `python -m bench`, or `make bench`."""
