@@ -28,8 +28,7 @@ def run(*, quick: bool = False) -> Row:
     row = Row(
         title=f"{COUNT} transfers in flight in one process",
         notes=[
-            f"each takes {WAIT:g} s; plain: to {HOSTS} hosts, TLS: to one;"
-            " the longest turn of the loop is the most that any other work waited meanwhile"
+            f"each takes {WAIT:g} s; plain: to {HOSTS} hosts, TLS: to one"
         ],
     )
     for name, hosts, limit in (("plain", HOSTS, 150), ("TLS", 1, 600)):

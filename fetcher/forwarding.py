@@ -6,9 +6,11 @@ origin; so secrets stay on their side, and what would act on our origin is taken
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from fetcher.head import field, fields
+from fetcher.model import Fetch, Task
 
 # RFC 9110 7.6.1 and its older companions; a message's own framing is each hop's business.
 _HOP_BY_HOP: Final = frozenset(
@@ -52,6 +54,7 @@ _RESPONSE_PREFIXES: Final = ("Access-Control-", "Proxy-", "X-Fetch-")
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_UNCLEAN: Final = re.compile(r"[\x00-\x1f\x7f]|^ | $")
 
 # A page that we hand on must not become a page of ours.
 SAFETY: Final = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
@@ -95,11 +98,18 @@ def returned_headers(head: bytes, *, method: str, cookies: bool) -> list[tuple[s
     for name, value in pairs:
         if name == "Set-Cookie":
             name = "Set-Cookie" if cookies else "X-Fetch-Set-Cookie"
-        elif name in dropped or name.startswith(_RESPONSE_PREFIXES):
+        elif name in dropped or not _may_return(name[:_LONG]):
             continue
-        if _TOKEN.fullmatch(name):
-            out.append((name, _clean(value)))
+        out.append((name, _clean(value) if _UNCLEAN.search(value) else value))
     return out
+
+
+_LONG: Final = 100  # characters of a name, of which no longer one exists
+
+
+@lru_cache(maxsize=512)
+def _may_return(name: str) -> bool:
+    return not name.startswith(_RESPONSE_PREFIXES) and _TOKEN.fullmatch(name) is not None
 
 
 def inline_headers(content_type: str) -> list[tuple[str, str]]:
@@ -121,10 +131,7 @@ def _clean(value: str) -> str:
 
 
 def task_for(
-    url: str, method: str, headers: Mapping[str, bytes], body: bytes, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The pyspider task that a `/fetch` request stands for."""
-    fetch: dict[str, Any] = {"method": method, "headers": dict(headers), **options}
-    if body:
-        fetch["data"] = body
-    return {"url": url, "fetch": fetch}
+    url: str, method: str, headers: dict[str, bytes], body: bytes, options: Mapping[str, Any]
+) -> Task:
+    """The task that a `/fetch` request stands for; `options` are pyspider's, of the right types."""
+    return Task(url=url, fetch=Fetch(method=method, headers=headers, data=body or None, **options))

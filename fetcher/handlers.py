@@ -182,8 +182,8 @@ class NotFoundHandler(Handler):
 
 
 def _log_access(handler: RequestHandler) -> None:
-    status, took = handler.get_status(), 1000 * handler.request.request_time()
     if logger.isEnabledFor(logging.DEBUG):
+        status, took = handler.get_status(), 1000 * handler.request.request_time()
         logger.debug("%s %d %.1f ms", _access_line(handler), status, took)
 
 

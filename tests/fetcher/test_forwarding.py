@@ -7,6 +7,7 @@ from fetcher.forwarding import (
     returned_headers,
     task_for,
 )
+from fetcher.model import Fetch, Task
 
 BROWSER = ("Sec-Fetch-Mode", "navigate")
 
@@ -176,11 +177,7 @@ def test_the_type_of_a_data_url_is_one_line(content_type: str, expected: str) ->
 
 def test_a_request_becomes_a_task() -> None:
     url, headers = "http://site.example/", {"Accept": b"*/*"}
-    assert task_for(url, "PUT", headers, b"\x00", {"timeout": 3.0}) == {
-        "url": url,
-        "fetch": {"method": "PUT", "headers": headers, "data": b"\x00", "timeout": 3.0},
-    }
-    assert task_for(url, "GET", {}, b"", {}) == {
-        "url": url,
-        "fetch": {"method": "GET", "headers": {}},
-    }
+    assert task_for(url, "PUT", headers, b"\x00", {"timeout": 3.0}) == Task(
+        url=url, fetch=Fetch(method="PUT", headers=headers, data=b"\x00", timeout=3.0)
+    )
+    assert task_for(url, "GET", {}, b"", {}) == Task(url=url, fetch=Fetch(method="GET", headers={}))
