@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from fetcher.budget import Budget
 from fetcher.curl_options import Tls
 from fetcher.dns_cache import Addresses, Failure, build_failure
-from fetcher.errors import Code, Outcome
+from fetcher.errors import ANSWERED, Code
 from fetcher.handle import AddressCheck, Handle, set_guard
 from fetcher.model import Exit, Limits, Request, Response
 from fetcher.multi import Multi
@@ -126,7 +126,7 @@ class CurlClient(Multi):
             return
         # Direct, the socket tells; and through a proxy that is not trusted, nobody needs to know.
         judged = self.guard is not None and transfer.exit.trusted and transfer.exit.judged
-        names = wanted_names(transfer.request.url, transfer.exit, judged=judged)
+        names = wanted_names(transfer.place, transfer.exit, judged=judged)
         if names is NO_NAMES:
             self._add(transfer)
             return
@@ -278,7 +278,7 @@ class CurlClient(Multi):
         response = response_of(handle, transfer, code, message)
         if response.timing.total < seconds:
             response.timing = replace(response.timing, total=seconds)
-        failed = response.outcome is not Outcome.ANSWERED
+        failed = response.outcome is not ANSWERED
         self._release(transfer, handle, spoiled=failed)
         if failed and transfer.may_start_again(code, message, response):
             self._add(transfer)

@@ -56,13 +56,25 @@ def shape_of(request: Request, exit: Exit, limits: Limits, found: Found) -> Shap
     )
 
 
-def set_rest(curl: pycurl.Curl, request: Request, limits: Limits, found: Found) -> None:
-    """What may differ between two requests of one shape."""
+def set_rest(
+    curl: pycurl.Curl, request: Request, limits: Limits, found: Found, connect_ms: int
+) -> int:
+    """What may differ between two requests of one shape; before `set_options`, if that is needed.
+
+    `connect_ms` is the CONNECTTIMEOUT_MS that the handle has; returns what it has then.
+    """
     set_ = curl.setopt
     set_(pycurl.URL, request.url)
-    _set_times(set_, limits)
+    total = int(limits.total * 1000)
+    # Never a fraction before its time, or a result would be younger than its time-out.
+    set_(pycurl.TIMEOUT_MS, total + 1)
+    connect = min(int(limits.connect * 1000), total) or 1
+    if connect != connect_ms:
+        set_(pycurl.CONNECTTIMEOUT_MS, connect)
     if found.target is not None:
+        # Not RESOLVE: what that says holds for every handle of the multi.
         set_(pycurl.CONNECT_TO, [connect_to(request.url, found.target)])
+    return connect
 
 
 def set_options(
@@ -73,12 +85,13 @@ def set_options(
     tls: Tls,
     found: Found = NOTHING,
 ) -> None:
-    """Everything but the callbacks. Raises pycurl.error or ValueError for what cannot be set."""
+    """Everything but the callbacks and `set_rest`.
+
+    Both raise pycurl.error or ValueError for what cannot be set.
+    """
     set_ = curl.setopt
     set_(pycurl.NOSIGNAL, 1)
     set_(pycurl.PROTOCOLS, _PROTOCOLS)
-    set_(pycurl.URL, request.url)
-    _set_times(set_, limits)
     set_(pycurl.ENCODING, "" if request.decode else "identity")
     _set_method(set_, request)
     _set_exit(set_, request, exit, found, http2=tls.http2)
@@ -98,13 +111,6 @@ def set_options(
         # The pair is taken as it is; USERPWD would be split at a colon.
         set_(pycurl.USERNAME, request.signer.access_key)
         set_(pycurl.PASSWORD, request.signer.secret_key)
-
-
-def _set_times(set_: Setter, limits: Limits) -> None:
-    total = int(limits.total * 1000)
-    # Never a fraction before its time, or a result would be younger than its time-out.
-    set_(pycurl.TIMEOUT_MS, total + 1)
-    set_(pycurl.CONNECTTIMEOUT_MS, min(int(limits.connect * 1000), total) or 1)
 
 
 def _set_origin_tls(set_: Setter, request: Request) -> None:
@@ -137,9 +143,6 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Found, *, http2
     # no_proxy even to an explicit one.
     set_(pycurl.NOPROXY, "")
     proxy = exit.proxy
-    if found.target is not None:
-        # Not RESOLVE: what that says holds for every handle of the multi.
-        set_(pycurl.CONNECT_TO, [connect_to(request.url, found.target)])
     if proxy is None:
         set_(pycurl.PROXY, "")
         if not http2:

@@ -39,6 +39,9 @@ class Outcome(enum.Enum):
     OURS = "ours"  # limits, guard, cancelled, out of file descriptors: nobody else's fault
 
 
+ANSWERED: Final = Outcome.ANSWERED  # a member of an enumeration costs 0.05 us, a global nothing
+
+
 class Code(enum.IntEnum):
     """libcurl's error codes that mean something to us (``curl/curl.h``), under its own names.
 

@@ -46,6 +46,13 @@ class Exits:
         self.budget = retries + 1 if fails_over else 1
         self.fails_over = self.budget > 1
 
+    @property
+    def are_direct(self) -> bool:
+        """Whether all that there is is the one direct way: nothing of a task is kept here then."""
+        way = self.route[0]
+        is_direct = type(way) is Direct or (type(way) is Env and not self.environment)
+        return is_direct and len(self.route) == 1
+
     def is_last(self, exit: Exit, url: str) -> bool:
         """Whether nothing could follow an attempt through `exit`: it may take all the time left."""
         if exit.proxy is None or len(self.attempts) + 1 >= self.budget:

@@ -15,12 +15,13 @@ import msgspec
 from fetcher.budget import Budget
 from fetcher.curl import CurlClient
 from fetcher.errors import TaskError
+from fetcher.exits import Exits
 from fetcher.fetching import Fetching
 from fetcher.files import file_client
 from fetcher.ftp import ftp_client
 from fetcher.guard import is_public
 from fetcher.model import Client, ProxyChooser, Result, Task, Trust
-from fetcher.request import Defaults
+from fetcher.request import Defaults, Plan
 from fetcher.resolver import Resolver
 from fetcher.robots_keeper import RobotsKeeper
 from fetcher.route import ENVIRONMENT, Environment, Route, parse_route, read_environment
@@ -80,6 +81,10 @@ class Fetcher:
         self.schemes = tuple(schemes)
         self.others = others or {}
         self.s3 = s3 or S3()
+        direct = Exits(
+            route, 0, environment=self.environment, chooser=None, trust=Trust.OPEN, site=None
+        )
+        self._direct: Exits | None = direct if direct.are_direct else None
 
     @classmethod
     def from_settings(
@@ -169,6 +174,19 @@ class Fetcher:
         fetching = Fetching(self, task, done, trust, route or self.route)
         fetching.begin()
         return fetching
+
+    def exits_of(self, route: Route, plan: Plan, trust: Trust) -> Exits:
+        """A task's ways out. All that leave by the one direct way share theirs (0.5 us)."""
+        if route is self.route and self._direct is not None:
+            return self._direct
+        return Exits(
+            route,
+            plan.retries,
+            environment=self.environment,
+            chooser=self.chooser,
+            trust=trust,
+            site=plan.site,
+        )
 
     def count(self, task: Task, result: Result) -> None:
         """Enter a result into the counters."""

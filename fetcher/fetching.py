@@ -18,11 +18,12 @@ from msgspec.structs import replace
 from fetcher import result as results
 from fetcher.cookies import TaskCookies
 from fetcher.data_url import parse_data_url
-from fetcher.errors import Code, Outcome, TaskError
+from fetcher.errors import ANSWERED, Code, TaskError
 from fetcher.exits import Exits
 from fetcher.guard import refusal
 from fetcher.head import field, fields_dict
 from fetcher.model import (
+    GUARDED,
     Attempt,
     Client,
     Exit,
@@ -73,12 +74,14 @@ class Ending(enum.Enum):
 
 
 _NO_OPTIONS = Fetch()
+_ENDED_WELL = Ending.ANSWERED
 
 
 class Fetching:
     """One task under way: its hops, its attempts, its cookies, its one deadline."""
 
     # What most tasks never change, as attributes of the class: an instance costs 0.4 us less.
+    ending = Ending.FAILED
     hops = 0
     tries = 0  # exits taken; redirects do not count
     certificate_failures = 0
@@ -103,7 +106,6 @@ class Fetching:
         self.route = route
         self.clients: Mapping[Trust, Client] = fetcher.clients
         self.started = monotonic()
-        self.ending = Ending.FAILED
 
     # 1. The task becomes a plan: its first request, its limits, its route.
 
@@ -129,7 +131,7 @@ class Fetching:
         if fetch.fetch_type and (renderer := results.RENDERERS.get(fetch.fetch_type)):
             self._end(results.not_enabled(task, renderer, self._account()), Ending.NOT_ENABLED)
             return
-        if self.trust is Trust.GUARDED:
+        if self.trust is GUARDED:
             refuse_operators_options(fetch)
         if special is None:
             self.plan: Plan = build_plan(task, fetcher.defaults)
@@ -137,14 +139,7 @@ class Fetching:
         else:
             route = self._prepare_special(special, fetch)
         self.deadline: float = self.started + self.plan.timeout
-        self.exits: Exits = Exits(
-            route,
-            self.plan.retries,
-            environment=fetcher.environment,
-            chooser=fetcher.chooser,
-            trust=self.trust,
-            site=self.plan.site,
-        )
+        self.exits: Exits = fetcher.exits_of(route, self.plan, self.trust)
         if self.plan.cookies is not None:
             self.cookies = TaskCookies(self.plan.cookies, self.plan.request.url)
         self._hop(self.plan.request)
@@ -232,7 +227,7 @@ class Fetching:
         if left <= 0:
             self._end_late()
             return
-        if exit.proxy is not None and self.trust is Trust.GUARDED:
+        if exit.proxy is not None and self.trust is GUARDED:
             reason = refusal(origin_of(self.request.url)[1])
             if reason is not None:
                 self._end_without(f"{reason}: refused", Ending.REFUSED)
@@ -272,7 +267,7 @@ class Fetching:
             self._attempt()
             return
         self.response = response
-        if response.outcome is not Outcome.ANSWERED:
+        if response.outcome is not ANSWERED:
             self._end(results.from_failure(self.task, response, self._account()), _ending(response))
             return
         if self.exits.fails_over and exit.proxy is not None and proxy_failed(response):
@@ -291,9 +286,7 @@ class Fetching:
             if following is not None:
                 self._follow(following, response)
                 return
-        self._end(
-            results.from_response(self.task, response, headers, self._account()), Ending.ANSWERED
-        )
+        self._end(results.from_response(self.task, response, headers, self._account()), _ENDED_WELL)
 
     def _try_another(self, exit: Exit, proxy: Proxy, response: Response) -> bool:
         """Tell the pool what its proxy did, and whether the task goes on through another."""

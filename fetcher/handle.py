@@ -42,6 +42,7 @@ class Handle:
     __slots__ = (
         "_body_limit",
         "_budget",
+        "_connect_ms",
         "_guard",
         "_shape",
         "_shed_soon",
@@ -63,6 +64,7 @@ class Handle:
         self._shed_soon = shed_soon
         self._shape: Shape | None = None  # of the last transfer, if its options are still set
         self._body_limit = 0
+        self._connect_ms = 0  # CONNECTTIMEOUT_MS as it is set
         self.lines: list[bytes] = []  # of the heads; always this list, as libcurl knows it
         self.chunks: list[bytes] = []  # of the decoded body
         self.size = 0  # bytes of the body
@@ -81,12 +83,14 @@ class Handle:
         self._body_limit = request.max_body
         last = self._shape
         self._shape = shape = shape_of(request, exit, limits, found)
-        if shape is not None and shape == last:
-            set_rest(self.curl, request, limits, found)
-            return
-        self.curl.reset()
-        set_options(self.curl, request, exit, limits, tls, found)
-        self._set_callbacks(request, exit)
+        is_alike = shape is not None and shape == last
+        if not is_alike:
+            self.curl.reset()
+            self._connect_ms = 0
+        self._connect_ms = set_rest(self.curl, request, limits, found, self._connect_ms)
+        if not is_alike:
+            set_options(self.curl, request, exit, limits, tls, found)
+            self._set_callbacks(request, exit)
 
     def clear(self) -> None:
         """Forget what came, for the budget too. The options stay: the next one may be alike."""

@@ -11,7 +11,7 @@ The life of a task::
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -69,6 +69,9 @@ class Trust(Enum):
 
     OPEN = "open"  # the operator's own tasks: anything
     GUARDED = "guarded"  # asked for over HTTP, or sent here by a public site: public addresses
+
+
+GUARDED: Final = Trust.GUARDED
 
 
 class Cookies(msgspec.Struct, frozen=True):
@@ -157,6 +160,7 @@ class Response(msgspec.Struct, kw_only=True):
     body: bytes = b""
     address: str = ""  # the peer's address: the proxy's, if there was one
     sent: bool = False  # something of the request may have reached the target
+    connect_code: int = 0  # of a failure: what the proxy answered to CONNECT; 0 = nothing
     timing: Timing = Timing()
 
 

@@ -47,7 +47,7 @@ NOTHING: Final = Found()
 NO_NAMES: Final = Names()
 
 
-class _Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True):
     """Where a URL leads: its host as written, and the names to look up for a direct request."""
 
     host: str
@@ -56,37 +56,36 @@ class _Place(msgspec.Struct, frozen=True):
     plain: bool = False  # libcurl spells it the same way
 
 
-def wanted_names(url: str, exit: Exit, *, judged: bool) -> Names:
+def wanted_names(place: Place, exit: Exit, *, judged: bool) -> Names:
     """What to look up; `NO_NAMES` itself if nothing.
 
     `judged`: the target's address must be known even through a proxy.
     """
     proxy = exit.proxy
     if proxy is None:
-        return _place_of(url).names
-    names = NO_NAMES
-    if judged or proxy.scheme in RESOLVED_HERE:
-        names = _place_of(url).names
+        return place.names
+    names = place.names if judged or proxy.scheme in RESOLVED_HERE else NO_NAMES
     # The certificate of an https:// proxy is for its name.
     if proxy.scheme != "https" and _is_name(proxy.host):
         names = Names(names.target, proxy.host)
     return names
 
 
-def _place_of(url: str) -> _Place:
+def place_of(url: str) -> Place:
+    """Where a URL leads that `fit_url` has passed; 0.3 us for a host that came lately."""
     end = url.find("/", 8)
     return _parse_place(url[:end]) if 0 < end < _LONGEST else _parse_place.__wrapped__(url)
 
 
 @lru_cache(maxsize=8192)
-def _parse_place(url: str) -> _Place:
+def _parse_place(url: str) -> Place:
     match = _PLACE.match(url)
     if match is None:
-        return _Place("", "", NO_NAMES)
+        return Place("", "", NO_NAMES)
     port = match[3] or ("443" if match[1].lower() == "https" else "80")
     host = match[2]
     address = literal_address(host)
-    return _Place(
+    return Place(
         host,
         port,
         Names(host) if host and address is None else NO_NAMES,
@@ -94,15 +93,20 @@ def _parse_place(url: str) -> _Place:
     )
 
 
-def is_spelled_alike(url: str) -> bool:
+def is_spelled_alike(url: str, place: Place) -> bool:
     """Whether libcurl names this URL just as it was given, so that it need not be asked.
 
     It removes dot segments, userinfo and default ports, and reads addresses in odd spellings.
-    False where in doubt. 0.3 us; to be told the URL costs 1 us.
+    False where in doubt. 0.1 us; to be told the URL costs 1 us.
     """
-    if "/." in url or "#" in url or "%2e" in url or "%2E" in url or url.find("/", 8) < 0:
-        return False
-    return _place_of(url).plain
+    return (
+        place.plain
+        and "/." not in url
+        and "#" not in url
+        and "%2e" not in url
+        and "%2E" not in url
+        and url.find("/", 8) > 0
+    )
 
 
 @lru_cache(maxsize=8192)
@@ -114,7 +118,7 @@ def _is_name(host: str) -> bool:
 
 def connect_to(url: str, address: str) -> str:
     """CONNECT_TO's ``HOST:PORT:ADDRESS:PORT``."""
-    place = _place_of(url)
+    place = place_of(url)
     assert place.host, "asked for a URL without a host"
     return f"{place.host}:{place.port}:{_bracketed(address)}:{place.port}"
 

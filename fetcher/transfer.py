@@ -8,11 +8,11 @@ import pycurl
 from msgspec import structs
 
 from fetcher.dns_cache import Addresses
-from fetcher.errors import Code, Outcome, Path, outcome_of
+from fetcher.errors import ANSWERED, Code, Outcome, Path, outcome_of
 from fetcher.handle import AddressCheck, Handle
 from fetcher.head import final_head
 from fetcher.model import Exit, Limits, Request, Response, Timing
-from fetcher.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike
+from fetcher.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike, place_of
 from fetcher.resolver import Waiter
 
 # RFC 9110 sets no limit; Chromium and nginx take 256 kB and 32 kB. libcurl itself stops at 300 kB.
@@ -52,6 +52,7 @@ class CurlTransfer:
         "found",
         "handle",
         "limits",
+        "place",
         "request",
         "resolved",
         "started",
@@ -72,6 +73,7 @@ class CurlTransfer:
     ) -> None:
         self.client = client
         self.request = request
+        self.place = place_of(request.url)
         self.exit = exit
         self.limits = limits
         self.done = done
@@ -193,9 +195,9 @@ def response_of(handle: Handle, transfer: CurlTransfer, code: int, message: str)
     response = Response(
         # Asked only of a success: for a URL that libcurl rejects the question itself fails.
         url=request.url
-        if code or is_spelled_alike(request.url) or _is_disguised(transfer.exit)
+        if code or is_spelled_alike(request.url, transfer.place) or _is_disguised(transfer.exit)
         else get(pycurl.EFFECTIVE_URL),
-        outcome=Outcome.ANSWERED,
+        outcome=ANSWERED,
         status=get(pycurl.RESPONSE_CODE),
         head=head,
         body=chunks[0] if len(chunks) == 1 else b"".join(chunks),
@@ -235,6 +237,7 @@ def _explain(
         code = Code.ABORTED_BY_CALLBACK
         message = f"the address {handle.refused} is not public: refused"
     response.code = code
+    response.connect_code = get(pycurl.HTTP_CONNECTCODE)
     response.message = message or f"libcurl gives no reason for its error {code}"
     response.outcome = outcome_of(
         code,
@@ -242,7 +245,7 @@ def _explain(
             proxied=exit.proxy is not None,
             tls_proxy=exit.proxy is not None and exit.proxy.scheme == "https",
             connected=get(pycurl.NUM_CONNECTS) > 0 or get(pycurl.REQUEST_SIZE) > 0,
-            connect_code=get(pycurl.HTTP_CONNECTCODE),
+            connect_code=response.connect_code,
             errno=get(pycurl.OS_ERRNO),
         ),
     )

@@ -135,7 +135,8 @@ async def see(client: CurlClient, tap: Tap, ask: Ask) -> tuple[Seen, list[int]]:
     """What came of it, and the numbers of the connections it took."""
     del tap.arrivals[:]
     response = await run(client, ask.request, ask.exit, ask.limits)
-    response = msgspec.structs.replace(response, timing=Timing())
+    # A kept tunnel has no CONNECT of this transfer to tell of.
+    response = msgspec.structs.replace(response, timing=Timing(), connect_code=0)
     numbers = [arrival.connection for arrival in tap.arrivals]
     arrivals = [msgspec.structs.replace(one, connection=0) for one in tap.arrivals]
     return Seen(arrivals, response), numbers

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetcher.model import DIRECT, Exit
-from fetcher.names import Names, connect_to, is_spelled_alike, proxy_url, wanted_names
+from fetcher.names import (
+    Names,
+    connect_to,
+    is_spelled_alike,
+    place_of,
+    proxy_url,
+    wanted_names,
+)
 from fetcher.proxy import parse_proxy
 
 
@@ -45,7 +52,7 @@ URL = "http://shop.test/a"
     ],
 )
 def test_which_names_are_looked_up_here(proxy, judged, target, by):
-    assert wanted_names(URL, exit_by(proxy), judged=judged) == Names(target, by)
+    assert wanted_names(place_of(URL), exit_by(proxy), judged=judged) == Names(target, by)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +87,7 @@ def test_which_names_are_looked_up_here(proxy, judged, target, by):
     ],
 )
 def test_the_name_in_a_url(url, target):
-    assert wanted_names(url, DIRECT, judged=False) == Names(target)
+    assert wanted_names(place_of(url), DIRECT, judged=False) == Names(target)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ PATHS = st.lists(
 @given(st.sampled_from(["http", "https", "HTTP"]), HOSTS, PORTS, PATHS)
 def test_a_url_said_to_be_spelled_alike_is_what_libcurl_names(scheme, host, port, path):
     url = f"{scheme}://{host}{port}{'/' if path and path[0] not in '/?#' else ''}{path}"
-    if not is_spelled_alike(url):
+    if not is_spelled_alike(url, place_of(url)):
         return
     curl = pycurl.Curl()
     curl.setopt(pycurl.URL, url)
@@ -163,4 +170,4 @@ def test_a_url_said_to_be_spelled_alike_is_what_libcurl_names(scheme, host, port
     ],
 )
 def test_in_doubt_libcurl_is_asked_for_the_url(url, is_alike):
-    assert is_spelled_alike(url) == is_alike
+    assert is_spelled_alike(url, place_of(url)) == is_alike
