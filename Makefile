@@ -7,7 +7,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock Makefile)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak check lint setup clean
+.PHONY: help run test soak bench costs check lint setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,12 @@ test: .venv/.dev ## run the tests: ARGS are options of pytest
 soak: .venv/.dev ## the long versions of the tests that search: some thirteen minutes
 	@exec $(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
+bench: .venv/.dev ## every benchmark, peers beside us: some eight minutes; ARGS="fetch --quick"
+	@exec $(BIN)/python -m bench $(ARGS)
+
+costs: .venv/.dev ## what each step of the hot path costs, in microseconds
+	@$(BIN)/python -m bench.costs
+
 lint: .venv/.dev ## format, lint, types, import directions, a test file per module
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -29,7 +35,7 @@ lint: .venv/.dev ## format, lint, types, import directions, a test file per modu
 	$(BIN)/python checks/layers.py
 	$(BIN)/python checks/mirror.py
 
-check: lint test ## everything that CI runs
+check: lint costs test ## everything that CI runs
 
 setup: .venv/.dev ## only make .venv
 

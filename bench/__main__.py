@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bench import (
+    costs,
     fetch,
     fetch_through,
     in_flight,
@@ -28,6 +29,7 @@ ROWS: Final[dict[str, Callable[..., Row]]] = {
     "in_flight": in_flight.run,
     "fetch_through": fetch_through.run,
     "workers": workers.run,
+    "costs": costs.run,
 }
 
 

@@ -27,9 +27,7 @@ HOSTS: Final = 2000
 def run(*, quick: bool = False) -> Row:
     row = Row(
         title=f"{COUNT} transfers in flight in one process",
-        notes=[
-            f"each takes {WAIT:g} s; plain: to {HOSTS} hosts, TLS: to one"
-        ],
+        notes=[f"each takes {WAIT:g} s; plain: to {HOSTS} hosts, TLS: to one"],
     )
     for name, hosts, limit in (("plain", HOSTS, 150), ("TLS", 1, 600)):
         tls = [name] if name == "TLS" else []

@@ -34,7 +34,9 @@ class Owner(Protocol):
     """What a transfer needs of its client."""
 
     guard: AddressCheck | None
-    time: Callable[[], float]  # a steady clock, in seconds
+
+    def time(self) -> float:
+        """Seconds of a steady clock."""
 
     def cancel(self, transfer: "CurlTransfer") -> None:
         """See `CurlTransfer.cancel`."""
