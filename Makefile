@@ -28,12 +28,13 @@ bench: .venv/.dev ## every benchmark, peers beside us: some eight minutes; ARGS=
 costs: .venv/.dev ## what each step of the hot path costs, in microseconds
 	@$(BIN)/python -m bench.costs
 
-lint: .venv/.dev ## format, lint, types, import directions, a test file per module
+lint: .venv/.dev ## format, lint, types, directions, a test file per module, own coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python checks/layers.py
 	$(BIN)/python checks/mirror.py
+	$(BIN)/python checks/own_coverage.py
 
 check: lint costs test ## everything that CI runs
 

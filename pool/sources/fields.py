@@ -67,19 +67,19 @@ def read_port(value: object) -> int | None:
 def _build_spelled(
     host: str, port: int | None, schemes: tuple[str, ...], fields: Fields
 ) -> list[Found]:
-    found = []
+    found: list[Found | None] = []
     for scheme in schemes:
         spelled = next(find_text(host[:1024], scheme), None)
         if spelled is None or port not in (None, spelled.proxy.port):
             return []
-        one = build_found(
-            spelled.proxy,
-            fields.country or spelled.country,
-            fields.anonymity or spelled.anonymity,
+        found.append(
+            build_found(
+                spelled.proxy,
+                fields.country or spelled.country,
+                fields.anonymity or spelled.anonymity,
+            )
         )
-        if one is not None:
-            found.append(one)
-    return found
+    return [one for one in found if one is not None]
 
 
 def _is_plain(host: str) -> bool:

@@ -4,7 +4,7 @@ A decision module: what a source is and which URLs it means; the harvester fetch
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
@@ -152,7 +152,11 @@ def _pattern_problems(pattern: str) -> Iterator[str]:
         names = re.compile(pattern).groupindex.keys()
     except re.error as error:
         yield f"the pattern is not a regular expression: {error}"
-        return
+    else:
+        yield from _group_problems(names)
+
+
+def _group_problems(names: Collection[str]) -> Iterator[str]:
     known = ("host", "port", "scheme", "country", "anonymity")
     if "host" not in names:
         yield "the pattern needs the group (?P<host>...), and (?P<port>...) unless host holds both"

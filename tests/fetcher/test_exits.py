@@ -136,6 +136,28 @@ LASTS: list[tuple[object, int, Few | None, list[bool]]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("route", "environment", "are_direct"),
+    [
+        ("direct", ENV, True),
+        ("env", Environment(), True),
+        ("env", ENV, False),
+        ("pool", None, False),
+        ("own:1", None, False),
+        (["direct", "pool"], None, False),
+        (["direct", "direct"], None, False),
+    ],
+)
+def test_all_that_leave_by_the_one_direct_way_may_share_their_exits(route, environment, are_direct):
+    ways = exits(route, environment=environment)
+    assert ways.are_direct == are_direct
+    if are_direct:
+        for url in (URL, HTTPS, URL):
+            assert ways.next(url) == Exit()
+            assert ways.is_last(Exit(), url) and not ways.fails_over
+        assert (ways.way, ways.attempts, ways.tried) == (0, (), ())
+
+
 @pytest.mark.parametrize(("route", "retries", "chooser", "expected"), LASTS)
 def test_an_attempt_is_the_last_when_nothing_could_follow_it(route, retries, chooser, expected):
     ways = exits(route, retries, chooser, environment=ENV)

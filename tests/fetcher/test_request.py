@@ -35,6 +35,11 @@ def lines(**options: Any) -> tuple[bytes, ...]:
     return headers[1:]
 
 
+def test_another_url_may_be_asked_than_the_tasks():
+    asked = build_plan(Task(url="s3://b/k"), DEFAULTS, url="http://h/b/k")
+    assert asked.request.url == "http://h/b/k"
+
+
 def test_a_task_that_says_nothing_gets_the_defaults() -> None:
     assert build_plan(Task(url="http://h/"), DEFAULTS) == Plan(
         request=Request(url="http://h/", headers=(AGENT,), connect_timeout=20.0, max_body=67108864),

@@ -136,6 +136,8 @@ def test_the_scheme_of_the_request_chooses(url: str, expected: Proxy) -> None:
 @pytest.mark.parametrize("url", ["http://h/", "https://h/"])
 def test_without_a_variable_a_request_goes_direct(url: str) -> None:
     assert environment_proxy(Environment(), url) is None
+    other = Environment(https=B) if url.startswith("http:") else Environment(http=A)
+    assert environment_proxy(other, url) is None
 
 
 @pytest.mark.parametrize(

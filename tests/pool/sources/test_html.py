@@ -89,6 +89,8 @@ def test_the_visible_text_has_cells_for_tags() -> None:
         f"{CELL}8.8.4.1{CELL}{CELL}80 {CELL}"
     )
     assert visible_text("8.8.4.1:80 < 5 & more") == "8.8.4.1:80 < 5 & more"
+    assert visible_text("8.8.4.1:80&amp;81") == "8.8.4.1:80&81"
+    assert visible_text("8.8.4.1:80") == "8.8.4.1:80"
 
 
 def test_control_characters_are_blanks() -> None:

@@ -68,6 +68,7 @@ def test_what_makes_sense_is_taken(fields: dict[str, Any]) -> None:
         ({"headers": {"A": "b\r\nC: d"}}, "must be one line"),
         ({"headers": {"A": "b\n"}}, "must be one line"),
         ({"pattern": "(?P<host>"}, "not a regular expression"),
+        ({"url": []}, "url is an empty list"),
         ({"pattern": r"(?P<port>\d+)"}, "needs the group (?P<host>...)"),
         ({"pattern": r"(?P<host>.)(?P<ip>.)"}, "groups ['ip'] mean nothing"),
     ],
