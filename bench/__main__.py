@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bench import (
+    checking,
     costs,
     fetch,
     fetch_through,
@@ -14,6 +15,7 @@ from bench import (
     latency,
     lone,
     queue_path,
+    random_route,
     report,
     seed,
     workers,
@@ -29,6 +31,8 @@ ROWS: Final[dict[str, Callable[..., Row]]] = {
     "in_flight": in_flight.run,
     "fetch_through": fetch_through.run,
     "workers": workers.run,
+    "checking": checking.run,
+    "random": random_route.run,
     "costs": costs.run,
 }
 

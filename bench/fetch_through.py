@@ -32,8 +32,8 @@ def run(*, quick: bool = False) -> Row:
             load.put(port, target, 500)
             load.put(bare_port, "/", 500)
             runs = {
-                "/fetch": partial(_put, service, port, target, count),
-                "bare handler": partial(_put, tornado, bare_port, "/", count),
+                "/fetch": partial(put, service, target, count),
+                "bare handler": partial(put, tornado, "/", count),
             }
             peers = interleave(runs, 1 if quick else 3)
     ratio = peers["bare handler"].cpu / peers["/fetch"].cpu
@@ -44,7 +44,8 @@ def run(*, quick: bool = False) -> Row:
     )
 
 
-def _put(server: Server, port: int, target: str, count: int) -> Sample:
+def put(server: Server, target: str, count: int) -> Sample:
+    """Have `target` asked for `count` times; what that cost the server."""
     before = server.usage.cpu
-    seconds = load.put(port, target, count)
+    seconds = load.put(server.port, target, count)
     return Sample(done=count, seconds=seconds, cpu=server.usage.cpu - before, rss=server.usage.rss)

@@ -6,6 +6,7 @@ As little work as possible for each answer: it looks for the end of the head, an
 import asyncio
 import re
 import time
+import urllib.request
 from typing import Final, cast
 
 import uvloop
@@ -63,6 +64,12 @@ class Load:
     def take(self) -> bool:
         self.left -= 1
         return self.left >= 0
+
+
+def get(port: int, target: str) -> bytes:
+    """The body of one answer."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{target}", timeout=10) as answer:
+        return bytes(answer.read())
 
 
 def put(port: int, target: str, count: int, connections: int = 32) -> float:

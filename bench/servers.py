@@ -50,6 +50,10 @@ class Server(NamedTuple):
     process: subprocess.Popen[bytes]
 
     @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
     def usage(self) -> Process:
         return Process(self.process.pid)
 
