@@ -7,7 +7,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock Makefile)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench costs check lint setup clean
+.PHONY: help run test soak demo bench costs check lint setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ test: .venv/.dev ## run the tests: ARGS are options of pytest
 
 soak: .venv/.dev ## the long versions of the tests that search: some thirteen minutes
 	@exec $(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=3600 $(ARGS)
+
+demo: .venv/.dev ## the whole service on a farm of loopback proxies, without internet
+	@exec $(BIN)/python -m tests.farm.demo $(ARGS)
 
 bench: .venv/.dev ## every benchmark, peers beside us: some eight minutes; ARGS="fetch --quick"
 	@exec $(BIN)/python -m bench $(ARGS)
