@@ -5,9 +5,11 @@
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import pytest
+import pytest_asyncio
 import uvloop
 from hypothesis import HealthCheck, settings
 
@@ -23,6 +25,15 @@ def pytest_asyncio_loop_factories(
     """asyncio's own loop; a module that says ``LOOPS = ("asyncio", "uvloop")`` runs on both."""
     module = getattr(item, "module", None)
     return {name: LOOP_FACTORIES[name] for name in getattr(module, "LOOPS", ("asyncio",))}
+
+
+@pytest_asyncio.fixture
+async def nothing_breaks_on_the_loop() -> AsyncIterator[None]:
+    """A callback of the loop that raises would otherwise only be logged."""
+    broken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+    yield
+    assert broken == []
 
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100, print_blob=True)

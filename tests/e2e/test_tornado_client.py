@@ -58,7 +58,7 @@ EARLY = 0.01  # seconds that a loop's clock, kept for a turn, may be behind
 WHEN = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 BOMB = gzip.compress(bytes(20_000_000))  # far more than Tornado holds back of a stream
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("nothing_breaks_on_the_loop")]
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +67,6 @@ def no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def nothing_breaks_on_the_loop() -> AsyncIterator[None]:
-    """A callback of the loop that raises would otherwise only be logged."""
-    broken: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
-    yield
-    assert broken == []
 
 
 @pytest.fixture(params=[CurlAsyncHTTPClient, CurlClient], ids=["stock", "ours"])

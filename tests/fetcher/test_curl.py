@@ -26,16 +26,7 @@ LOOPS = ("asyncio", "uvloop")
 LIMITS = Limits(total=10.0, connect=5.0)
 AGENT = b"User-Agent: fetchpool-test"
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def nothing_breaks_on_the_loop() -> AsyncIterator[None]:
-    """A callback of the loop that raises would otherwise only be logged."""
-    broken: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
-    yield
-    assert broken == []
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("nothing_breaks_on_the_loop")]
 
 
 @pytest_asyncio.fixture
@@ -795,3 +786,18 @@ async def test_tornados_fetch_believes_the_clients_authorities():
             assert (await client.fetch(url)).code == 200
         with closing(CurlClient(force_instance=True)) as client, pytest.raises(HTTPClientError):
             await client.fetch(url)
+
+
+@pytest.mark.parametrize(
+    ("kind", "connect_code"),
+    [(Kind.NO_CONNECT, 405), (Kind.SILENT, 200), (Kind.RESETTING, 200), (Kind.HANGING, 0)],
+)
+async def test_a_failure_says_what_the_proxy_answered_to_connect(
+    kind: Kind, connect_code: int
+) -> None:
+    async with Farm({kind: 1}) as farm:
+        with closing(CurlClient(force_instance=True, ca_file=farm.ca_file)) as client:
+            limits = Limits(total=0.5, connect=0.5)
+            url = f"{farm.origin.https_url}/ip"
+            response = await run(client, url, through(farm.one(kind)), limits)
+    assert (response.outcome, response.connect_code) == (Outcome.PATH, connect_code)

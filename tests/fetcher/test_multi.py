@@ -1,7 +1,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pycurl
 import pytest
@@ -14,15 +13,10 @@ from tests.raw_origin import HANG, KEEP, RawOrigin
 from tests.wait import wait_until
 
 LOOPS = ("asyncio", "uvloop")
+
+pytestmark = pytest.mark.usefixtures("nothing_breaks_on_the_loop")
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def nothing_breaks_on_the_loop() -> AsyncIterator[None]:
-    broken: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
-    yield
-    assert broken == []
 
 
 @pytest_asyncio.fixture
