@@ -23,7 +23,8 @@ EXPECTED: Final = frozenset({
     "fetcher/retry.py", "fetcher/guard.py", "fetcher/stats.py", "fetcher/proxy.py",
     "fetcher/crawl/links.py",
     "pool/model.py", "pool/settings.py", "pool/score.py", "pool/due.py", "pool/picker.py",
-    "pool/judge.py", "pool/admission.py",
+    "pool/judge.py", "pool/admission.py", "pool/proof.py", "pool/evidence.py", "pool/freeze.py",
+    "pool/sites.py",
 })  # fmt: skip
 EXPECTED_FOLDERS: Final = ("pool/sources",)
 

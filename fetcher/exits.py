@@ -91,7 +91,7 @@ class Exits:
         if exit is None:
             self.empty = "this process has no pool"
             if self.chooser is not None:
-                self.empty = f"no proxy in the pool ({self.chooser.describe()})"
+                self.empty = f"no proxy in the pool ({self.chooser.describe(self.target(url))})"
         return exit
 
     def may_stay(self, exit: Exit | None, url: str) -> bool:

@@ -219,8 +219,8 @@ class ProxyChooser(Protocol):
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         """Tell how an attempt ended; hear whether the answer counts. Costs no I/O."""
 
-    def describe(self) -> str:
-        """The pool's state in a few words: ``0 alive of 812``."""
+    def describe(self, target: Target) -> str:
+        """The state of what `target` picks from in a few words: ``0 alive of 812``."""
 
 
 class Client(Protocol):

@@ -20,7 +20,7 @@ from fetcher.connect import RedisURLError, parse_url
 from fetcher.embedded import EmbeddedRedisError
 from fetcher.errors import TaskError
 from fetcher.queue import REDIS_ERRORS
-from fetchpool import queue_commands
+from fetchpool import proxy_commands, queue_commands, source_commands
 from fetchpool.describe import describe, render, trace_origins
 from fetchpool.entrances import ListenError
 from fetchpool.fetch_command import FetchOptions, fetch_all
@@ -40,6 +40,9 @@ from fetchpool.service import (
 from fetchpool.settings import DEFAULT_FILE, Settings, load_tree, parse_settings
 from fetchpool.workers import MOST, spawn_workers
 from fetchpool.yaml_tree import Override, SettingsError, parse_override
+from pool.geo import GeoError
+from pool.plugins import PluginError
+from pool.sites import UNIVERSAL
 from pool.store import StoreAway
 
 logger = logging.getLogger(__name__)
@@ -185,6 +188,125 @@ def queue_dead(setup: Setup, count: int) -> None:
     _on_queue(setup, lambda queue: queue_commands.dead(queue, count))
 
 
+@cli.group("sources")
+def sources_() -> None:
+    """The lists that proxies are found in."""
+
+
+@sources_.command("list")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def sources_list(setup: Setup, form: str) -> None:
+    """What each has yielded."""
+    settings = _prepare(setup, quiet=True)
+    run_on_loop(lambda: source_commands.show(settings, form))
+
+
+@sources_.command("test")
+@click.argument("name")
+@click.pass_obj
+def sources_test(setup: Setup, name: str) -> None:
+    """Fetch and parse one now, and show what came out; the pool is not touched."""
+    settings = _prepare(setup, quiet=True)
+    source = source_commands.find_source(settings, name)
+    if not run_on_loop(lambda: source_commands.test(settings, source)):
+        sys.exit(FAILED)
+
+
+@cli.group("proxies")
+def proxies_() -> None:
+    """Look at the pool, and change it."""
+
+
+_site = click.option(
+    "--site", default=UNIVERSAL, show_default=True, help="By which site's rule they are judged."
+)
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of what lists proxies; the parameters of `/random`, but for dashes."""
+    for option in (
+        click.option("--scheme", metavar="S,...", help="The proxies' own: http, socks5, ..."),
+        click.option("--connect", is_flag=True, help="Only those known to let a CONNECT through."),
+        click.option("--anonymity", metavar="A,...", help="transparent, anonymous, elite"),
+        click.option("--country", metavar="CC,...", help="Two letters: DE"),
+        click.option("--max-latency", metavar="SECONDS"),
+        _site,
+        click.option("--limit", type=click.IntRange(min=1), metavar="N"),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(proxy_commands.FORMATS),
+            default="text",
+            show_default=True,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@proxies_.command("list")
+@_filters
+@click.pass_obj
+def proxies_list(setup: Setup, /, site: str, limit: int | None, form: str, **given: Any) -> None:
+    """The proxies, the best first, without credentials."""
+    filters = proxy_commands.build_filters(given)
+    _on_pool(
+        setup,
+        lambda pool: proxy_commands.show(pool, filters, site=site, limit=limit, form=form),
+    )
+
+
+@proxies_.command("export")
+@_filters
+@click.pass_obj
+def proxies_export(setup: Setup, /, site: str, limit: int | None, form: str, **given: Any) -> None:
+    """The proxies as `import` reads them, credentials included."""
+    filters = proxy_commands.build_filters(given)
+    _on_pool(
+        setup,
+        lambda pool: proxy_commands.export(pool, filters, site=site, limit=limit, form=form),
+    )
+
+
+@proxies_.command("add")
+@click.argument("file", type=click.File("rb"))
+@click.pass_obj
+def proxies_add(setup: Setup, file: Any) -> None:
+    """Add those in a text, CSV or JSON file ("-" reads standard input)."""
+    _on_pool(setup, lambda pool: proxy_commands.add(pool, file))
+
+
+@proxies_.command("import")
+@click.argument("source", metavar="FILE|REDIS-URL")
+@click.option("--key", metavar="KEY", help="In that Redis [use_proxy or proxies:universal].")
+@click.pass_obj
+def proxies_import(setup: Setup, source: str, key: str | None) -> None:
+    """Take over the pool of ProxyPool or proxy_pool from its Redis, or an exported file."""
+    if proxy_commands.is_redis(source):
+        _on_pool(setup, lambda pool: proxy_commands.take_over(pool, source, key))
+        return
+    file: Any = click.File("rb").convert(source, None, click.get_current_context())
+    _on_pool(setup, lambda pool: proxy_commands.add(pool, file, "import"))
+
+
+@proxies_.command("check")
+@click.argument("names", nargs=-1, metavar="[PROXY]...")
+@_site
+@click.pass_obj
+def proxies_check(setup: Setup, names: tuple[str, ...], site: str) -> None:
+    """Check these now, or all that are due, and enter the verdicts."""
+    _on_pool(setup, lambda pool: proxy_commands.check(pool, names, site))
+
+
+@proxies_.command("remove")
+@click.argument("names", nargs=-1, required=True, metavar="PROXY...")
+@click.pass_obj
+def proxies_remove(setup: Setup, names: tuple[str, ...]) -> None:
+    """Remove them, by host:port or id; harvests do not bring them back for a while."""
+    _on_pool(setup, lambda pool: proxy_commands.remove(pool, names))
+
+
 @cli.command()
 @click.pass_obj
 def config(setup: Setup) -> None:
@@ -208,7 +330,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except (SettingsError, RedisURLError) as error:
+    except (SettingsError, RedisURLError, GeoError, PluginError) as error:
         _die(str(error), WRONG)
     except TaskError as error:
         _die(str(error), WRONG)
@@ -287,6 +409,19 @@ def _serve_together(settings: Settings, roles: Roles, count: int) -> None:
             await service.run(stop)
 
         run_on_loop(serve)
+
+
+def _on_pool(
+    setup: Setup, work: Callable[[proxy_commands.Proxies], Coroutine[Any, Any, bool]]
+) -> None:
+    settings = _prepare(setup, quiet=True)
+
+    async def run() -> bool:
+        async with proxy_commands.open_proxies(settings) as proxies:
+            return await work(proxies)
+
+    if not run_on_loop(run):
+        sys.exit(FAILED)
 
 
 def _on_queue(setup: Setup, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:

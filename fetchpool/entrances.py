@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -24,6 +25,10 @@ from fetchpool.settings import Settings
 _IDLE: Final = 120.0
 _BODY: Final = 300.0
 _MAX_REQUEST_BODY: Final = 104857600
+_BODY_OF_NONE: Final = 65536  # where only GET is served
+
+# A door of the API's with a port of its own; it is named by the setting that says which.
+PROXY_POOL: Final = "api.proxy_pool_port"
 
 
 class ListenError(FetchpoolError):
@@ -56,6 +61,9 @@ class Entrances:
         self._places = handlers.Places("/fetch")
         self._calls = handlers.Places("XML-RPC")
         self._servers: list[HTTPServer] = []
+        self._keys = frozenset(
+            [*([settings.api.key] if settings.api.key else []), *settings.api.keys.values()]
+        )
 
     @property
     def taken(self) -> int:
@@ -77,10 +85,18 @@ class Entrances:
             *fetch_handler.routes(self._fetcher, limits, self._places),
             *more,
         ]
-        keys = frozenset([*([api.key] if api.key else []), *api.keys.values()])
-        application = handlers.application(specs, self._gate(api.host, keys))
+        application = handlers.application(specs, self._gate(api.host, self._keys))
         self.api_port = self._open("api", api.host, api.port, application, _MAX_REQUEST_BODY)
         return build_url(api.host, self.api_port)
+
+    def open_proxy_pool(self, specs: Sequence[URLSpec]) -> str:
+        """Serve proxy_pool's routes at the root of a port of their own, under the API's keys; its
+        URL. Raises `ListenError`."""
+        api = self._settings.api
+        assert api.proxy_pool_port is not None
+        application = handlers.application([*specs], self._gate(api.host, self._keys))
+        port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application, _BODY_OF_NONE)
+        return build_url(api.host, port)
 
     def open_rpc(self) -> str:
         """Serve pyspider's XML-RPC; its URL. Raises `ListenError`."""
@@ -100,7 +116,10 @@ class Entrances:
         return build_url(rpc.host, self.rpc_port)
 
     def _gate(self, host: str, keys: frozenset[str]) -> Gate:
-        hosts = frozenset(name.lower() for name in self._settings.api.hosts)
+        public_url = self._settings.api.public_url
+        public = urlsplit(public_url).hostname if public_url is not None else None
+        names = [*self._settings.api.hosts, *([public] if public else [])]
+        hosts = frozenset(name.lower() for name in names)
         return Gate(keys=keys, hosts=hosts, wildcard=host in ("", "0.0.0.0", "::"))
 
     def _open(
@@ -150,9 +169,13 @@ def open_sockets(section: str, host: str, port: int) -> list[socket.socket]:
         return bind_sockets(port, host)
     except OSError as error:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        text = f"{section}.host, {section}.port: cannot listen on {place}: {error.strerror}"
+        is_own = section == PROXY_POOL
+        host_key, port_key = (
+            ("api.host", section) if is_own else (f"{section}.host", f"{section}.port")
+        )
+        text = f"{host_key}, {port_key}: cannot listen on {place}: {error.strerror}"
         if error.errno == errno.EADDRINUSE:
-            text += f"; end what uses it, or choose another port with -s {section}.port=PORT"
+            text += f"; end what uses it, or choose another port with -s {port_key}=PORT"
         raise ListenError(text) from error
 
 

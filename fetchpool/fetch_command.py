@@ -20,7 +20,7 @@ from fetchpool.entrances import build_route
 from fetchpool.queue_commands import as_json
 from fetchpool.service import PoolView, redis_url
 from fetchpool.settings import Settings
-from pool.store import Store
+from pool.store import build_stores
 
 
 class FetchOptions(msgspec.Struct, kw_only=True):
@@ -76,8 +76,8 @@ async def _pool_view(settings: Settings) -> AsyncIterator[PoolView]:
     with redis_url(settings) as url:
         redis = connect(url)
         try:
-            view = PoolView(settings, Store(redis, settings.pool, settings.redis.prefix))
-            await view.follower.resync()
+            view = PoolView(settings, build_stores(redis, settings.pool, settings.redis.prefix))
+            await view.read()
             yield view
         finally:
             await redis.aclose()

@@ -14,14 +14,8 @@ NOT_YET: Final = (
     "queue.max_deliveries",
     "fetcher.per_host",
     "fetcher.renderer",
-    "pool.check.bytes_per_day",
-    "pool.judges",
-    "pool.geoip",
-    "pool.plugins",
-    "api.public_url",
     "api.rate",
     "api.stall",
-    "api.proxy_pool_port",
     "forward",
 )
 

@@ -18,22 +18,33 @@ from msgspec.structs import replace
 from fetcher.connect import connect, mask_url
 from fetcher.embedded import EmbeddedRedis
 from fetcher.fetcher import Fetcher
-from fetcher.model import Lane, Trust
+from fetcher.model import Lane, Limits, Trust
 from fetcher.queue import TaskQueue
 from fetcher.queue_lane import Arrivals, Heartbeat, QueueLane
 from fetcher.queue_loop import QueueLoop
 from fetcher.store import Counters
-from fetchpool.entrances import Entrances, build_url, open_sockets, share_sockets
+from fetcher.urls import loggable
+from fetchpool.entrances import PROXY_POOL, Entrances, build_url, open_sockets, share_sockets
 from fetchpool.process import fit_windows
 from fetchpool.settings import Settings
 from fetchpool.workers import Listeners, Worker
+from pool import api as pool_api
 from pool import handlers as pool_routes
+from pool import judge_route, proxy_pool_routes, report_route
+from pool.canary import Canary
 from pool.checker import CheckLane
+from pool.feeder import Feeder
+from pool.geo import Geo
 from pool.harvester import Harvester
 from pool.janitor import Janitor
+from pool.judges import Judges
 from pool.picker import PoolChooser, Snapshot
+from pool.plugins import load_plugins
+from pool.reporter import Place, Reporter
+from pool.settings import Pool
+from pool.sites import UNIVERSAL, share, site_key
 from pool.snapshot import Follower
-from pool.store import Sources, Store
+from pool.store import Judging, Sources, Store, build_stores
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +92,8 @@ def find_doors(settings: Settings, roles: Roles) -> dict[str, tuple[str, int]]:
     doors = {}
     if roles.api and api.enabled:
         doors["api"] = (api.host, api.port)
+        if api.proxy_pool_port is not None:
+            doors[PROXY_POOL] = (api.host, api.proxy_pool_port)
     if roles.rpc and rpc.enabled:
         doors["fetcher.rpc"] = (rpc.host, rpc.port)
     return doors
@@ -109,6 +122,8 @@ def build_announcement(
     lines = []
     if "api" in urls:
         lines.append(f"HTTP API     {urls['api']}/  (/random /all /count /fetch?url= /healthz)")
+    if PROXY_POOL in urls:
+        lines.append(f"proxy_pool   {urls[PROXY_POOL]}/  (/get /pop /delete /all /count)")
     if "fetcher.rpc" in urls:
         lines.append(f"XML-RPC      {urls['fetcher.rpc']}/")
     if roles.queue and settings.queue.enabled:
@@ -120,15 +135,74 @@ def build_announcement(
     return lines
 
 
-class PoolView:
-    """The pool as every process sees it: a snapshot that follows Redis, and who picks from it."""
+class SiteView:
+    """One site's proxies: in Redis, and as this process knows them."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, universal: Snapshot | None, geo: Geo | None
+    ) -> None:
         pool = settings.pool
+        known: dict[str, Any] = {"universal": universal}
+        if geo is not None:
+            known["locate"] = geo.locate
         self.store = store
         self.snapshot = Snapshot(pool.score)
-        self.follower = Follower(self.store, self.snapshot, pool.resync)
-        self.chooser = PoolChooser(self.snapshot, random.random, allow_private=pool.allow_private)
+        self.follower = Follower(store, self.snapshot, pool.resync, **known)
+
+
+class PoolView:
+    """The pool as every process sees it: a snapshot of each site that follows Redis, who picks from
+    them, and who carries back what traffic shows. Raises GeoError."""
+
+    def __init__(self, settings: Settings, stores: Mapping[str, Store]) -> None:
+        pool = settings.pool
+        geo = Geo.open(pool.geoip) if pool.geoip is not None else None
+        universal = SiteView(stores[UNIVERSAL], settings, None, geo)
+        self.store = universal.store
+        self.snapshot = universal.snapshot
+        self.further = {
+            name: SiteView(store, settings, universal.snapshot, geo)
+            for name, store in stores.items()
+            if name != UNIVERSAL
+        }
+        self.sites = {UNIVERSAL: universal, **self.further}
+        self.stores = [site.store for site in self.sites.values()]  # universal's first
+        self.snapshots = {name: site.snapshot for name, site in self.sites.items()}
+        self.by_key = {site_key(pool, name): shot for name, shot in self.snapshots.items()}
+        self.reporter = Reporter(
+            {name: Place(site.store, site.snapshot) for name, site in self.sites.items()},
+            pool.check.cycle,
+        )
+        self.chooser = PoolChooser(
+            self.snapshot,
+            random.random,
+            allow_private=pool.allow_private,
+            sites=pool.sites,
+            snapshots=self.snapshots,
+            note=self.reporter.note,
+        )
+
+    async def read(self) -> None:
+        """Read everything once, for who does not stay."""
+        for site in self.sites.values():
+            await site.follower.resync()
+
+    def duties(self) -> list[Coroutine[Any, Any, None]]:
+        return [*(site.follower.run() for site in self.sites.values()), self.reporter.run()]
+
+    def problems(self) -> list[str]:
+        """What keeps the pool from being what it should, in words."""
+        followers = {name: site.follower for name, site in self.sites.items()}
+        unread = any(not follower.ready.is_set() for follower in followers.values())
+        return [
+            *(["the pool has not been read yet"] if unread else []),
+            *(
+                f"the site {name} is frozen: no proxy passes its check, and {loggable(url)} fails"
+                " without one too"
+                for name, follower in followers.items()
+                if (url := follower.frozen) is not None
+            ),
+        ]
 
 
 class Service:
@@ -154,12 +228,14 @@ class Service:
         self._url = url
         self._redis = connect(url)
         self._blocking = connect(url, blocking=True)
-        store = Store(self._redis, settings.pool, settings.redis.prefix)
-        self._view = PoolView(settings, store)
+        stores = build_stores(self._redis, settings.pool, settings.redis.prefix)
+        self._view = PoolView(settings, stores)
+        self._judging = Judging(self._redis, settings.redis.prefix)
+        self._judge_secret = judge_route.JudgeSecret(self._judging)
         self.fetcher = Fetcher.from_settings(
             settings.fetcher, environment=environment, chooser=self._view.chooser
         )
-        self._duties: list[Coroutine[Any, Any, None]] = [self._view.follower.run()]
+        self._duties: list[Coroutine[Any, Any, None]] = self._view.duties()
         lanes: list[Lane[Any, Any]] = []
         self._queue: TaskQueue | None = None
         if roles.queue and settings.queue.enabled:
@@ -185,22 +261,69 @@ class Service:
         return self._lane
 
     def _build_pool(self) -> list[Lane[Any, Any]]:
-        store, pool = self._view.store, self.settings.pool
-        self._duties.append(Janitor(store, pool.resync).run())
+        view, pool = self._view, self.settings.pool
+        for site in view.sites.values():
+            self._duties.append(Janitor(site.store, pool.resync).run())
+        if view.further:
+            stores = {name: site.store for name, site in view.further.items()}
+            self._duties.append(Feeder(view.store, stores, pool).run())
         if pool.harvest.enabled:
             sources = Sources(self._redis, self.settings.redis.prefix)
-            self._duties.append(Harvester(store, sources, self.fetcher.fetch, pool).run())
+            self._duties.append(self._build_harvester(sources).run())
         if not pool.check.enabled:
             return []
-        return [
-            CheckLane(
-                store,
-                self.fetcher.clients[Trust.GUARDED],
-                pool,
-                pool.sites["universal"],
-                user_agent=self.settings.fetcher.user_agent,
-            )
+        universal, further = share(pool.check, len(view.further))
+        lanes: list[Lane[Any, Any]] = [
+            self._build_checks(UNIVERSAL, replace(pool, check=universal), self._build_judges())
         ]
+        pool = replace(pool, check=further)
+        return lanes + [self._build_checks(name, pool, None) for name in view.further]
+
+    def _build_harvester(self, sources: Sources) -> Harvester:
+        """Raises PluginError."""
+        pool = self.settings.pool
+        plugins = load_plugins(Path(pool.plugins)) if pool.plugins is not None else []
+        return Harvester(self._view.store, sources, self.fetcher.fetch, pool, plugins=plugins)
+
+    def _build_checks(self, name: str, pool: Pool, judges: Judges | None) -> CheckLane:
+        """The checks of one site; verdicts go through its canary, if it has one."""
+        store, site, clients = self._view.sites[name].store, pool.sites[name], self.fetcher.clients
+        user_agent = self.settings.fetcher.user_agent
+        canary = None
+        if site.canary is not False:
+            canary = Canary(store, clients[Trust.OPEN], pool, site, user_agent=user_agent)
+        lane = CheckLane(
+            store,
+            clients[Trust.GUARDED],
+            pool,
+            site,
+            user_agent=user_agent,
+            judges=judges,
+            judging=self._judging,
+            settle=canary.settle if canary is not None else None,
+        )
+        if name != UNIVERSAL:
+            lane.name = f"checks of {name}"
+        return lane
+
+    def _build_judges(self) -> Judges | None:
+        """None if there are none. Those of the settings, and our own if others can reach it."""
+        pool, public_url = self.settings.pool, self.settings.api.public_url
+        # Without credentials: every proxy would see them, and /judge asks for none.
+        own = [f"{loggable(public_url).rstrip('/')}/judge"] if public_url is not None else []
+        urls = [*pool.judges, *own]
+        if not urls:
+            return None
+        judges = Judges(
+            urls,
+            self.fetcher.clients[Trust.OPEN],
+            self._judge_secret.read,
+            Limits(total=pool.check.timeout, connect=pool.check.connect_timeout, fresh=True),
+            user_agent=self.settings.fetcher.user_agent,
+            allow_private=pool.allow_private,
+        )
+        self._duties.append(judges.run())
+        return judges
 
     def _build_counters(self, worker: Worker) -> Counters | None:
         """None if nobody can ask for them."""
@@ -219,10 +342,7 @@ class Service:
 
     def problems(self) -> list[str]:
         """Why the service is not ready, in words; empty when it is."""
-        problems = self.loop.problems()
-        if not self._view.follower.ready.is_set():
-            problems.append("the pool has not been read yet")
-        return problems
+        return [*self.loop.problems(), *self._view.problems()]
 
     # -- run ---------------------------------------------------------------------------------------
 
@@ -248,12 +368,20 @@ class Service:
         urls = {}
         doors = find_doors(self.settings, self.roles)
         if "api" in doors:
-            pools = pool_routes.Pools(
-                {self.settings.pool.key: self._view.snapshot},
-                self.settings.pool.key,
-                retry_after=self.settings.pool.check.cycle,
-            )
-            urls["api"] = self.entrances.open_api(self.problems, pool_routes.routes(pools))
+            pools = self._build_pools()
+            proxy_pool = proxy_pool_routes.Access(pools, self._view.stores)
+            reports = report_route.Reports(self._view.snapshots, self._view.reporter.note)
+            more = [
+                *pool_routes.routes(pools),
+                *judge_route.routes(self._judge_secret.read),
+                *report_route.routes(reports),
+                *pool_api.routes(self._build_access(pools)),
+                *proxy_pool_routes.routes(proxy_pool, "/proxy_pool"),
+            ]
+            urls["api"] = self.entrances.open_api(self.problems, more)
+            if PROXY_POOL in doors:
+                specs = proxy_pool_routes.routes(proxy_pool)
+                urls[PROXY_POOL] = self.entrances.open_proxy_pool(specs)
         if "fetcher.rpc" in doors:
             urls["fetcher.rpc"] = self.entrances.open_rpc()
         if self._worker is None:
@@ -264,12 +392,33 @@ class Service:
         if self.roles.pool:
             self._duties.append(self._say_status())
 
+    def _build_pools(self) -> pool_routes.Pools:
+        return pool_routes.Pools(
+            self._view.by_key,
+            self.settings.pool.key,
+            retry_after=self.settings.pool.check.cycle,
+            sites={name: site.snapshot for name, site in self._view.further.items()},
+        )
+
+    def _build_access(self, pools: pool_routes.Pools) -> pool_api.Access:
+        pool = self.settings.pool
+        queue = TaskQueue(self._redis, self.settings.queue)
+        return pool_api.Access(
+            pools,
+            self._view.stores,
+            pool.score,
+            Sources(self._redis, self.settings.redis.prefix).accounts,
+            declared=pool.sources,
+            allow_private=pool.allow_private,
+            queue=queue.sizes if self.settings.queue.enabled else None,
+        )
+
     async def _say_status(self) -> None:
         """A line when the numbers have changed, while there are proxies that nobody has checked.
 
         Ever more seldom: it is for the one who has just started the service and watches.
         """
-        await self._view.follower.ready.wait()
+        await self._view.sites[UNIVERSAL].follower.ready.wait()
         said, filling, pause = "", True, _STATUS_FIRST
         while True:
             status = self._view.snapshot.status()

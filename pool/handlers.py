@@ -1,4 +1,4 @@
-"""The pool's HTTP routes: ProxyPool's four, byte for byte.
+"""The pool's HTTP routes: ProxyPool's four, byte for byte, and what `/random` takes beyond them.
 
 Everything is answered from the snapshot. Bodies, newlines and types are ProxyPool's; where it
 fails with a page that its clients would take for a proxy, we say in plain words what is missing.
@@ -13,11 +13,16 @@ from itertools import chain, islice
 from typing import ClassVar, Final
 
 import msgspec
+from msgspec.structs import replace
 from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
 
 from fetcher.handlers import Handler
+from pool.filters import NAMES, FilterError, Filters, parse_filters
+from pool.listing import describe_to_use
 from pool.picker import Draw, Entry, Group, Snapshot
+from pool.shelf import sample
+from pool.sites import UNIVERSAL
 
 KEY: Final = re.compile(r"[A-Za-z0-9_:\-]{1,64}")
 HTML: Final = "text/html; charset=utf-8"
@@ -39,13 +44,15 @@ class Pools(msgspec.Struct, frozen=True):
     """What the routes answer from.
 
     `by_key` holds a snapshot per sorted set that is kept up to date; `key` is the universal one.
-    `retry_after`: seconds in which an empty pool may have got a proxy.
+    `sites`: those of the further sites by name. `retry_after`: seconds in which an empty pool may
+    have got a proxy.
     """
 
     by_key: Mapping[str, Snapshot]
     key: str
     retry_after: float = 20.0
     draw: Draw = random.random
+    sites: Mapping[str, Snapshot] = {}
 
     @property
     def universal(self) -> Snapshot:
@@ -56,6 +63,15 @@ class Pools(msgspec.Struct, frozen=True):
         if not key:
             return self.universal
         return self.by_key.get(key) if key == self.key or key.startswith("proxies:") else None
+
+    def find_site(self, name: str) -> Snapshot:
+        """The pool of a site, universal's if none is named. Raises FilterError."""
+        if name in ("", UNIVERSAL):
+            return self.universal
+        if name not in self.sites:
+            known = ", ".join([UNIVERSAL, *self.sites])
+            raise FilterError(f"site: expected one of {known}, got {name[:40]!r}")
+        return self.sites[name]
 
 
 class PoolHandler(Handler):
@@ -75,7 +91,7 @@ class PoolHandler(Handler):
     async def get(self) -> None:
         self.set_header("Content-Type", HTML)
         key = self.argument("key")
-        if key and not KEY.fullmatch(key):
+        if self.pools.find(key) is None and not KEY.fullmatch(key):
             self.set_status(400)
             self.finish(BAD_KEY)
             return
@@ -103,17 +119,20 @@ class WelcomeHandler(PoolHandler):
 
 
 class RandomHandler(PoolHandler):
-    """GET /random: one proxy, or `count` different ones; `area` draws from a country's."""
+    """GET /random: one proxy, or `count` different ones; `area` draws from a country's.
+
+    With a site, a filter or a format it draws from proxies of all schemes.
+    """
 
     async def answer(self, key: str) -> None:
+        if any(map(self.argument, (*NAMES, "site", "format"))):
+            self._answer_filtered(key)
+            return
         chosen = self._choose(key)
         if chosen:
             self.finish("\n".join(entry.member for entry in chosen))
-            return
-        self.set_status(503)
-        self.set_header("Content-Type", TEXT)
-        self.set_header("Retry-After", str(max(1, math.ceil(self.pools.retry_after))))
-        self.finish(self._explain(key) + "\n")
+        else:
+            self._refuse_empty(self._explain(key))
 
     def _choose(self, key: str) -> list[Entry]:
         group = self.group(key)
@@ -124,7 +143,7 @@ class RandomHandler(PoolHandler):
         draw, count = self.pools.draw, self._count()
         area = self.argument("area")
         if area:
-            return group.country(area).sample(count, draw)
+            return sample(group.country(area), count, draw)
         if count > 1:
             return group.sample(count, draw)
         entry = group.pick(draw)
@@ -143,6 +162,70 @@ class RandomHandler(PoolHandler):
         status = pool.status()
         where = " for this area" if self.argument("area") else ""
         return f"no proxy in the pool{where} ({status.good} alive of {status.found})"
+
+    def _refuse_empty(self, words: str) -> None:
+        self.set_header("Retry-After", str(max(1, math.ceil(self.pools.retry_after))))
+        self._refuse(503, words)
+
+    def _refuse(self, status: int, words: str) -> None:
+        if self.argument("format") == "json":
+            self.write_json({"error": words}, status)
+            return
+        self.set_status(status)
+        self.set_header("Content-Type", TEXT)
+        self.finish(f"{words}\n")
+
+    # -- ours --------------------------------------------------------------------------------------
+
+    def _answer_filtered(self, key: str) -> None:
+        try:
+            kind, filters = self._parse_format(), self._parse_filters()
+            pool = self._find_pool(key)
+        except FilterError as error:
+            self._refuse(400, str(error))
+            return
+        draw, count = self.pools.draw, self._count()
+        if count > 1:
+            chosen = pool.sample(filters, count, draw)
+        else:
+            entry = pool.pick(filters, draw)
+            chosen = [entry] if entry else []
+        if not chosen:
+            status = pool.status()
+            asked = " has what you ask for" if filters != Filters() else ""
+            state = f"({status.good} alive of {status.found})"
+            self._refuse_empty(f"no proxy in the pool{asked} {state}")
+        elif kind == "json":
+            shown = [describe_to_use(entry) for entry in chosen]
+            self.write_json(shown if count > 1 else shown[0])
+        else:
+            self.finish("\n".join(entry.member for entry in chosen))
+
+    def _parse_format(self) -> str:
+        kind = self.argument("format") or "text"
+        if kind not in ("text", "json"):
+            raise FilterError(f"format: expected json or text, got {kind[:40]!r}")
+        return kind
+
+    def _parse_filters(self) -> Filters:
+        filters = parse_filters(self.argument)
+        area = self.argument("area")
+        if not area:
+            return filters
+        if filters.countries:
+            raise FilterError("area and country mean the same: give one of them")
+        return replace(filters, countries=frozenset({area.upper()}))
+
+    def _find_pool(self, key: str) -> Snapshot:
+        site = self.argument("site")
+        if not key or site:
+            if key:
+                raise FilterError("key and site both name a pool: give one of them")
+            return self.pools.find_site(site)
+        pool = self.pools.find(key)
+        if pool is None and not key.startswith("proxies:"):
+            raise FilterError("there is no such pool: key names none")
+        return pool or self.pools.universal
 
 
 class AllHandler(PoolHandler):

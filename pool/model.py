@@ -5,10 +5,14 @@ seconds.
 """
 
 from enum import Enum
+from typing import Literal
 
 import msgspec
 
 from fetcher.proxy import Proxy
+
+# How much of us a site sees: our address, that there is a proxy, or neither. Kept in Redis.
+Anonymity = Literal["transparent", "anonymous", "elite"]
 
 
 class Kind(Enum):
@@ -38,14 +42,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     source: str = ""  # which source named it first; "" for proxies that others put into Redis
     own: bool = False  # the operator's: trusted, may be private
+    never_check: bool = False  # likewise: taken for good as it is
     country: str | None = None  # ISO 3166-1, two capitals, as its source claims
     added: float = 0.0
     checked: float = 0.0  # the last check with a verdict
     passed: float = 0.0  # the last one passed
-    latency: float | None = None  # of the last one passed: from the start to the end
+    latency: float | None = None  # of those passed, weighted: from the start to the end
+    connect_time: float | None = None  # likewise: until the TCP connection to it stood
     last: Kind | None = None  # how the last one ended
     failures: int = 0  # since the last one passed
     failed: dict[str, int] = {}  # kind -> how often, ever
+    # What it proved; None: nobody could tell. `pool.proof` decides, no list's claim gets in here.
+    proven: float | None = None  # when a judge last told anything
+    connect: bool | None = None  # it lets a CONNECT through (SOCKS: its own tunnel)
+    tls: bool | None = None  # a certificate was verified through that tunnel
+    unaltered: bool | None = None  # a plain body came back byte for byte
+    anonymity: Anonymity | None = None
+    exit: str | None = None  # the address that a site sees
 
 
 UNKNOWN = Record()
@@ -99,6 +112,37 @@ class Settled(msgspec.Struct, frozen=True):
     kept: int = 0
     removed: int = 0  # reached the minimum
     void: int = 0  # claimed by another since, or gone
+
+
+class Effect(Enum):
+    """What traffic does to a proxy's score."""
+
+    LIFT = "lift"  # as a check that passed
+    POINT = "point"  # as one that failed, but once in a check cycle at the most
+    NONE = "none"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What traffic showed of a proxy on a site: `delay` seconds from now on, it has been seen."""
+
+    proxy: Proxy
+    effect: Effect
+    delay: float = 0.0
+
+
+class Entered(msgspec.Struct, frozen=True):
+    """What became of findings; most change nothing."""
+
+    lifted: int = 0
+    lowered: int = 0
+    removed: int = 0  # reached the minimum
+
+    def __add__(self, other: "Entered") -> "Entered":
+        return Entered(
+            self.lifted + other.lifted,
+            self.lowered + other.lowered,
+            self.removed + other.removed,
+        )
 
 
 class SourceAccount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,73 +7,31 @@ more than 100 do.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
-
-import msgspec
 
 from fetcher.model import Exit, Response, Target, Verdict
 from fetcher.proxy import Proxy
-from pool.model import UNKNOWN, Record, Status
+from pool.busy import CAP, Busy
+from pool.evidence import Finding, Seen, build_ban, judge_traffic
+from pool.filters import Filters
+from pool.model import Status
 from pool.score import rank
-from pool.settings import Score
+from pool.settings import Score, Site
+from pool.shelf import Accept, Bucket, Draw, Drawable, Entry, Shelf, pick, sample, shuffled
+from pool.sites import UNIVERSAL, Sites
 
-Draw = Callable[[], float]
+__all__ = ["TOP", "Draw", "Entry", "Group", "PoolChooser", "Snapshot"]
 
 # ProxyPool's `zrevrange 0 100`: what it draws from when nothing has the maximum.
 TOP: Final = 101
 
+# Where the best of many are wanted that no list has in order, so many are drawn and put in order.
+_DRAWN: Final = 4 * TOP
 
-class Entry(msgspec.Struct, frozen=True, eq=False):
-    """A member of the pool as of the last look at Redis."""
-
-    member: str
-    proxy: Proxy
-    score: float
-    record: Record = UNKNOWN
-
-
-class Bucket:
-    """A set of entries from which any one can be drawn."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self._places: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def put(self, entry: Entry) -> None:
-        self._places[entry.member] = len(self.entries)
-        self.entries.append(entry)
-
-    def drop(self, entry: Entry) -> None:
-        place = self._places.pop(entry.member)
-        last = self.entries.pop()
-        if place < len(self.entries):
-            self.entries[place] = last
-            self._places[last.member] = place
-
-    def pick(self, draw: Draw, tried: Collection[Proxy] = ()) -> Entry | None:
-        """Any entry whose proxy is not in `tried`; costs no more looks than `tried` is long."""
-        size = len(self.entries)
-        start = int(draw() * size)
-        for step in range(size):
-            entry = self.entries[(start + step) % size]
-            if entry.proxy not in tried:
-                return entry
-        return None
-
-    def sample(self, n: int, draw: Draw) -> list[Entry]:
-        """At most `n` different entries in random order; the cost grows with `n` alone."""
-        size = len(self.entries)
-        moved: dict[int, int] = {}  # a shuffle that touches only what it has to
-        chosen = []
-        for i in range(min(n, size)):
-            j = i + int(draw() * (size - i))
-            chosen.append(self.entries[moved.get(j, j)])
-            moved[j] = moved.get(i, i)
-        return chosen
+# When all proxies have as much under way as they should, the least busy of so many takes more.
+_COMPARED: Final = 8
 
 
 class Group:
@@ -125,29 +83,30 @@ class Group:
                 del self._countries[code]
 
     def pick(self, draw: Draw, tried: Collection[Proxy] = ()) -> Entry | None:
-        """One with the maximum, else one of the top 101 by rank; equals are drawn by lot."""
-        return self.best.pick(draw, tried) or self._pick_top(draw, tried)
+        """One with the maximum, else one of the top 101 by rank; equals as `shelf.pick` says."""
+        accept = _untried(tried)
+        return pick(self.best, draw, accept) or self._pick_top(draw, accept)
 
-    def _pick_top(self, draw: Draw, tried: Collection[Proxy]) -> Entry | None:
+    def _pick_top(self, draw: Draw, accept: Accept | None) -> Entry | None:
         place = int(draw() * min(len(self.every), TOP))
         for key in reversed(self._order):
             bucket = self._ranks[key]
             if place < len(bucket):
-                return bucket.pick(draw, tried) or self._first_untried(tried)
+                return pick(bucket, draw, accept) or self._first(accept)
             place -= len(bucket)
         return None
 
-    def _first_untried(self, tried: Collection[Proxy]) -> Entry | None:
+    def _first(self, accept: Accept | None) -> Entry | None:
         for key in reversed(self._order):
             for entry in self._ranks[key].entries:
-                if entry.proxy not in tried:
+                if accept is None or accept(entry):
                     return entry
         return None
 
     def sample(self, n: int, draw: Draw) -> list[Entry]:
         """At most `n` different ones: with the maximum if there are `n` of them, else of all."""
         bucket = self.best if len(self.best) >= n else self.every
-        return bucket.sample(n, draw)
+        return sample(bucket, n, draw)
 
     def ascending(self) -> Iterator[Sequence[Entry]]:
         """All of this moment in order of score, equals by name, in pieces: Redis's own order.
@@ -163,11 +122,25 @@ class Group:
             taken[-1].extend(self._ranks[key].entries)
         return (sorted(entries, key=lambda entry: entry.member) for entries in taken)
 
+    def descending(self) -> Iterator[Entry]:
+        """All of this moment, the best first, equals by name."""
+        for key in reversed(self._order.copy()):
+            bucket = self._ranks.get(key, self._none)
+            yield from sorted(bucket.entries, key=lambda entry: entry.member)
+
+    def count_scores(self) -> dict[float, int]:
+        """How many there are of each score."""
+        counts: dict[float, int] = {}
+        for (score, _), bucket in self._ranks.items():
+            counts[score] = counts.get(score, 0) + len(bucket)
+        return counts
+
 
 class Snapshot:
     """A site's pool as this process knows it.
 
-    `http` is what ProxyPool's routes draw from, `any` all proxies, other schemes too.
+    `http` is what ProxyPool's routes draw from, `any` all proxies, other schemes too. Filters are
+    held against `good`, those of `any` that passed their last check, and against `every`.
     """
 
     def __init__(self, rule: Score) -> None:
@@ -176,6 +149,9 @@ class Snapshot:
         self._checked = 0
         self.http = Group(rule)
         self.any = Group(rule)
+        self.good = Shelf()
+        self.every = Shelf()
+        self._names: dict[str, tuple[str, ...]] = {}  # ids, and host:port -> members
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -193,6 +169,10 @@ class Snapshot:
         self._checked += self._is_checked(entry)
         for group in self._groups(entry):
             group.put(entry)
+        for shelf in self._shelves(entry):
+            shelf.put(entry)
+        for name in (entry.id, entry.proxy.authority):
+            self._names[name] = (*self._names.get(name, ()), entry.member)
 
     def remove(self, member: str) -> None:
         """Harmless if it is not there."""
@@ -201,43 +181,139 @@ class Snapshot:
             self._checked -= self._is_checked(entry)
             for group in self._groups(entry):
                 group.drop(entry)
+            for shelf in self._shelves(entry):
+                shelf.drop(entry)
+            for name in (entry.id, entry.proxy.authority):
+                others = tuple(other for other in self._names[name] if other != member)
+                if others:
+                    self._names[name] = others
+                else:
+                    del self._names[name]
 
     def _groups(self, entry: Entry) -> tuple[Group, ...]:
         return (self.http, self.any) if entry.proxy.scheme == "http" else (self.any,)
+
+    def _shelves(self, entry: Entry) -> tuple[Shelf, ...]:
+        return (self.every, self.good) if entry.score == self._rule.max else (self.every,)
 
     def _is_checked(self, entry: Entry) -> bool:
         # A database that ProxyPool has filled knows scores only.
         return entry.record.checked > 0 or entry.score != self._rule.initial
 
+    def find(self, name: str) -> list[Entry]:
+        """Those with this id, or at this ``host:port``: several may differ by scheme or user."""
+        return [self._entries[member] for member in self._names.get(name, ())]
+
+    def pick(self, filters: Filters, draw: Draw) -> Entry | None:
+        """One that has what they ask for: with the maximum, else one of the better ranked."""
+        accept = _fast_enough(filters)
+        entry = pick(self.good.find(filters), draw, accept)
+        if entry is not None:
+            return entry
+        # Of those that have what is asked for no list is in order: so many of them are put in it.
+        drawn = sample(self.every.find(filters), _DRAWN, draw, accept)
+        drawn.sort(key=lambda one: rank(one.score, one.record, self._rule), reverse=True)
+        return drawn[int(draw() * min(len(drawn), TOP))] if drawn else None
+
+    def sample(self, filters: Filters, n: int, draw: Draw) -> list[Entry]:
+        """At most `n` different ones: with the maximum if there are `n` of them, else of all."""
+        accept = _fast_enough(filters)
+        chosen = sample(self.good.find(filters), n, draw, accept)
+        return chosen if len(chosen) >= n else sample(self.every.find(filters), n, draw, accept)
+
+    def find_exits(self, *, tunnelled: bool) -> Sequence[Drawable]:
+        """The good ones, those first that are to be preferred for such a request.
+
+        https goes through those that tunnelled cleanly when a judge last looked, else through those
+        into which nobody has looked; never through others.
+        """
+        if not tunnelled:
+            return (self.good.every,)
+        return self.good.find_clean(True), self.good.find_clean(None)
+
     def status(self) -> Status:
         return Status(len(self._entries), self._checked, len(self.any.best))
+
+
+def _untried(tried: Collection[Proxy]) -> Accept | None:
+    return (lambda entry: entry.proxy not in tried) if tried else None
+
+
+def _fast_enough(filters: Filters) -> Accept | None:
+    if filters.max_latency is None:
+        return None
+    return lambda entry: filters.is_fast(entry.record)
 
 
 class PoolChooser:
     """The fetcher's `ProxyChooser`: pool routes take their proxies from a snapshot.
 
-    Only proxies that passed their last check carry other people's requests: with none of them a
-    pool route fails at once and says so ("0 alive of 812"). `allow_private` is the setting of
-    that name: whether a proxy from a list may have a private address.
+    Which one says the site that a request names or whose hosts it goes to; `snapshots` holds those
+    of the further sites by name, `snapshot` is universal's. Only proxies that passed their last
+    check carry other people's requests: with none of them a pool route fails at once and says so
+    ("0 alive of 812"). `allow_private` is the setting of that name: whether a proxy from a list
+    may have a private address. What traffic shows goes to `note`.
+
+    A proxy with `busy.CAP` requests of ours under way is left alone while others have less; the
+    operator's own ones, which are paid to take more, are not spared.
     """
 
-    def __init__(self, snapshot: Snapshot, draw: Draw, *, allow_private: bool = False) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        draw: Draw,
+        *,
+        allow_private: bool = False,
+        sites: Mapping[str, Site] | None = None,
+        snapshots: Mapping[str, Snapshot] | None = None,
+        note: Callable[[Seen], None] | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self._draw = draw
         self._allow_private = allow_private
+        self._sites = Sites(sites or {})
+        self._bans = {name: build_ban(site) for name, site in (sites or {}).items()}
+        self._snapshots = {**(snapshots or {}), UNIVERSAL: snapshot}
+        self._note = note
+        self.busy = Busy()
 
     def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
         """A good proxy that is not in `tried`; None if there is none."""
-        entry = self._snapshot.any.best.pick(self._draw, tried)
-        if entry is None:
+        snapshot = self._snapshots.get(self._sites.find(target) or UNIVERSAL)
+        if snapshot is None:
             return None
-        trusted = self._allow_private or entry.record.own
-        return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True)
+        for entries in snapshot.find_exits(tunnelled=target.tunnelled):
+            entry = self._pick(entries, tried)
+            if entry is not None:
+                trusted = self._allow_private or entry.record.own
+                return self.busy.lend(entry.proxy, trusted=trusted)
+        return None
+
+    def _pick(self, entries: Drawable, tried: Sequence[Proxy]) -> Entry | None:
+        def is_free(entry: Entry) -> bool:
+            idle = self.busy.uses(entry.proxy) < CAP or entry.record.own
+            return idle and entry.proxy not in tried
+
+        entry = pick(entries, self._draw, is_free)
+        if entry is not None:
+            return entry
+        untried = filter(_untried(tried), shuffled(entries, self._draw))
+        compared = islice(untried, _COMPARED)
+        return min(compared, key=lambda one: self.busy.uses(one.proxy), default=None)
 
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
-        """No rule is held against answers, so none is banned; `response.outcome` says the rest."""
-        return Verdict.GOOD
+        """Note what an attempt shows, and say whether the site has banned the proxy."""
+        site = self._sites.find(target)
+        finding = judge_traffic(response, self._bans.get(site) if site is not None else None)
+        if self._note is not None:
+            self._note(Seen(proxy, site, target.host, finding))
+        return Verdict.BANNED if finding is Finding.BANNED else Verdict.GOOD
 
-    def describe(self) -> str:
-        status = self._snapshot.status()
-        return f"{status.good} alive of {status.found}"
+    def describe(self, target: Target) -> str:
+        name = self._sites.find(target) or UNIVERSAL
+        snapshot = self._snapshots.get(name)
+        if snapshot is None:
+            return f"there is no site {name!r}"
+        status = snapshot.status()
+        where = "" if name == UNIVERSAL else f" on the site {name}"
+        return f"{status.good} alive of {status.found}{where}"

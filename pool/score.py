@@ -24,6 +24,9 @@ SEVERITY: Final = {
     Kind.UNUSABLE: 4,
 }
 
+# What the newest time counts in the average of a proxy: five checks later it is nearly all new.
+NEWEST: Final = 0.3
+
 
 def next_score(score: float, kind: Kind, rule: Score) -> float | None:
     """The score after a check, None when the proxy is to go: ProxyPool's rule, exactly.
@@ -38,14 +41,34 @@ def next_score(score: float, kind: Kind, rule: Score) -> float | None:
     return lowered if lowered > rule.min else None
 
 
-def next_record(record: Record, kind: Kind, *, now: float, seconds: float) -> Record:
-    """The record after a check that took `seconds` and ended at `now`."""
+def next_record(
+    record: Record, kind: Kind, *, now: float, seconds: float, connect: float | None = None
+) -> Record:
+    """The record after a check that took `seconds` and ended at `now`.
+
+    `connect`: of these, until the TCP connection stood; None if that was not measured.
+    """
     if not kind.is_verdict:
         return record
     if kind is Kind.PASSED:
-        return replace(record, checked=now, passed=now, latency=seconds, last=kind, failures=0)
+        return replace(
+            record,
+            checked=now,
+            passed=now,
+            latency=average(record.latency, seconds),
+            connect_time=average(record.connect_time, connect),
+            last=kind,
+            failures=0,
+        )
     failed = record.failed | {kind.value: record.failed.get(kind.value, 0) + 1}
     return replace(record, checked=now, last=kind, failures=record.failures + 1, failed=failed)
+
+
+def average(known: float | None, newest: float | None) -> float | None:
+    """The exponentially weighted average with one more value; None is no value."""
+    if known is None or newest is None:
+        return known if newest is None else newest
+    return known + NEWEST * (newest - known)
 
 
 def rank(score: float, record: Record, rule: Score) -> tuple[float, int]:

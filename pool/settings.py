@@ -32,9 +32,13 @@ from fetcher.settings import (
     check_route,
     is_site_name,
 )
+from fetcher.urls import fit_url, origin_of
 from pool.sources.source import Source
 
 Status = Annotated[int, Meta(ge=100, le=599)]
+# Beside what IPv6 in brackets has.
+_MORE_THAN_A_HOST = re.compile(r"[/?#@\s\\]|\A[^\[]*:|\]:")
+
 Country = Annotated[
     str,
     Meta(pattern=r"\A[A-Z]{2}\Z", extra={"expected": "a country as two capital letters (DE)"}),
@@ -95,7 +99,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     url: list[str]  # used in turn
     status: list[Status] = msgspec.field(default_factory=lambda: [200])  # none = any
     body: str | None = None  # regex on the first 64 kB; null = any
-    match: list[str] = []  # hosts whose traffic is judged by these rules
+    match: list[str] = []  # hosts whose traffic is judged by these rules, and all below them
     ban: Ban = msgspec.field(default_factory=Ban)
     canary: str | bool | None = None  # null = its own url, false = none
 
@@ -104,6 +108,8 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise ValueError("url: expected at least one URL")
         check_http_urls("url", self.url)
         _check_regex("body", self.body)
+        hosts = [_fit_host(f"match[{index}]", host) for index, host in enumerate(self.match)]
+        force_setattr(self, "match", hosts)
         if self.canary is True:
             raise ValueError("canary: expected a URL, null (the site's own) or false (none)")
         if isinstance(self.canary, str):
@@ -156,10 +162,37 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if "universal" not in self.sites:
             # Every proxy has a universal score, so its rule cannot be left out.
             force_setattr(self, "sites", {"universal": _universal(), **self.sites})
+        self._check_sites()
         check_http_urls("judges", self.judges)
         for index, proxy in enumerate(self.proxies):
             if isinstance(proxy, str):
                 check_proxy(f"proxies[{index}]", proxy)
+
+    def _check_sites(self) -> None:
+        """No two sites may share a sorted set or a host."""
+        hosts: dict[str, str] = {}
+        for name, site in self.sites.items():
+            if name != "universal" and self.key in (f"proxies:{name}", f"proxies:{name}:socks"):
+                raise ValueError(f"key: expected another key than that of the site {name}")
+            if name != "universal" and f"{self.key}:socks" == f"proxies:{name}":
+                raise ValueError(f"sites: expected another name than {name!r}, which key uses")
+            for host in site.match:
+                if hosts.setdefault(host, name) != name:
+                    raise ValueError(
+                        f"sites.{name}.match: expected hosts of one site only,"
+                        f" but {host} is matched by {hosts[host]} too"
+                    )
+
+
+def _fit_host(key: str, text: str) -> str:
+    """A host as requests spell it, without a leading ``*.``; raises ValueError."""
+    host = text.strip().removeprefix("*").removeprefix(".")
+    try:
+        if _MORE_THAN_A_HOST.search(host):
+            raise ValueError
+        return origin_of(fit_url(f"http://{host}/"))[1]
+    except ValueError:  # a TaskError is one
+        raise ValueError(f"{key}: expected a host and nothing else, got {text!r}") from None
 
 
 class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,6 +14,7 @@ from fetcher.proxy import parse_proxy
 from pool.model import Record
 from pool.picker import Entry, Snapshot
 from pool.rounds import Rounds
+from pool.sites import with_proofs
 from pool.store import Member, ProxySet, Store, StoreAway, Version
 
 POLL: Final = 0.5  # seconds: everybody sees a change within one
@@ -21,10 +22,19 @@ POLL: Final = 0.5  # seconds: everybody sees a change within one
 PIECE: Final = 250  # members taken over in one turn of the loop, at about 20 us each
 
 
+Locate = Callable[[Record], tuple[Record, bool]]
+
+
+def _claimed(record: Record) -> tuple[Record, bool]:
+    return record, True
+
+
 class Follower:
     """Fills `snapshot` from `store` and keeps it so; `resync` seconds between full readings.
 
-    `ready` is set after the first full reading. `clock` gives seconds that never go back.
+    `ready` is set after the first full reading. `clock` gives seconds that never go back. Of a
+    further site `universal` holds what judges have told of its proxies. `locate` gives a record the
+    country of its exit, and says whether it is still its source's claim.
     """
 
     def __init__(
@@ -33,8 +43,14 @@ class Follower:
         snapshot: Snapshot,
         resync: float,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        universal: Snapshot | None = None,
+        locate: Locate = _claimed,
     ) -> None:
         self.ready = asyncio.Event()
+        self.frozen: str | None = None  # the URL that fails without a proxy too
+        self._universal = universal
+        self._locate = locate
         self._store = store
         self._snapshot = snapshot
         self._resync = resync
@@ -97,6 +113,8 @@ class Follower:
             place = self._places[one.key]
             changes = await one.changes(place.n, PIECE)
             newest = changes.newest
+            if one is self._store.http:
+                self.frozen = changes.frozen
             if newest.epoch != place.epoch or newest.n < place.n:  # Redis lost what it had
                 self._forget_place()
                 await self.resync()
@@ -117,8 +135,12 @@ class Follower:
         except ProxyError:
             return  # its checks fail until it is gone; nobody is given it meanwhile
         assert member.score is not None
+        known = self._universal.get(member.member) if self._universal is not None else None
+        if known is not None:
+            record = with_proofs(record, known.record)
+        record, claimed = self._locate(record)
         self._members[one.key].add(member.member)
-        self._snapshot.put(Entry(member.member, proxy, member.score, record))
+        self._snapshot.put(Entry(member.member, proxy, member.score, record, claimed))
 
     def _remove(self, one: ProxySet, member: str) -> None:
         self._members[one.key].discard(member)

@@ -1,18 +1,22 @@
 """The pool in Redis: the one place that knows its keys and scripts.
 
-A site's proxies lie in two sorted sets, ProxyPool's own (`proxies:universal`, HTTP proxies as
-`[user:pass@]host:port`) and one for all other schemes (`proxies:universal:socks`, URLs). Beside
-each sorted set KEY lie, under our prefix and with KEY as hash tag, so that one script may touch
-them on a Cluster:
+A site's proxies lie in two sorted sets, ProxyPool's own (`proxies:universal`, `proxies:SITE`;
+HTTP proxies as `[user:pass@]host:port`) and one for all other schemes (`proxies:universal:socks`,
+URLs). Beside each sorted set KEY lie, under our prefix and with KEY as hash tag, so that one
+script may touch them on a Cluster:
 
-    PREFIX:{KEY}:due       sorted set  member -> when its next check is due; a claim moves it on
+    PREFIX:{KEY}:due       sorted set  member -> when its next check is due: an even number. A claim
+                                       moves it on, to an odd one; +inf: never
     PREFIX:{KEY}:tombs     sorted set  removed member -> until when it may not be added again
     PREFIX:{KEY}:records   hash        member -> Record (MessagePack)
     PREFIX:{KEY}:changes   sorted set  member -> number of its last change; removed ones too
-    PREFIX:{KEY}:version   hash        n: number of the last change, epoch: when the first one was
+    PREFIX:{KEY}:version   hash        n: number of the last change, epoch: when the first one was;
+                                       frozen: the URL that fails without any proxy, until: when
+    PREFIX:{KEY}:charged   sorted set  member -> until when traffic costs it nothing more
 
 and for all sites together `PREFIX:sources`, a hash of source name -> SourceAccount, and
-`PREFIX:source:NAME`, which exists while NAME need not be harvested again. Times are milliseconds
+`PREFIX:source:NAME`, which exists while NAME need not be harvested again; `PREFIX:judge`, the
+secret of our judges, and `PREFIX:check-bytes:DAY`, what checks have used. Times are milliseconds
 on Redis's own clock, as checkers run on many machines. Every update asks first whether the member
 is still there: nothing revives a proxy that was removed.
 """
@@ -33,12 +37,15 @@ from pool.model import (
     Candidate,
     Check,
     Checked,
+    Entered,
+    Found,
     Kind,
     Record,
     Settled,
     SourceAccount,
 )
 from pool.settings import Pool
+from pool.sites import site_key
 
 BATCH: Final = 1000  # items of one call: a script of that size blocks Redis for about 2 ms
 
@@ -49,8 +56,10 @@ GRACE: Final = 120.0  # seconds
 # Tombs of one sorted set: an hour of removals at 200 checks a second is 72,000 at the most.
 TOMBS_MAX: Final = 100_000
 
+_TWO_DAYS: Final = 172_800  # seconds: checkers' clocks and midnights may differ
+
 # What all scripts of a sorted set share.
-# KEYS: the sorted set, due, tombs, records, changes, version.
+# KEYS: the sorted set, due, tombs, records, changes, version, charged.
 _COMMON: Final = """
 local function clock()
   local time = redis.call('TIME')
@@ -62,6 +71,12 @@ local function changed(member)
   if n == 1 then redis.call('HSET', KEYS[6], 'epoch', now) end
   redis.call('ZADD', KEYS[5], n, member)
 end
+local function even(time) return string.format('%d', time - time % 2) end
+local function odd(time) return string.format('%d', time - (time + 1) % 2) end
+local function frozen()
+  local seen = redis.call('HMGET', KEYS[6], 'frozen', 'until')
+  return seen[1] and tonumber(seen[2] or 0) > now and seen[1] or ''
+end
 local function bury(member, closes)
   redis.call('ZREM', KEYS[1], member)
   redis.call('ZREM', KEYS[2], member)
@@ -69,30 +84,76 @@ local function bury(member, closes)
   redis.call('ZADD', KEYS[3], closes, member)
   changed(member)
 end
+local function lower(member, score, max, min, tomb)
+  if math.min(score, max) - 1 <= min then
+    bury(member, now + tomb)
+    return false
+  elseif score > max then
+    redis.call('ZADD', KEYS[1], 'XX', max - 1, member)
+  else
+    redis.call('ZINCRBY', KEYS[1], -1, member)
+  end
+  return true
+end
 """
 
-# ARGV: initial score, members the set may have (-1: any number), "1" if the operator adds them (no
-# tomb and no limit counts), then member, record in turn.
+# ARGV: initial score, members the set may have (-1: any number), who asks ("operator": no tomb and
+# no limit counts, "caller": no tomb), maximum, milliseconds of a tomb, then member, record, "1" if
+# it is never to be checked (it counts as good, then, and is due never) in turn.
+# A full set makes room for a newcomer by the worst of those that have failed since they came, but
+# never by the operator's own.
 # Returns {added, refused by their tombs, refused for want of room}.
 _ADD: Final = """
-local room, operator = tonumber(ARGV[2]), ARGV[3] == '1'
+local initial, room, max = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[4]
+local operator = ARGV[3] == 'operator'
 local size = redis.call('ZCARD', KEYS[1])
 local new, buried, full = 0, 0, 0
-for i = 4, #ARGV, 2 do
-  local member = ARGV[i]
-  if not redis.call('ZSCORE', KEYS[1], member) then
+local kept = 0
+local function is_own(member)
+  local read, record = pcall(cmsgpack.unpack, redis.call('HGET', KEYS[4], member) or '')
+  return read and type(record) == 'table' and record.own == true
+end
+local function make_room()
+  while kept < 1000 do
+    local worst = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', kept, 1)[1]
+    if not worst then return false end
+    if not is_own(worst) then
+      bury(worst, now + ARGV[5])
+      size = size - 1
+      return true
+    end
+    kept = kept + 1
+  end
+  return false
+end
+for i = 6, #ARGV, 3 do
+  local member, never = ARGV[i], ARGV[i + 2] == '1'
+  local score = redis.call('ZSCORE', KEYS[1], member)
+  if not score then
     local tomb = redis.call('ZSCORE', KEYS[3], member)
-    if tomb and tonumber(tomb) > now and not operator then
+    if tomb and tonumber(tomb) > now and ARGV[3] == '' then
       buried = buried + 1
-    elseif room >= 0 and size >= room and not operator then
+    elseif room >= 0 and size >= room and not operator and (room == 0 or not make_room()) then
       full = full + 1
     else
-      redis.call('ZADD', KEYS[1], ARGV[1], member)
-      redis.call('ZADD', KEYS[2], now, member)
+      redis.call('ZADD', KEYS[1], never and max or initial, member)
+      redis.call('ZADD', KEYS[2], never and '+inf' or now, member)
       redis.call('HSET', KEYS[4], member, ARGV[i + 1])
       redis.call('ZREM', KEYS[3], member)
       changed(member)
       new, size = new + 1, size + 1
+    end
+  elseif operator then
+    local spared = redis.call('ZSCORE', KEYS[2], member) == 'inf'
+    if never and not (spared and tonumber(score) == tonumber(max)) then
+      redis.call('ZADD', KEYS[1], max, member)
+      redis.call('ZADD', KEYS[2], '+inf', member)
+      redis.call('HSET', KEYS[4], member, ARGV[i + 1])
+      changed(member)
+    elseif spared and not never then
+      redis.call('ZADD', KEYS[2], now, member)
+      redis.call('HSET', KEYS[4], member, ARGV[i + 1])
+      changed(member)
     end
   end
 end
@@ -103,7 +164,7 @@ return {new, buried, full}
 # Returns member, claim, record ('' if none) in turn. Members that others removed are forgotten.
 _CLAIM: Final = """
 local claimed = {}
-local claim = string.format('%d', now + ARGV[2])
+local claim = odd(now + ARGV[2])
 local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[1])
 for _, member in ipairs(due) do
   if redis.call('ZSCORE', KEYS[1], member) then
@@ -113,6 +174,23 @@ for _, member in ipairs(due) do
     claimed[#claimed + 1] = redis.call('HGET', KEYS[4], member) or ''
   else
     bury(member, now)
+  end
+end
+return claimed
+"""
+
+# ARGV: milliseconds that a claim holds, then members. Returns as the script above: those that are
+# there, whoever has claimed them, but for those that are never to be checked.
+_CLAIM_THESE: Final = """
+local claimed = {}
+local claim = odd(now + ARGV[1])
+for i = 2, #ARGV do
+  local member = ARGV[i]
+  if redis.call('ZSCORE', KEYS[1], member) and redis.call('ZSCORE', KEYS[2], member) ~= 'inf' then
+    redis.call('ZADD', KEYS[2], claim, member)
+    claimed[#claimed + 1] = member
+    claimed[#claimed + 1] = claim
+    claimed[#claimed + 1] = redis.call('HGET', KEYS[4], member) or ''
   end
 end
 return claimed
@@ -130,18 +208,11 @@ for i = 4, #ARGV, 5 do
   local claim = redis.call('ZSCORE', KEYS[2], member)
   if not score or not claim or tonumber(claim) ~= tonumber(ARGV[i + 1]) then
     void = void + 1
-  elseif verdict == 'fail' and math.min(tonumber(score), max) - 1 <= min then
-    bury(member, now + ARGV[3])
+  elseif verdict == 'fail' and not lower(member, tonumber(score), max, min, ARGV[3]) then
     removed = removed + 1
   else
-    if verdict == 'pass' then
-      redis.call('ZADD', KEYS[1], 'XX', max, member)
-    elseif verdict == 'fail' and tonumber(score) > max then
-      redis.call('ZADD', KEYS[1], 'XX', max - 1, member)
-    elseif verdict == 'fail' then
-      redis.call('ZINCRBY', KEYS[1], -1, member)
-    end
-    redis.call('ZADD', KEYS[2], 'XX', string.format('%d', now + ARGV[i + 3]), member)
+    if verdict == 'pass' then redis.call('ZADD', KEYS[1], 'XX', max, member) end
+    redis.call('ZADD', KEYS[2], 'XX', even(now + ARGV[i + 3]), member)
     if verdict ~= 'none' then
       redis.call('HSET', KEYS[4], member, ARGV[i + 4])
       changed(member)
@@ -185,13 +256,61 @@ for i = 2, #ARGV do
   local member = ARGV[i]
   if redis.call('ZSCORE', KEYS[1], member) and not redis.call('ZSCORE', KEYS[2], member) then
     local delay = math.floor(ARGV[1] * (i - 2) / (#ARGV - 1))
-    redis.call('ZADD', KEYS[2], string.format('%d', now + delay), member)
+    redis.call('ZADD', KEYS[2], even(now + delay), member)
     redis.call('ZREM', KEYS[3], member)
     changed(member)
     adopted = adopted + 1
   end
 end
 return adopted
+"""
+
+# ARGV: maximum, minimum, milliseconds of a tomb, milliseconds in which a member loses one point at
+# the most, then member, what becomes of its score (lift, point or none), milliseconds by which its
+# next check may be put off, in turn. While the set is frozen nobody loses anything, nor does who is
+# never checked, as nothing would lift it again; a check that somebody has claimed is not put off,
+# as that would make it void.
+# Returns {lifted, lowered, removed}.
+_ENTER: Final = """
+local max, min, tomb, pause = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local lifted, lowered, removed = 0, 0, 0
+local immune = frozen() ~= ''
+redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', now)
+for i = 5, #ARGV, 3 do
+  local member, becomes, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local score = tonumber(redis.call('ZSCORE', KEYS[1], member) or nil)
+  local due = tonumber(redis.call('ZSCORE', KEYS[2], member) or nil)
+  if score and becomes == 'lift' and score < max then
+    redis.call('ZADD', KEYS[1], 'XX', max, member)
+    changed(member)
+    lifted = lifted + 1
+  elseif score and becomes == 'point' and not immune and due ~= math.huge
+      and redis.call('ZADD', KEYS[7], 'NX', now + pause, member) == 1 then
+    if lower(member, score, max, min, tomb) then
+      changed(member)
+      lowered = lowered + 1
+    else
+      removed = removed + 1
+    end
+  end
+  due = tonumber(redis.call('ZSCORE', KEYS[2], member) or nil)
+  if due and delay > 0 and due < now + delay and (due <= now or due % 2 == 0) then
+    redis.call('ZADD', KEYS[2], 'XX', even(now + delay), member)
+  end
+end
+if redis.call('EXISTS', KEYS[7]) == 1 then
+  redis.call('PEXPIRE', KEYS[7], math.max(pause, 1))
+end
+return {lifted, lowered, removed}
+"""
+
+# ARGV: a URL, milliseconds for which the set is frozen on its account; '' and 0 thaw it.
+_FREEZE: Final = """
+if ARGV[1] == '' then
+  redis.call('HDEL', KEYS[6], 'frozen', 'until')
+else
+  redis.call('HSET', KEYS[6], 'frozen', ARGV[1], 'until', now + ARGV[2])
+end
 """
 
 # ARGV: milliseconds of grace, tombs at most, how many to look at.
@@ -210,11 +329,12 @@ return #old
 """
 
 # ARGV: the last change known, how many.
-# Returns the number of the newest change and its epoch, then member, its change, score and record
-# ('' if it is gone, or has none) in turn, oldest change first.
+# Returns the number of the newest change, its epoch, the URL that has frozen the set ('' if none),
+# then member, its change, score and record ('' if it is gone, or has none) in turn, oldest change
+# first.
 _CHANGES: Final = """
 local version = redis.call('HMGET', KEYS[6], 'n', 'epoch')
-local seen = {version[1] or '0', version[2] or '0'}
+local seen = {version[1] or '0', version[2] or '0', frozen()}
 if seen[1] == ARGV[1] then return seen end
 local list = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. ARGV[1], '+inf', 'WITHSCORES',
                         'LIMIT', 0, ARGV[2])
@@ -254,11 +374,15 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What changed, oldest first; `last` is where to go on, `newest` where the end is."""
+    """What changed, oldest first; `last` is where to go on, `newest` where the end is.
+
+    `frozen`: the URL that fails even without a proxy, while it keeps verdicts from counting.
+    """
 
     members: list[Member]
     last: int
     newest: Version
+    frozen: str | None = None
 
 
 class ProxySet:
@@ -267,16 +391,19 @@ class ProxySet:
     def __init__(self, client: Redis, key: str, prefix: str) -> None:
         self.key = key
         self._client = client
-        beside = ("due", "tombs", "records", "changes", "version")
+        beside = ("due", "tombs", "records", "changes", "version", "charged")
         self._keys = [key, *(f"{prefix}:{{{key}}}:{name}" for name in beside)]
         self._records = self._keys[3]
         self._add = self._script(_ADD)
         self._claim = self._script(_CLAIM)
         self._settle = self._script(_SETTLE)
+        self._claim_these = self._script(_CLAIM_THESE)
         self._give_back = self._script(_GIVE_BACK)
         self._remove = self._script(_REMOVE)
         self._adopt = self._script(_ADOPT)
         self._clean = self._script(_CLEAN)
+        self._enter = self._script(_ENTER)
+        self._freeze = self._script(_FREEZE)
         self._changes = self._script(_CHANGES)
 
     def _script(self, text: str) -> AsyncScript:
@@ -292,16 +419,23 @@ class ProxySet:
         return int(await _call(self._client.zcard(self.key)))
 
     async def add(
-        self, candidates: Sequence[Candidate], *, initial: int, room: int, operator: bool
+        self, candidates: Sequence[Candidate], pool: Pool, *, room: int, who: str
     ) -> Added:
-        """`room`: members the set may have, -1 for any number."""
-        args: list[Any] = [initial, room, int(operator)]
+        """`room`: members the set may have, -1 for any number. `who` asks: as in the script."""
+        args: list[Any] = [pool.score.initial, room, who, pool.score.max, _ms(pool.tombstone)]
         for one in candidates:
             args += _raw(one.proxy.member), _ENCODER.encode(one.record)
+            args.append(int(one.record.never_check))
         return Added(*await self._run(self._add, args))
 
     async def claim(self, n: int, seconds: float) -> list[Check]:
-        rows = await self._run(self._claim, [n, _ms(seconds)])
+        return self._checks(await self._run(self._claim, [n, _ms(seconds)]))
+
+    async def claim_these(self, members: Sequence[str], seconds: float) -> list[Check]:
+        args = [_ms(seconds), *map(_raw, members)]
+        return self._checks(await self._run(self._claim_these, args))
+
+    def _checks(self, rows: Sequence[Any]) -> list[Check]:
         return [
             Check(self.key, _text(member), _proxy(_text(member)), int(claim), _record(record))
             for member, claim, record in _rows(rows, 3)
@@ -313,6 +447,16 @@ class ProxySet:
             args += _raw(one.check.member), one.check.claim, _verdict(one.kind)
             args += _ms(one.delay), _ENCODER.encode(one.record)
         return Settled(*await self._run(self._settle, args))
+
+    async def enter(self, findings: Sequence[Found], pool: Pool) -> Entered:
+        args: list[Any] = [pool.score.max, pool.score.min, _ms(pool.tombstone)]
+        args.append(_ms(pool.check.cycle))
+        for one in findings:
+            args += _raw(one.proxy.member), one.effect.value, _ms(one.delay)
+        return Entered(*await self._run(self._enter, args))
+
+    async def freeze(self, url: str, seconds: float) -> None:
+        await self._run(self._freeze, [url, _ms(seconds)])
 
     async def give_back(self, checks: Sequence[Check]) -> int:
         args = [value for check in checks for value in (_raw(check.member), check.claim)]
@@ -330,13 +474,13 @@ class ProxySet:
 
     async def changes(self, last: int, n: int = BATCH) -> Changes:
         """At most `n` of the changes after `last`."""
-        newest, epoch, *rows = await self._run(self._changes, [last, n])
+        newest, epoch, frozen, *rows = await self._run(self._changes, [last, n])
         members = []
         for member, change, score, record in _rows(rows, 4):
             last = int(float(change))
             known = float(score) if score else None
             members.append(Member(_text(member), known, _record(record)))
-        return Changes(members, last, Version(int(newest), int(epoch)))
+        return Changes(members, last, Version(int(newest), int(epoch)), _text(frozen) or None)
 
     async def version(self) -> Version:
         n, epoch = await _call(self._client.hmget(self._keys[5], ["n", "epoch"]))
@@ -353,6 +497,13 @@ class ProxySet:
             if not cursor:
                 return
 
+    async def scores(self, members: Sequence[str]) -> list[float | None]:
+        """None for those that are not there."""
+        if not members:
+            return []
+        names: list[Any] = [_raw(member) for member in members]
+        return list(await _call(self._client.zmscore(self.key, names)))
+
     async def records(self, members: Sequence[str]) -> list[Record]:
         if not members:
             return []
@@ -363,13 +514,16 @@ class ProxySet:
 class Store:
     """The proxies of one site, whatever their scheme. Its methods raise StoreAway.
 
-    Sequences of any length are taken; each call to Redis carries at most 1,000 of them.
+    Sequences of any length are taken; each call to Redis carries at most 1,000 of them. `key`
+    names the site's first sorted set; None: the universal one, as in the settings.
     """
 
-    def __init__(self, client: Redis, pool: Pool, prefix: str = "fetchpool") -> None:
+    def __init__(
+        self, client: Redis, pool: Pool, prefix: str = "fetchpool", key: str | None = None
+    ) -> None:
         self._pool = pool
-        self.http = ProxySet(client, pool.key, prefix)
-        self.others = ProxySet(client, f"{pool.key}:socks", prefix)
+        self.http = ProxySet(client, key or pool.key, prefix)
+        self.others = ProxySet(client, f"{key or pool.key}:socks", prefix)
         self.sets = (self.http, self.others)
         self._first = 0
 
@@ -387,21 +541,30 @@ class Store:
     def _key(self, candidate: Candidate) -> str:
         return (self.http if candidate.proxy.scheme == "http" else self.others).key
 
-    async def add(self, candidates: Iterable[Candidate], *, operator: bool = False) -> Added:
-        """Put in those that are not there, at the initial score and due at once.
+    async def add(
+        self,
+        candidates: Iterable[Candidate],
+        *,
+        operator: bool = False,
+        caller: bool = False,
+    ) -> Added:
+        """Put in those that are not there, at the initial score and due at once; those that are
+        never to be checked with the maximum, and never due.
 
-        Those that are there keep score and record. Recently removed ones and those beyond
-        `max_size` are refused, unless the operator asks.
+        Those that are there keep score and record, unless the operator has changed his mind about
+        checking them. Recently removed ones are refused, unless
+        somebody asks for them: the operator by his settings, or a caller. Beyond `max_size` a
+        newcomer takes the place of the worst proxy that has failed since it came, if there is one;
+        the operator's own need no room and are never replaced.
         """
+        who = "operator" if operator else "caller" if caller else ""
         added = Added()
         sizes = {one: await one.size() for one in self.sets}
         for one, batch in self._split(candidates, self._key):
             elsewhere = sum(size for other, size in sizes.items() if other is not one)
             room = max(self._pool.max_size - elsewhere, 0) if self._pool.max_size else -1
-            result = await one.add(
-                batch, initial=self._pool.score.initial, room=room, operator=operator
-            )
-            sizes[one] += result.new
+            result = await one.add(batch, self._pool, room=room, who=who)
+            sizes[one] = await one.size() if room >= 0 else 0
             added += result
         return added
 
@@ -422,6 +585,15 @@ class Store:
             claimed += await first.claim(n - len(claimed), seconds)
         return claimed
 
+    async def claim_these(self, members: Sequence[str], seconds: float) -> list[Check]:
+        """Those of `members` that are there, due or not, for a check now; never those that are not
+        to be checked."""
+        claimed = []
+        for one in self.sets:
+            for part in _batches(members):
+                claimed += await one.claim_these(part, seconds)
+        return claimed
+
     async def settle(self, batch: Iterable[Checked]) -> Settled:
         """Enter what checks proved. May be repeated: what was entered before is void."""
         kept = removed = void = 0
@@ -436,13 +608,36 @@ class Store:
         parts = self._split(checks, lambda check: check.key)
         return sum([await one.give_back(part) for one, part in parts])
 
-    async def remove(self, members: Sequence[str]) -> int:
-        """Remove, with a tomb, so that no harvest brings them back soon; how many were there."""
+    async def remove(self, members: Sequence[str], tombstone: float | None = None) -> int:
+        """Remove, with a tomb, so that no harvest brings them back soon; how many were there.
+
+        `tombstone`: for how many seconds; None: as long as the settings say.
+        """
+        closes = self._pool.tombstone if tombstone is None else tombstone
         removed = 0
         for one in self.sets:  # whatever their spelling: others write too
             for part in _batches(members):
-                removed += await one.remove(part, self._pool.tombstone)
+                removed += await one.remove(part, closes)
         return removed
+
+    async def enter(self, findings: Iterable[Found]) -> Entered:
+        """Enter what traffic showed. A proxy that is not there stays away."""
+        entered = Entered()
+        parts = self._split(
+            findings, lambda one: (self.http if one.proxy.scheme == "http" else self.others).key
+        )
+        for one, part in parts:
+            entered += await one.enter(part, self._pool)
+        return entered
+
+    async def freeze(self, url: str, seconds: float) -> None:
+        """No traffic costs a proxy anything for so long: `url` fails without any proxy too."""
+        for one in self.sets:
+            await one.freeze(url, seconds)
+
+    async def thaw(self) -> None:
+        for one in self.sets:
+            await one.freeze("", 0.0)
 
     async def adopt(self) -> int:
         """Give a due time to members that others wrote, an old ProxyPool database among them."""
@@ -460,6 +655,11 @@ class Store:
             while part := await one.clean():
                 dropped += part
         return dropped
+
+
+def build_stores(client: Redis, pool: Pool, prefix: str = "fetchpool") -> dict[str, Store]:
+    """The stores of all sites by name."""
+    return {name: Store(client, pool, prefix, key=site_key(pool, name)) for name in pool.sites}
 
 
 class Sources:
@@ -488,6 +688,54 @@ class Sources:
 
     async def save(self, name: str, account: SourceAccount) -> None:
         await _call(self._client.hset(self._accounts, name, _ENCODER.encode(account)))
+
+
+class Foreign:
+    """A key of another pool's: ProxyPool's sorted set, or proxy_pool's hash. Raises StoreAway."""
+
+    def __init__(self, client: Redis, key: str) -> None:
+        self.key = key
+        self._client = client
+
+    async def kind(self) -> str:
+        """``zset``, ``hash``, ``none``, or another of Redis's words."""
+        return _text(await _call(self._client.type(self.key)))
+
+    async def read(self) -> AsyncIterator[list[tuple[str, str]]]:
+        """Members or fields, and the fields' values, in pieces; some may come twice."""
+        is_hash = await self.kind() == "hash"
+        scan = self._client.hscan if is_hash else self._client.zscan
+        cursor = 0
+        while True:
+            cursor, rows = await _call(scan(self.key, cursor, count=BATCH))
+            pairs = rows.items() if is_hash else rows
+            yield [(_text(name), _text(value) if is_hash else "") for name, value in pairs]
+            if not cursor:
+                return
+
+
+class Judging:
+    """What judges and checkers have in common. Raises StoreAway."""
+
+    def __init__(self, client: Redis, prefix: str = "fetchpool") -> None:
+        self._client = client
+        self._secret = f"{prefix}:judge"
+        self._spent = f"{prefix}:check-bytes"
+
+    async def secret(self, fresh: bytes) -> bytes:
+        """What the pool's own judge signs with; `fresh` from now on, if there is none."""
+        await _call(self._client.set(self._secret, fresh, nx=True))
+        known = await _call(self._client.get(self._secret))
+        return fresh if known is None else bytes(known)
+
+    async def spend(self, day: int, size: int) -> int:
+        """Count `size` bytes of checks; all that were counted on `day` (since the epoch)."""
+        key = f"{self._spent}:{day}"
+        async with self._client.pipeline(transaction=True) as both:
+            both.incrby(key, size)
+            both.expire(key, _TWO_DAYS)
+            total, _ = await _call(both.execute())
+        return int(total)
 
 
 async def _call(command: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from tests.farm.call import Call, SeenRequest
 from tests.farm.farm import LISTS, Farm, host_of
-from tests.farm.kinds import ADVERTISEMENT, FAITHFUL, PORTAL_PAGE, Kind
+from tests.farm.kinds import ADVERTISEMENT, FAITHFUL, FALSE_ADDRESS, PORTAL_PAGE, Kind
 from tests.farm.origin import Origin
 from tests.farm.pages import body_of
 from tests.farm.proxies import FarmProxy
@@ -10,6 +10,7 @@ from tests.farm.proxies import FarmProxy
 __all__ = [
     "ADVERTISEMENT",
     "FAITHFUL",
+    "FALSE_ADDRESS",
     "LISTS",
     "PORTAL_PAGE",
     "Call",

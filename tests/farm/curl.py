@@ -11,7 +11,7 @@ import pycurl
 from tests.farm import Farm, FarmProxy
 
 OK, CONNECT_FAILED, PARTIAL, TIMED_OUT = 0, 7, 18, 28
-PROXY_FAILED = 97
+NOT_VERIFIED, PROXY_FAILED = 60, 97
 
 
 @dataclass(frozen=True, slots=True)

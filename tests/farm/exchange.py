@@ -16,6 +16,17 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 MAX_REWRITTEN = 8 * 1024 * 1024  # bytes of an answer held to be rewritten; the rest is cut
 
 
+async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
+    """The server's side of TLS from here on; Python 3.11's own takes each side for the client's."""
+    transport, protocol = writer.transport, writer.transport.get_protocol()
+    assert isinstance(protocol, asyncio.StreamReaderProtocol)
+    loop = asyncio.get_running_loop()
+    secured = await loop.start_tls(transport, protocol, context, server_side=True)
+    assert isinstance(secured, asyncio.Transport)
+    writer._transport = secured  # type: ignore[attr-defined]
+    protocol._replace_writer(writer)  # type: ignore[attr-defined]
+
+
 class Refused(Exception):
     """The proxy does not go there; carries the status that says why."""
 
@@ -119,6 +130,16 @@ class Exchange:
                 await wire.relay((self.reader, self.writer), server)
         except Refused as refusal:
             await self.reply(refusal.status)
+
+    async def terminate_tls(self, context: ssl.SSLContext) -> None:
+        """Be the target to a client that has been granted its tunnel, and pass on what it says.
+
+        Raises ssl.SSLError (an OSError) if the client does not believe `context`'s certificate.
+        """
+        await start_tls(self.writer, context)
+        host, _, port = self.target.rpartition(":")
+        async with self._connected(host.strip("[]"), int(port), tls=True) as server:
+            await wire.relay((self.reader, self.writer), server)
 
     async def forward(self, add: Fields = ()) -> None:
         """Pass an absolute-form request on, and its answer back as it comes."""

@@ -19,11 +19,12 @@ from tests.farm.certificate import Certificate, make_certificate
 from tests.farm.exchange import Refused
 from tests.farm.kinds import WITH_CREDENTIALS, Kind
 from tests.farm.origin import Origin
-from tests.farm.proxies import FarmProxy, resolve_loopback
+from tests.farm.proxies import SEEN, FarmProxy, resolve_loopback
 
 FIRST_NETWORK = 77  # proxies listen from 127.77.0.1 upwards
 EXIT_NETWORK = 177  # OTHER_EXIT leaves from here: 127.77.0.9 from 127.177.0.9
 HOSTS = 254  # in the last byte: .0 and .255 look like networks to some parsers
+SEEN_IN_ALL = 100_000  # request heads remembered, about 1 kB each, shared among the proxies
 NAMES = ("localhost", "farm.test", "*.farm.test", "127.0.0.1", "::1")
 LISTS = ("/lists/proxies.txt", "/lists/proxies.html", "/lists/proxies.json")
 
@@ -56,6 +57,7 @@ class Farm:
         self.kinds = dict(kinds or {})
         self.delay = delay
         self.proxies: list[FarmProxy] = []
+        self._by_address: dict[str, FarmProxy] = {}
         self.origin = Origin(port=port)
         self.certificate: Certificate | None = None
         self._wants_tls = tls
@@ -81,15 +83,13 @@ class Farm:
 
     def one(self, kind: Kind) -> FarmProxy:
         """The first proxy of a kind; raises LookupError if there is none."""
-        for proxy in self.of(kind):
-            return proxy
+        for proxy in self.proxies:
+            if proxy.kind is kind:
+                return proxy
         raise LookupError(f"no {kind} proxy in this farm")
 
     def __getitem__(self, address: str) -> FarmProxy:
-        for proxy in self.proxies:
-            if proxy.address == address:
-                return proxy
-        raise KeyError(address)
+        return self._by_address[address]
 
     async def __aenter__(self) -> Self:
         _raise_open_files_limit()
@@ -127,18 +127,23 @@ class Farm:
             exit_host=host_of(index, EXIT_NETWORK),
             resolve=self.resolve,
             tls=self._tls,
+            remembered=max(1, min(SEEN, SEEN_IN_ALL // max(sum(self.kinds.values()), 1))),
         )
         if kind in WITH_CREDENTIALS:
             proxy.username, proxy.password = f"user-{index}", f"secret-{index}"
         proxy.start()
         self.proxies.append(proxy)
+        self._by_address[proxy.address] = proxy
         return proxy
 
     def publish(self) -> None:
         """Serve the proxies as the origin's LISTS, without their credentials."""
-        http = [proxy for proxy in self.proxies if proxy.kind.scheme == "http"]
-        lines = [proxy.address for proxy in http]
-        lines += [proxy.url(credentials=False) for proxy in self.proxies if proxy not in http]
+        http, others = [], []
+        for proxy in self.proxies:
+            if proxy.kind.scheme == "http":
+                http.append(proxy.address)
+            else:
+                others.append(proxy.url(credentials=False))
         rows = (
             f"<tr><td>{proxy.host}</td><td>{proxy.port}</td><td>{proxy.kind.scheme}</td></tr>"
             for proxy in self.proxies
@@ -148,7 +153,7 @@ class Farm:
             {"ip": proxy.host, "port": proxy.port, "protocols": [proxy.kind.scheme]}
             for proxy in self.proxies
         ]
-        bodies = ("\n".join(lines) + "\n", table, json.dumps(records))
+        bodies = ("\n".join([*http, *others]) + "\n", table, json.dumps(records))
         types = ("text/plain", "text/html", "application/json")
         for path, kind, body in zip(LISTS, types, bodies, strict=True):
             self.origin.lists[path] = (kind, body.encode())

@@ -5,14 +5,20 @@ To add a kind, name it in `Kind`, write its function, and enter both in `BEHAVIO
 
 import asyncio
 import enum
+import functools
 import itertools
 import random
 import re
+import ssl
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+from tests.farm.certificate import make_certificate
 from tests.farm.exchange import Exchange
 
 PORTAL_PAGE = b"<html><title>Login</title><form>Welcome! Please log in to go online.</form></html>"
+FALSE_ADDRESS = b"198.51.100.7"  # RFC 5737: nobody's
 ADVERTISEMENT = b"<script src='//ads.invalid/inserted-by-proxy.js'></script>"
 
 
@@ -29,6 +35,7 @@ class Kind(enum.StrEnum):
     TRANSPARENT = "transparent"  # adds Via and X-Forwarded-For
     OTHER_EXIT = "other-exit"  # leaves from another address than it listens on
     TAMPERING = "tampering"  # puts an advertisement into every plain body, keeps the rest
+    ALTERING = "altering"  # puts FALSE_ADDRESS for every address in a plain body
     TRUNCATING = "truncating"  # promises the whole plain body, sends half, closes
     GARBAGE = "garbage"  # answers with bytes that are not HTTP
     PORTAL = "portal"  # a login page with 200 for everything
@@ -36,6 +43,9 @@ class Kind(enum.StrEnum):
     FLAKY = "flaky"  # drops every second request
     RESETTING = "resetting"  # grants CONNECT, then resets
     SILENT = "silent"  # grants CONNECT, then says nothing
+    TLS_INTERCEPTING = (
+        "tls-intercepting"  # grants CONNECT, then is the target by its own certificate
+    )
     TLS = "tls"  # good, and spoken to over TLS (an https:// proxy)
     SOCKS4 = "socks4"  # takes addresses only
     SOCKS4A = "socks4a"  # takes names too
@@ -59,7 +69,7 @@ WITH_CREDENTIALS = frozenset({Kind.AUTH, Kind.SOCKS5_AUTH})
 FAITHFUL = frozenset(
     {
         *(Kind.GOOD, Kind.SLOW, Kind.NO_CONNECT, Kind.AUTH, Kind.TRANSPARENT, Kind.OTHER_EXIT),
-        *(Kind.RESETTING, Kind.SILENT, Kind.TLS),
+        *(Kind.RESETTING, Kind.SILENT, Kind.TLS_INTERCEPTING, Kind.TLS),
         *(Kind.SOCKS4, Kind.SOCKS4A, Kind.SOCKS5, Kind.SOCKS5_AUTH),
     }
 )
@@ -115,6 +125,13 @@ async def tampering(exchange: Exchange) -> None:
         await exchange.forward_rewritten(insert_advertisement)
 
 
+async def altering(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.tunnel()
+    else:
+        await exchange.forward_rewritten(put_false_address)
+
+
 async def truncating(exchange: Exchange) -> None:
     if exchange.is_connect:
         await exchange.tunnel()
@@ -161,6 +178,30 @@ async def silent(exchange: Exchange) -> None:
         await exchange.forward()
 
 
+async def tls_intercepting(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.grant()
+        await exchange.terminate_tls(own_certificate())
+    else:
+        await exchange.forward()
+
+
+@functools.cache
+def own_certificate() -> ssl.SSLContext:
+    """The server's side of TLS with a certificate that nobody trusts, for any name of the farm."""
+    with tempfile.TemporaryDirectory(prefix="farm-") as folder:
+        made = make_certificate(
+            Path(folder), ["farm.test", "*.farm.test", "localhost", "127.0.0.1"]
+        )
+        assert made, "this farm has no TLS: is the openssl program there?"
+        return made.server_context()
+
+
+def put_false_address(body: bytes) -> bytes:
+    """A claim that somebody else asked."""
+    return re.sub(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b", FALSE_ADDRESS, body)
+
+
 def insert_advertisement(body: bytes) -> bytes:
     """Before the end of an HTML body, else at the end of whatever it is."""
     end = re.search(rb"</body>", body, re.IGNORECASE)
@@ -180,6 +221,7 @@ BEHAVIOURS: dict[Kind, Behaviour] = {
     Kind.TRANSPARENT: transparent,
     Kind.OTHER_EXIT: good,  # FarmProxy.exit_host makes the difference
     Kind.TAMPERING: tampering,
+    Kind.ALTERING: altering,
     Kind.TRUNCATING: truncating,
     Kind.GARBAGE: garbage,
     Kind.PORTAL: portal,
@@ -187,6 +229,7 @@ BEHAVIOURS: dict[Kind, Behaviour] = {
     Kind.FLAKY: flaky,
     Kind.RESETTING: resetting,
     Kind.SILENT: silent,
+    Kind.TLS_INTERCEPTING: tls_intercepting,
     Kind.TLS: good,  # FarmProxy puts TLS under it
     Kind.SOCKS4: good,  # the SOCKS kinds differ in their handshake: see socks.py
     Kind.SOCKS4A: good,

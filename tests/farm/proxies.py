@@ -21,7 +21,7 @@ from tests.farm.socks import read_socks
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
-SEEN = 100  # request heads remembered by each proxy
+SEEN = 100  # request heads remembered by each proxy, unless there are thousands
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 # The port of an outgoing connection is chosen at connect, per target, not at bind: else one proxy
 # has 28,000 in all. The name exists from Python 3.12 on.
@@ -55,9 +55,10 @@ class FarmProxy:
         exit_host: str | None = None,
         resolve: Resolve = resolve_loopback,
         tls: ssl.SSLContext | None = None,
+        remembered: int = SEEN,
     ) -> None:
         """`delay`: seconds that SLOW waits. `exit_host`: where OTHER_EXIT leaves from. `tls`:
-        the server's side of TLS, for the kind TLS."""
+        the server's side of TLS, for the kind TLS. `remembered`: how many heads are `seen`."""
         self.host = host
         self.port = 0  # chosen at start, kept over changes of kind
         self.delay = delay
@@ -66,7 +67,7 @@ class FarmProxy:
         self.connections = 0  # accepted
         self.requests = 0  # request heads and SOCKS requests, CONNECT included
         self.connects = 0  # CONNECT and SOCKS requests
-        self.seen: deque[wire.Head] = deque(maxlen=SEEN)
+        self.seen: deque[wire.Head] = deque(maxlen=remembered)
         self._kind = kind
         self._other_exit = exit_host or host
         self._resolve = resolve

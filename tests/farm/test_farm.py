@@ -11,6 +11,7 @@ import pytest
 
 from tests.farm import LISTS, Farm, Kind, host_of
 from tests.farm.curl import CONNECT_FAILED, OK, fetch, get, handle
+from tests.farm.proxies import SEEN
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)
@@ -63,13 +64,27 @@ async def test_proxies_are_found_by_kind_and_by_address(farm: Farm) -> None:
         Farm().one(Kind.GOOD)
 
 
-async def test_a_thousand_proxies_start_at_once_each_with_its_own_address() -> None:
+async def test_a_thousand_proxies_of_all_kinds_start_at_once_and_are_listed() -> None:
+    kinds = dict.fromkeys(set(Kind) - {Kind.TLS}, 20)
+    kinds[Kind.REFUSING] = 1000 - sum(kinds.values()) + 20
     began = time.monotonic()
-    async with Farm({Kind.GOOD: 400, Kind.REFUSING: 500, Kind.HANGING: 100}, tls=False) as farm:
+    async with Farm(kinds, tls=False) as farm:
         assert time.monotonic() - began < 2
         assert len({proxy.host for proxy in farm.proxies}) == len(farm.truth) == 1000
-        body = (await fetch_plainly(f"{farm.origin.url}{LISTS[0]}")).decode()
-        assert body.split() == [proxy.address for proxy in farm.proxies]
+        assert all(farm[proxy.address] is proxy for proxy in farm.proxies)
+        lines, table, records = [
+            (await fetch_plainly(f"{farm.origin.url}{path}")).decode() for path in LISTS
+        ]
+        assert {line.rpartition("/")[2] for line in lines.split()} == set(farm.truth)
+        assert table.count("<tr><td>") == len(json.loads(records)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("proxies", "remembered"), [(1, SEEN), (1000, SEEN), (1001, SEEN - 1), (4000, SEEN // 4)]
+)
+async def test_many_proxies_remember_fewer_requests_each(proxies: int, remembered: int) -> None:
+    async with Farm({Kind.REFUSING: proxies}, tls=False) as farm:
+        assert {proxy.seen.maxlen for proxy in farm.proxies} == {remembered}
 
 
 async def fetch_plainly(url: str) -> bytes:

@@ -6,8 +6,18 @@ from urllib.parse import urlsplit
 import pycurl
 import pytest
 
-from tests.farm import ADVERTISEMENT, FAITHFUL, PORTAL_PAGE, Farm, Kind, body_of
-from tests.farm.curl import CONNECT_FAILED, OK, PARTIAL, PROXY_FAILED, TIMED_OUT, fetch, get, handle
+from tests.farm import ADVERTISEMENT, FAITHFUL, FALSE_ADDRESS, PORTAL_PAGE, Farm, Kind, body_of
+from tests.farm.curl import (
+    CONNECT_FAILED,
+    NOT_VERIFIED,
+    OK,
+    PARTIAL,
+    PROXY_FAILED,
+    TIMED_OUT,
+    fetch,
+    get,
+    handle,
+)
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -24,10 +34,14 @@ async def test_a_faithful_kind_passes_a_plain_page_on_unaltered(farm: Farm, kind
     assert (proxy.connections, proxy.requests) == (1, 1)
 
 
-TUNNELLING = FAITHFUL - {Kind.NO_CONNECT, Kind.RESETTING, Kind.SILENT}
+TUNNELLING = FAITHFUL - {
+    *(Kind.NO_CONNECT, Kind.RESETTING, Kind.SILENT, Kind.TLS_INTERCEPTING),
+}
 
 
-@pytest.mark.parametrize("kind", sorted(TUNNELLING | {Kind.TAMPERING, Kind.TRUNCATING}))
+@pytest.mark.parametrize(
+    "kind", sorted(TUNNELLING | {Kind.TAMPERING, Kind.ALTERING, Kind.TRUNCATING})
+)
 async def test_a_tunnel_carries_verified_tls(farm: Farm, kind: Kind) -> None:
     proxy = farm.one(kind)
     answer = await get(farm, f"{farm.origin.https_url}/bytes/300000", proxy)
@@ -174,6 +188,7 @@ async def test_a_bad_kind_fails_a_plain_request(
         (Kind.HANGING, 0),
         (Kind.RESETTING, 200),
         (Kind.SILENT, 200),
+        (Kind.TLS_INTERCEPTING, 200),
         (Kind.ENDLESS, 200),
     ],
 )
@@ -212,6 +227,26 @@ async def test_a_tampering_proxy_alters_every_body_and_keeps_it_readable(
         direct = await get(farm, path)
         assert answer.body.replace(ADVERTISEMENT, b"") == direct.body
     assert proxy.connections == 1
+
+
+async def test_an_altering_proxy_makes_up_addresses_and_keeps_all_else(farm: Farm) -> None:
+    proxy = farm.one(Kind.ALTERING)
+    answer = await get(farm, "/get?nonce=n-1", proxy)
+    assert (answer.status, answer.json["origin"]) == (200, FALSE_ADDRESS.decode())
+    assert answer.json["args"] == {"nonce": "n-1"}
+    direct, through = await get(farm, "/html"), await get(farm, "/html", proxy)
+    assert through.body == direct.body
+
+
+async def test_who_does_not_verify_hears_the_target_from_a_tls_intercepting_proxy(
+    farm: Farm,
+) -> None:
+    proxy = farm.one(Kind.TLS_INTERCEPTING)
+    assert (await get(farm, f"{farm.origin.https_url}/ip", proxy)).code == NOT_VERIFIED
+    curl = handle(farm, proxy.url())
+    curl.setopt(pycurl.SSL_VERIFYPEER, 0)
+    answer = await fetch(curl, f"{farm.origin.https_url}/ip")
+    assert (answer.code, answer.json) == (OK, {"origin": proxy.host})
 
 
 async def test_a_flaky_proxy_drops_every_second_request(farm: Farm) -> None:

@@ -30,7 +30,7 @@ class Few:
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         return Verdict.GOOD
 
-    def describe(self) -> str:
+    def describe(self, target: Target) -> str:
         return f"0 alive of {len(self.proxies)}"
 
 

@@ -43,7 +43,7 @@ class FarmPool:
         self.reports.append((proxy.authority, response.outcome, response.status))
         return Verdict.BANNED if response.status == self.banned else Verdict.GOOD
 
-    def describe(self) -> str:
+    def describe(self, target: Target) -> str:
         return f"0 alive of {len(self.proxies)}"
 
 

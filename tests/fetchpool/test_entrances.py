@@ -9,7 +9,14 @@ import pytest
 
 from fetcher.errors import ProxyError
 from fetcher.route import Direct, Pool
-from fetchpool.entrances import ListenError, build_route, build_url, open_sockets, share_sockets
+from fetchpool.entrances import (
+    PROXY_POOL,
+    ListenError,
+    build_route,
+    build_url,
+    open_sockets,
+    share_sockets,
+)
 
 # Tornado leaves a socket that it cannot bind to the garbage collector.
 leaks = pytest.mark.filterwarnings(
@@ -48,6 +55,12 @@ def test_a_way_out_is_named_when_a_port_is_taken() -> None:
             open_sockets("api", "127.0.0.1", taken.getsockname()[1])
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.EADDRINUSE
+
+
+@leaks
+def test_a_door_of_the_api_is_named_by_its_own_setting() -> None:
+    with pytest.raises(ListenError, match=r"api\.host, api\.proxy_pool_port: cannot listen"):
+        open_sockets(PROXY_POOL, "192.0.2.1", 7)
 
 
 @pytest.mark.parametrize(

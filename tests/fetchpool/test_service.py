@@ -1,6 +1,9 @@
 import asyncio
 import contextlib
 import gc
+import json
+import re
+import socket
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 
+from fetcher.connect import connect
 from fetchpool.entrances import ListenError, open_sockets
 from fetchpool.service import (
     ALL,
@@ -22,7 +26,10 @@ from fetchpool.service import (
 )
 from fetchpool.settings import Settings, parse_settings
 from fetchpool.workers import Worker
-from tests.farm import Origin
+from pool.geo import GeoError
+from pool.store import Store
+from tests.farm import Farm, Origin
+from tests.farm import Kind as FarmKind
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
 
@@ -60,6 +67,7 @@ class Running:
 
     def __init__(self, given: Settings, roles: Roles, url: str) -> None:
         self.said: list[str] = []
+        self.url = url
         self.stop = asyncio.Event()
         self.service = Service(
             given, roles, url, environment={}, echo=self.said.append, quit=self.stop.set
@@ -97,6 +105,36 @@ async def test_a_service_becomes_ready_and_answers(tmp_path: Path) -> None:
             "Proxy pool",
         ]
         assert f"http://127.0.0.1:{one.service.entrances.api_port}/" in one.said[0]
+
+
+async def test_proxies_are_added_listed_and_removed_over_http(tmp_path: Path) -> None:
+    async with running(tmp_path, settings(api__port=0, api__proxy_pool_port=0)) as one:
+        api = f"http://127.0.0.1:{one.service.entrances.api_port}/api"
+        fetch = AsyncHTTPClient().fetch
+        added = await fetch(f"{api}/proxies", method="POST", body='{"proxy": "8.8.8.8:80"}')
+        assert json.loads(added.body)["added"] == 1
+
+        async def is_listed() -> bool:
+            listed = json.loads((await one.get("/api/proxies")).body)
+            return [proxy["proxy"] for proxy in listed["proxies"]] == ["http://8.8.8.8:80"]
+
+        await wait_until(is_listed)
+        stats = json.loads((await one.get("/api/stats")).body)
+        assert (stats["pool"]["found"], stats["queue"]["scheduler2fetcher"]) == (1, 0)
+        assert json.loads((await one.get("/api/sources")).body) == []
+        [line] = [line for line in one.said if line.startswith("proxy_pool")]
+        url = re.search(r"http://[0-9.:]+", line)
+        assert url is not None
+        own = await fetch(f"{url[0]}/count/")
+        assert own.body == (await one.get("/proxy_pool/count")).body
+        assert own.body == b'{"count":0,"http_type":{},"source":{}}\n'
+        removed = await fetch(f"{api}/proxies/8.8.8.8:80", method="DELETE")
+        assert json.loads(removed.body) == {"removed": 1}
+
+
+async def test_a_geo_database_that_is_none_is_named(tmp_path: Path) -> None:
+    with RedisServer.start(tmp_path) as server, pytest.raises(GeoError, match=r"pool\.geoip: "):
+        Running(settings(pool__geoip=str(tmp_path / "no.mmdb")), ALL, server.url)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +237,55 @@ def test_a_start_says_what_it_serves_and_no_secret() -> None:
 def test_the_url_of_redis_is_the_one_that_is_set() -> None:
     with redis_url(settings(redis__url="redis://127.0.0.1:1/0")) as url:
         assert url == "redis://127.0.0.1:1/0"
+
+
+async def test_our_own_judge_proves_what_proxies_do(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with Farm({FarmKind.GOOD: 1, FarmKind.TAMPERING: 1}, tls=False) as farm:
+        site = {"url": [f"{farm.origin.url}/html"], "body": "Chickens"}
+        given = settings(
+            api__port=port,
+            api__public_url=f"http://user:hunter2@localhost:{port}/",
+            pool__allow_private=True,
+            pool__check={"cycle": 0.2},
+            pool__sites={"universal": site},
+        )
+        async with running(tmp_path, given) as one:
+            redis = connect(one.url)
+            members = {proxy.address: 10 for proxy in farm.proxies}
+            await redis.zadd("proxies:universal", members)  # as another program would
+            store = Store(redis, given.pool)
+            await store.adopt()
+
+            async def proven() -> dict[str, bool | None]:
+                known = dict(zip(members, await store.http.records([*members]), strict=True))
+                return {address: record.unaltered for address, record in known.items()}
+
+            expected = {
+                farm.one(FarmKind.GOOD).address: True,
+                farm.one(FarmKind.TAMPERING).address: False,
+            }
+
+            async def is_proven() -> bool:
+                return await proven() == expected
+
+            await wait_until(is_proven, 10)
+            answer = await one.get("/judge?nonce=n")
+            assert (answer.code, answer.headers["Cache-Control"]) == (200, "no-store")
+            asked = [
+                head for proxy in farm.proxies for head in proxy.seen if "/judge" in head.start
+            ]
+            assert asked
+            assert not any("hunter2" in head.start or head.get("Authorization") for head in asked)
+            await redis.aclose()
+
+
+@pytest.mark.parametrize(("host", "status"), [("pool.test:8080", 200), ("other.test", 421)])
+async def test_the_public_url_is_a_name_of_ours(tmp_path: Path, host: str, status: int) -> None:
+    given = settings(api__public_url="https://Pool.test:8080")
+    async with running(tmp_path, given) as one:
+        url = f"http://127.0.0.1:{one.service.entrances.api_port}/judge?nonce=n"
+        answer = await AsyncHTTPClient().fetch(url, headers={"Host": host}, raise_error=False)
+        assert answer.code == status

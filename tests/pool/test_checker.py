@@ -1,11 +1,12 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from fetcher.connect import connect
 from fetcher.curl import CurlClient
 from fetcher.errors import Outcome
 from fetcher.guard import is_public
@@ -13,12 +14,14 @@ from fetcher.model import Exit, Limits, Request, Response, Transfer
 from fetcher.proxy import parse_proxy
 from fetcher.queue_loop import QueueLoop
 from pool.checker import CheckLane
+from pool.judges import Judges
 from pool.model import Candidate, Check, Checked, Kind, Record
 from pool.settings import Check as Times
 from pool.settings import Pool, Site
-from pool.store import Store
+from pool.store import Judging, Store, StoreAway
 from tests.farm import FAITHFUL, Farm, FarmProxy
 from tests.farm import Kind as FarmKind
+from tests.pool.judge_server import SECRET, Clock, JudgeServer, judging, liar, read_secret
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -27,7 +30,7 @@ KEY = "proxies:universal"
 TIMES = Times(cycle=3600.0, backoff_max=7200.0, timeout=1.5, connect_timeout=1.0, rate=0.0)
 
 # What a plain page proves: these pass it on, however they treat TLS.
-PASSING = FAITHFUL - {FarmKind.TLS} | {FarmKind.TAMPERING}
+PASSING = FAITHFUL - {FarmKind.TLS} | {FarmKind.TAMPERING, FarmKind.ALTERING}
 FAILING = {
     FarmKind.HANGING: Kind.TIMEOUT,
     FarmKind.REFUSING: Kind.REFUSED,
@@ -49,13 +52,41 @@ def settings(times: Times = TIMES, *, allow_private: bool = True) -> Pool:
 
 @contextlib.asynccontextmanager
 async def checking(
-    redis: Redis, pool: Pool, site: Site, proxies: list[FarmProxy]
+    redis: Redis,
+    pool: Pool,
+    site: Site,
+    proxies: list[FarmProxy],
+    judges: Sequence[str] = (),
+    ca_file: str | None = None,
+    after_look: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Store]:
     """A loop that serves one lane of checks over the proxies, with a real client."""
     store = Store(redis, pool)
+    guard = None if pool.allow_private else is_public
+    client = CurlClient(force_instance=True, guard=guard, ca_file=ca_file)
+    bench = Judges(
+        judges,
+        client,
+        read_secret,
+        Limits(total=2.0, connect=1.0, fresh=True),
+        user_agent="fetchpool-test",
+        allow_private=True,
+        clock=(clock := Clock()),
+    )
+    await bench.look()
+    clock.now += 60
+    after_look()
     await store.add(Candidate(parse_proxy(proxy.url()), Record()) for proxy in proxies)
-    client = CurlClient(force_instance=True, guard=None if pool.allow_private else is_public)
-    loop = QueueLoop([CheckLane(store, client, pool, site, user_agent="fetchpool-test")])
+    lane = CheckLane(
+        store,
+        client,
+        pool,
+        site,
+        user_agent="fetchpool-test",
+        judges=bench if judges else None,
+        judging=Judging(redis),
+    )
+    loop = QueueLoop([lane])
     loop.start()
     try:
         yield store
@@ -247,3 +278,286 @@ async def test_checks_that_are_not_carried_out_are_due_again(client: Redis) -> N
     assert await checks.take(500) == []
     await checks.give_back(taken)
     assert len(await checks.take(500)) == len(taken) == 3
+
+
+# -- what a judge says of them ---------------------------------------------------------------------
+
+Properties = tuple[bool | None, bool | None, bool | None, str | None]
+
+# Kind -> connect, tls, unaltered, anonymity.
+TRUTH: dict[FarmKind, Properties] = {
+    FarmKind.GOOD: (True, True, True, "elite"),
+    FarmKind.SLOW: (True, True, True, "elite"),
+    FarmKind.AUTH: (True, True, True, "elite"),
+    FarmKind.TLS: (True, True, True, "elite"),
+    FarmKind.SOCKS4: (True, True, True, "elite"),
+    FarmKind.SOCKS4A: (True, True, True, "elite"),
+    FarmKind.SOCKS5: (True, True, True, "elite"),
+    FarmKind.SOCKS5_AUTH: (True, True, True, "elite"),
+    FarmKind.OTHER_EXIT: (True, True, True, "elite"),
+    FarmKind.TRANSPARENT: (True, True, True, "transparent"),
+    FarmKind.TAMPERING: (True, True, False, None),
+    FarmKind.ALTERING: (True, True, False, None),
+    FarmKind.NO_CONNECT: (False, None, True, "elite"),
+    FarmKind.RESETTING: (True, False, True, "elite"),
+    FarmKind.SILENT: (True, False, True, "elite"),
+    FarmKind.TLS_INTERCEPTING: (True, False, True, "elite"),
+    # The second request is the http judge's: dropped, so nothing is known of that.
+    FarmKind.FLAKY: (True, True, None, None),
+}
+
+
+def properties(record: Record) -> Properties:
+    return record.connect, record.tls, record.unaltered, record.anonymity
+
+
+async def records(store: Store, proxies: list[FarmProxy]) -> dict[FarmProxy, Record]:
+    found = {}
+    for proxy in proxies:
+        parsed = parse_proxy(proxy.url())
+        proxies_set = store.http if parsed.scheme == "http" else store.others
+        [found[proxy]] = await proxies_set.records([parsed.member])
+    return found
+
+
+@contextlib.asynccontextmanager
+async def farm_with_judge(
+    kinds: dict[FarmKind, int], delay: float = 0.2
+) -> AsyncIterator[tuple[Farm, JudgeServer]]:
+    async with Farm(kinds, delay=delay) as farm:
+        assert farm.certificate is not None, "no openssl program"
+        async with judging(farm.certificate.server_context()) as server:
+            yield farm, server
+
+
+async def test_what_a_judge_proves_equals_the_truth(client: Redis) -> None:
+    async with farm_with_judge(dict.fromkeys(TRUTH, 2)) as (farm, server):
+        judges = [f"{server.url}/judge", f"{server.https_url}/judge"]
+        async with checking(
+            client, settings(), page(farm), farm.proxies, judges, farm.ca_file
+        ) as store:
+            seen = await settled(client, len(farm.proxies), timeout=20)
+            found = await records(store, farm.proxies)
+    assert set(seen.values()) == {100}
+    for proxy, record in found.items():
+        assert properties(record) == TRUTH[proxy.kind], proxy
+        assert record.exit == proxy.exit_host, proxy
+        assert record.proven is not None
+        assert record.latency is not None
+        # Of SOCKS libcurl tells no time of its own for the connection.
+        assert record.connect_time is not None or proxy.kind.scheme.startswith("socks")
+
+
+async def test_a_portal_that_a_lax_rule_lets_pass_is_found_out(client: Redis) -> None:
+    async with farm_with_judge({FarmKind.PORTAL: 1}) as (farm, server):
+        site = Site(url=[f"{farm.origin.url}/html"], status=[200])
+        judges = [f"{server.url}/judge", f"{server.https_url}/judge"]
+        async with checking(client, settings(), site, farm.proxies, judges, farm.ca_file) as store:
+            assert set((await settled(client, 1)).values()) == {100}
+            [record] = (await records(store, farm.proxies)).values()
+    assert properties(record) == (True, False, False, None)
+    assert record.exit is None
+
+
+async def test_an_https_site_proves_the_tunnel_and_no_judge_is_asked_for_it(client: Redis) -> None:
+    async with farm_with_judge({FarmKind.GOOD: 1, FarmKind.NO_CONNECT: 1}) as (farm, server):
+        site = Site(url=[f"{farm.origin.https_url}/html"], status=[200], body="Chickens")
+        judges = [f"{server.https_url}/judge"]
+        async with checking(client, settings(), site, farm.proxies, judges, farm.ca_file) as store:
+            await settled(client, 2)
+            found = await records(store, farm.proxies)
+        assert server.count("/judge", direct=False) == 0
+    assert properties(found[farm.one(FarmKind.GOOD)]) == (True, True, None, None)
+    assert properties(found[farm.one(FarmKind.NO_CONNECT)]) == (None, None, None, None)
+
+
+async def test_without_a_judge_nothing_is_known_and_a_tunnel_by_nature_is_one(
+    client: Redis,
+) -> None:
+    async with (
+        Farm({FarmKind.GOOD: 1, FarmKind.SOCKS5: 1}, tls=False) as farm,
+        checking(client, settings(), page(farm), farm.proxies) as store,
+    ):
+        await settled(client, 2)
+        found = await records(store, farm.proxies)
+    assert properties(found[farm.one(FarmKind.GOOD)]) == (None, None, None, None)
+    assert properties(found[farm.one(FarmKind.SOCKS5)]) == (True, None, None, None)
+
+
+async def test_a_proof_holds_for_ten_cycles(client: Redis) -> None:
+    times = replace(TIMES, cycle=0.02)
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, judging() as server:
+        async with checking(
+            client, settings(times), page(farm), farm.proxies, [f"{server.url}/judge"]
+        ):
+            await wait_until(lambda: server.count("/judge", direct=False) >= 3, timeout=10)
+        checks = farm.origin.hits["/html"]
+        assert checks >= 2 * server.count("/judge", direct=False)
+
+
+async def test_a_judge_that_begins_to_lie_changes_nothing(
+    client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Farm({FarmKind.GOOD: 6}, tls=False) as farm, judging() as server:
+
+        def lie() -> None:
+            server.secret = b"of somebody else"
+
+        judges = [f"{server.url}/judge"]
+        async with checking(
+            client, settings(), page(farm), farm.proxies, judges, after_look=lie
+        ) as store:
+            seen = await settled(client, 6)
+            found = await records(store, farm.proxies)
+        assert server.count("/judge", direct=False) == 6
+        assert server.count("/judge", direct=True) == 2  # one look answers all doubts
+    assert set(seen.values()) == {100}
+    assert {properties(record) for record in found.values()} == {(None,) * 4}
+    assert caplog.text.count("passed over") == 1
+
+
+async def test_a_judge_that_lies_from_the_start_is_asked_through_no_proxy(
+    client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Farm({FarmKind.GOOD: 3}, tls=False) as farm, judging() as server:
+        server.foreign = liar
+        judges = [f"{server.url}/foreign"]
+        async with checking(client, settings(), page(farm), farm.proxies, judges) as store:
+            seen = await settled(client, 3)
+            found = await records(store, farm.proxies)
+        assert server.count("/foreign", direct=False) == 0
+    assert set(seen.values()) == {100}
+    assert {properties(record) for record in found.values()} == {(None,) * 4}
+    assert caplog.text.count("passed over") == 1
+
+
+async def test_a_judge_of_others_tells_exit_and_anonymity_only(client: Redis) -> None:
+    kinds = {FarmKind.GOOD: 1, FarmKind.TRANSPARENT: 1, FarmKind.OTHER_EXIT: 1}
+    async with Farm(kinds, tls=False) as farm, judging() as server:
+        judges = [f"{server.url}/foreign"]
+        async with checking(client, settings(), page(farm), farm.proxies, judges) as store:
+            await settled(client, 3)
+            found = await records(store, farm.proxies)
+    for proxy, record in found.items():
+        is_seen = proxy.kind is FarmKind.TRANSPARENT
+        anonymity = "transparent" if is_seen else "elite"
+        assert properties(record) == (None, None, None, anonymity), proxy
+        assert record.exit == proxy.exit_host
+
+
+async def test_proofs_count_in_the_rate(client: Redis) -> None:
+    pool = settings(replace(TIMES, rate=4.0))
+    async with Farm({FarmKind.GOOD: 12}, tls=False) as farm, judging() as server:
+        began = asyncio.get_running_loop().time()
+        async with checking(client, pool, page(farm), farm.proxies, [f"{server.url}/judge"]):
+            await settled(client, 12, timeout=20)
+        took = asyncio.get_running_loop().time() - began
+    # 24 requests at 4 a second, of which the last 8 may be ahead: the bucket and their proofs.
+    assert took >= 3.5
+
+
+async def prepared(
+    redis: Redis, farm: Farm, server: JudgeServer, secret: Callable[[], Awaitable[bytes]]
+) -> tuple[CheckLane, CurlClient]:
+    """A lane by itself, whose judge has been looked at a minute ago, with the farm's proxies."""
+    pool = settings()
+    client = CurlClient(force_instance=True)
+    limits, clock = Limits(total=2.0, connect=1.0, fresh=True), Clock()
+    urls = [f"{server.url}/judge"]
+    bench = Judges(urls, client, secret, limits, user_agent="x", allow_private=True, clock=clock)
+    await bench.look()
+    clock.now += 60
+    store = Store(redis, pool)
+    await store.add(Candidate(parse_proxy(proxy.url()), Record()) for proxy in farm.proxies)
+    return CheckLane(store, client, pool, page(farm), user_agent="x", judges=bench), client
+
+
+@pytest.mark.parametrize("error", [StoreAway("gone"), ValueError("unforeseen")])
+async def test_what_fails_at_a_judge_leaves_the_check_as_it_is(
+    client: Redis, error: Exception
+) -> None:
+    known = [SECRET]
+
+    async def secret() -> bytes:
+        if not known:
+            raise error
+        return known.pop()
+
+    async with Farm({FarmKind.TAMPERING: 1}, tls=False) as farm, judging() as server:
+        checks, curl = await prepared(client, farm, server, secret)
+        [check] = await checks.take(5)
+        ended: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
+        checks.start(check, ended.set_result)
+        checked = await ended
+        curl.close()
+    assert (checked.kind, properties(checked.record)) == (Kind.PASSED, (None,) * 4)
+
+
+async def test_a_stop_does_not_wait_for_a_judge(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, judging() as server:
+        checks, curl = await prepared(client, farm, server, read_secret)
+        server.holds = True
+        [check] = await checks.take(5)
+        checks.start(check, lambda _: pytest.fail("it was given back"))
+        await wait_until(lambda: server.held)
+        await checks.give_back([check])
+        await wait_until(lambda: curl.in_flight == 0)
+        assert [one.member for one in await checks.take(5)] == [check.member]
+        curl.close()
+
+
+async def test_bytes_that_could_not_be_counted_are_counted_later(client: Redis) -> None:
+    pool = settings(replace(TIMES, bytes_per_day=10**9))
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm:
+        store = Store(client, pool)
+        await store.add(Candidate(parse_proxy(proxy.url()), Record()) for proxy in farm.proxies)
+        away = connect("redis://127.0.0.1:1")
+        curl = CurlClient(force_instance=True)
+        ledger = Judging(client)
+        checks = CheckLane(
+            store, curl, pool, page(farm), user_agent="x", judging=ledger, now=lambda: 1e9
+        )
+        [check] = await checks.take(5)
+        ended: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
+        checks.start(check, ended.set_result)
+        await checks.finish([await ended])
+        ledger._client = away
+        with pytest.raises(StoreAway):
+            await checks.take(5)
+        ledger._client = client
+        await checks.take(5)
+        assert await ledger.spend(int(1e9 // 86400), 0) > 400
+        curl.close()
+        await away.aclose()
+
+
+async def test_a_spent_day_lets_no_check_begin(client: Redis) -> None:
+    day = 20_000
+    pool = settings(replace(TIMES, bytes_per_day=2_400_000))
+    store = await fill(client, pool, 60)
+    ledger = Judging(client)
+    times = clocks(*[day * 86400.0] * 4, *[day * 86400.0 + 43200.0] * 4)
+    checks = CheckLane(
+        store, Unable(), pool, pool.sites["universal"],
+        user_agent="x", judging=ledger, clock=lambda: 0.0, now=times,
+    )  # fmt: skip
+    # An hour's worth is 100 kB, and a check is held to use 3 kB.
+    assert len(await checks.take(500)) == 33
+    assert len(await checks.take(500)) == 0
+    await ledger.spend(day, 1_299_000)
+    assert len(await checks.take(500)) == 0
+    assert len(await checks.take(500)) == 0
+
+
+async def test_what_checks_use_is_counted_for_all_checkers(client: Redis) -> None:
+    pool = settings(replace(TIMES, bytes_per_day=10**9, cycle=0.05))
+    async with (
+        Farm({FarmKind.GOOD: 1}, tls=False) as farm,
+        checking(client, pool, page(farm), farm.proxies),
+    ):
+
+        async def counted() -> int:
+            [key] = await client.keys("fetchpool:check-bytes:*") or [b"none"]
+            return int(await client.get(key) or 0)
+
+        assert await wait_until(counted) > 400  # the packets alone

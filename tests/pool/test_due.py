@@ -1,6 +1,8 @@
 import pytest
 
-from pool.due import TokenBucket, next_check
+from fetcher.errors import Outcome
+from fetcher.model import Request, Response
+from pool.due import DAY, DayBudget, TokenBucket, estimate_bytes, next_check
 from pool.model import Kind, Record
 from pool.settings import Check
 
@@ -87,3 +89,64 @@ def test_a_clock_that_stands_still_or_goes_back_fills_nothing() -> None:
     bucket.room(1, now=5.0)
     bucket.spend(1)
     assert bucket.room(1, now=4.0) == 0
+
+
+def test_what_was_spent_beyond_the_bucket_has_to_be_waited_for() -> None:
+    bucket = TokenBucket(10.0)
+    assert bucket.room(50, now=0.0) == 10
+    bucket.spend(15)  # ten checks, and what followed on them
+    assert [bucket.room(50, now=at) for at in (0.0, 0.5, 0.61)] == [0, 0, 1]
+
+
+MIDNIGHT = 20_000 * DAY
+
+
+@pytest.mark.parametrize(
+    ("at", "spent", "room"),
+    [
+        # An hour's worth of 7.2 MB is 300 kB: a hundred checks of 3 kB.
+        (0.0, 0, 100),
+        (0.0, 150_000, 50),
+        (0.0, 297_000, 1),
+        (0.0, 297_001, 0),
+        (0.0, 9_000_000, 0),
+        (3600.0, 300_000, 100),
+        (43_200.0, 0, 500),
+        (DAY - 1, 7_197_000, 1),
+        (DAY - 1, 7_197_001, 0),
+    ],
+)
+def test_a_days_bytes_are_spread_over_the_day(at: float, spent: int, room: int) -> None:
+    assert DayBudget(7_200_000).room(500, spent, MIDNIGHT + at) == room
+
+
+def test_what_is_under_way_is_held_to_be_spent_and_sizes_are_learned() -> None:
+    budget = DayBudget(7_200_000)
+    budget.under_way += 60
+    assert budget.room(500, 0, MIDNIGHT) == 40
+    for _ in range(60):
+        budget.note(1000)
+    assert budget.under_way == 0
+    assert 250 < budget.room(500, 0, MIDNIGHT) < 300
+
+
+def test_without_a_limit_bytes_do_not_count() -> None:
+    assert DayBudget(0).room(500, 10**12, MIDNIGHT) == 500
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "size"),
+    [
+        ("http://x/", "192.0.2.1", 400 + 9 + 5 + 30 + 7),
+        ("https://x/", "192.0.2.1", 5400 + 10 + 5 + 30 + 7),
+        ("https://x/", "", 400 + 10 + 5 + 30 + 7),
+    ],
+)
+def test_a_transfer_costs_what_it_says_and_what_the_network_adds(
+    url: str, address: str, size: int
+) -> None:
+    request = Request(url=url, headers=(b"A: ",))
+    response = Response(
+        url=url, outcome=Outcome.ANSWERED, head=b"h" * 30, body=b"b" * 7, address=address
+    )
+    assert estimate_bytes(request, response) == size

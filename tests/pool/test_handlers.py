@@ -1,7 +1,8 @@
 import asyncio
 import contextlib
+import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
@@ -65,10 +66,13 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def serving(
-    universal: Snapshot, gate: Gate = OPEN, **others: Snapshot
+    universal: Snapshot,
+    gate: Gate = OPEN,
+    sites: Mapping[str, Snapshot] | None = None,
+    **others: Snapshot,
 ) -> AsyncIterator[Site]:
     by_key = {KEY: universal} | {name.replace("_", ":"): pool for name, pool in others.items()}
-    pools = Pools(by_key, KEY, retry_after=12.5)
+    pools = Pools(by_key, KEY, retry_after=12.5, sites=sites or {})
     server = HTTPServer(Application(routes(pools), gate=gate))
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
@@ -233,3 +237,103 @@ async def test_head_of_a_long_list_tells_its_length() -> None:
         head, got = await site.get("/all", "HEAD"), await site.get("/all")
         assert (head.code, head.body) == (200, b"")
         assert int(head.headers["Content-Length"]) == len(got.body)
+
+
+# -- what /random takes beyond ProxyPool's ---------------------------------------------------------
+
+
+def known(member: str, score: float = 100, **known: object) -> Entry:
+    return Entry(member, parse_proxy(member), score, Record(**known))  # type: ignore[arg-type]
+
+
+FILTERED = (
+    known("u:p@192.0.2.1:80", connect=True, anonymity="elite", country="DE", latency=0.4),
+    known("192.0.2.2:80", connect=False, anonymity="transparent", country="FR", latency=2.0),
+    known("socks5://192.0.2.3:80", country="IT"),
+    known("192.0.2.4:80", 50, country="US", connect=True),
+)
+SHOP = known("192.0.2.9:80", country="DE")
+
+
+@pytest_asyncio.fixture
+async def filtered() -> AsyncIterator[Site]:
+    async with serving(snapshot(*FILTERED), sites={"shop": snapshot(SHOP)}) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("query", "members"),
+    [
+        ("scheme=socks5", {"socks5://192.0.2.3:80"}),
+        ("scheme=http&format=text", {"u:p@192.0.2.1:80", "192.0.2.2:80"}),
+        ("connect=1", {"u:p@192.0.2.1:80"}),
+        ("anonymity=elite", {"u:p@192.0.2.1:80"}),
+        ("country=de,it", {"u:p@192.0.2.1:80", "socks5://192.0.2.3:80"}),
+        ("country=US", {"192.0.2.4:80"}),
+        ("area=us&connect=1", {"192.0.2.4:80"}),
+        ("max_latency=1", {"u:p@192.0.2.1:80"}),
+        ("site=shop", {"192.0.2.9:80"}),
+        ("site=universal&country=de", {"u:p@192.0.2.1:80"}),
+        (f"key={KEY}&country=de", {"u:p@192.0.2.1:80"}),
+        ("key=proxies:unknown&country=de", {"u:p@192.0.2.1:80"}),
+    ],
+)
+async def test_filters_draw_from_all_schemes(filtered: Site, query: str, members: set[str]) -> None:
+    answers = [await filtered.get(f"/random?{query}") for _ in range(30)]
+    assert {answer.body.decode() for answer in answers} == members
+    assert {answer.code for answer in answers} == {200}
+    assert {answer.headers["Content-Type"] for answer in answers} == {HTML}
+
+
+async def test_empty_filters_are_none(filtered: Site) -> None:
+    answers = [await filtered.get("/random?scheme=&connect=&site=&format=") for _ in range(30)]
+    assert {one.body.decode() for one in answers} == {"u:p@192.0.2.1:80", "192.0.2.2:80"}
+
+
+async def test_json_has_what_is_known_and_what_is_needed_to_use_it(filtered: Site) -> None:
+    answer = await filtered.get("/random?anonymity=elite&format=json")
+    one = json.loads(answer.body)
+    assert (answer.code, answer.headers["Content-Type"]) == (200, "application/json")
+    assert (one["proxy"], one["connect"], one["latency"]) == ("u:p@192.0.2.1:80", True, 0.4)
+    several = json.loads((await filtered.get("/random?format=json&count=9")).body)
+    assert sorted(one["proxy"] for one in several) == sorted(one.member for one in FILTERED)
+    two = (await filtered.get("/random?country=de,fr&count=2")).body.decode().split("\n")
+    assert sorted(two) == ["192.0.2.2:80", "u:p@192.0.2.1:80"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("scheme=ftp", "scheme: expected one of http, "),
+        ("connect=0", "connect: expected 1, got '0'"),
+        ("anonymity=high", "anonymity: expected one of transparent, anonymous, elite"),
+        ("country=Germany", "country: expected two letters (DE), got 'Germany'"),
+        ("max_latency=-1", "max_latency: expected seconds (0.8), got '-1'"),
+        ("site=nowhere", "site: expected one of universal, shop, got 'nowhere'"),
+        ("format=xml", "format: expected json or text, got 'xml'"),
+        ("area=de&country=de", "area and country mean the same: give one of them"),
+        ("key=proxies:small&site=shop", "key and site both name a pool: give one of them"),
+        ("key=hidden&connect=1", "there is no such pool: key names none"),
+    ],
+)
+async def test_bad_values_are_refused_in_words(filtered: Site, query: str, words: str) -> None:
+    answer = await filtered.get(f"/random?{query}")
+    assert (answer.code, answer.headers["Content-Type"]) == (400, TEXT)
+    assert answer.body.decode().startswith(words)
+
+
+async def test_nothing_that_fits_is_503_in_words_or_json(filtered: Site) -> None:
+    text = await filtered.get("/random?country=XK")
+    assert (text.code, text.headers["Retry-After"]) == (503, "13")
+    assert text.body == b"no proxy in the pool has what you ask for (3 alive of 4)\n"
+    said = await filtered.get("/random?country=XK&format=json")
+    assert (said.code, json.loads(said.body)["error"][:20]) == (503, "no proxy in the pool")
+    filtered.universal.remove("socks5://192.0.2.3:80")
+    async with serving(snapshot()) as site:
+        empty = await site.get("/random?format=text")
+        assert (empty.code, empty.body) == (503, b"no proxy in the pool (0 alive of 0)\n")
+
+
+async def test_a_site_without_proxies_never_falls_back_on_others() -> None:
+    async with serving(snapshot(*FILTERED), sites={"shop": snapshot()}) as site:
+        assert (await site.get("/random?site=shop")).code == 503

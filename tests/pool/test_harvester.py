@@ -12,8 +12,9 @@ from fetcher.fetcher import Fetcher
 from fetcher.model import Result, Trust
 from fetcher.proxy import parse_proxy
 from fetcher.request import Defaults
-from pool.harvester import IN_THREAD, Harvester
+from pool.harvester import IN_THREAD, PATIENCE, Harvester, pause_of
 from pool.model import SourceAccount
+from pool.plugins import Plugin
 from pool.settings import Harvest, OwnProxy, Pool
 from pool.sources.source import Source
 from pool.store import Sources, Store, StoreAway
@@ -37,11 +38,17 @@ class Clock:
 class Harvesting:
     """A harvester over a real fetcher; its clocks are the test's."""
 
-    def __init__(self, redis: Redis, fetcher: Fetcher, pool: Pool) -> None:
+    def __init__(self, redis: Redis, fetcher: Fetcher, pool: Pool, *plugins: Plugin) -> None:
         self.store, self.sources = Store(redis, pool), Sources(redis)
         self.clock, self.now = Clock(0.0), Clock(1_700_000_000.0)
         self.harvester = Harvester(
-            self.store, self.sources, fetcher.fetch, pool, clock=self.clock, now=self.now
+            self.store,
+            self.sources,
+            fetcher.fetch,
+            pool,
+            clock=self.clock,
+            now=self.now,
+            plugins=plugins,
         )
 
     async def accounts(self) -> dict[str, SourceAccount]:
@@ -300,6 +307,20 @@ async def test_own_proxies_are_added_trusted_and_put_back(client: Redis, enabled
         assert await members(client) == expected
 
 
+async def test_own_proxies_that_are_never_checked_are_good_until_they_expire(client: Redis) -> None:
+    async with fetching() as fetcher:
+        until = datetime.fromtimestamp(1_700_000_050, UTC)
+        own = OwnProxy(url="http://10.0.0.1:8000", never_check=True, expires=until)
+        one = Harvesting(client, fetcher, settings(proxies=[own]))
+        await one.harvester.step()
+        assert await client.zscore("proxies:universal", "10.0.0.1:8000") == 100
+        assert await one.store.adopt() == 0
+        assert await one.store.claim(9, 1.0) == []
+        one.clock.now, one.now.now = 200.0, 1_700_000_050.0
+        await one.harvester.step()
+        assert await members(client) == set()
+
+
 async def test_own_proxies_go_when_they_expire(client: Redis) -> None:
     async with fetching() as fetcher:
         until = datetime.fromtimestamp(1_700_000_050, UTC)
@@ -318,3 +339,67 @@ async def test_switched_off_no_source_is_asked(client: Redis) -> None:
         one = Harvesting(client, fetcher, settings(source, harvest=Harvest(enabled=False)))
         await one.harvester.step()
         assert (len(farm.origin.requests), await members(client)) == (0, set())
+
+
+async def test_a_plug_in_is_a_source_with_an_account(client: Redis) -> None:
+    def crawl_few():
+        yield "8.8.8.8", 80
+        yield "10.0.0.1", 80
+
+    pool = settings(allow_private=False)
+    async with fetching() as fetcher:
+        one = Harvesting(client, fetcher, pool, Plugin("own.crawl_few", crawl_few))
+        await one.harvester.step()
+        assert await members(client) == {"8.8.8.8:80"}
+        account = (await one.accounts())["own.crawl_few"]
+        assert (account.found, account.new, account.refused) == (2, 1, 1)
+
+
+async def test_a_plug_in_that_fails_is_an_error_in_its_account(client: Redis) -> None:
+    def crawl_none():
+        raise LookupError("gone")
+
+    async with fetching() as fetcher:
+        one = Harvesting(client, fetcher, settings(), Plugin("own.crawl_none", crawl_none))
+        await one.harvester.step()
+        account = (await one.accounts())["own.crawl_none"]
+        assert (account.last_error, account.consecutive_failures) == ("LookupError: gone", 1)
+
+
+@pytest.mark.parametrize(
+    ("every", "failures", "seconds"),
+    [
+        (100, 0, 100), (100, PATIENCE - 1, 100), (100, PATIENCE, 200), (100, PATIENCE + 1, 400),
+        (100, 1000, 86_400), (200_000, 50, 200_000),
+    ],
+)  # fmt: skip
+def test_a_source_that_yields_nothing_is_asked_ever_more_seldom(
+    every: float, failures: int, seconds: float
+) -> None:
+    assert pause_of(every, failures) == seconds
+
+
+async def test_a_paused_source_is_said_once_and_a_success_ends_it(
+    client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    yields: list[str] = []
+    plugin = Plugin("own.crawl_some", lambda: yields)
+    async with fetching() as fetcher:
+        one = Harvesting(client, fetcher, settings(harvest=Harvest(cycle=100)), plugin)
+
+        async def turns(count: int, seconds: float) -> None:
+            for _ in range(count):
+                await client.delete("fetchpool:source:own.crawl_some")
+                one.clock.now += seconds
+                await one.harvester.step()
+
+        await turns(PATIENCE, 100)
+        assert caplog.text.count("asked ever more seldom") == 1
+        await turns(1, 100)
+        assert (await one.accounts())["own.crawl_some"].consecutive_failures == PATIENCE
+        await turns(1, 100)
+        assert (await one.accounts())["own.crawl_some"].consecutive_failures == PATIENCE + 1
+        yields.append("8.8.8.8:80")
+        await turns(1, 400)
+        assert (await one.accounts())["own.crawl_some"].consecutive_failures == 0
+        assert caplog.text.count("asked ever more seldom") == 1

@@ -1,6 +1,6 @@
 import msgspec
 
-from pool.model import Added, Kind, Record, SourceAccount, Status
+from pool.model import Added, Entered, Kind, Record, SourceAccount, Status
 
 
 def test_the_status_line_is_readable() -> None:
@@ -9,6 +9,7 @@ def test_the_status_line_is_readable() -> None:
 
 def test_what_became_of_candidates_adds_up() -> None:
     assert Added(1, 2, 3) + Added(10, 20, 30) == Added(11, 22, 33)
+    assert Entered(1, 2, 3) + Entered(10, 20, 30) == Entered(11, 22, 33)
 
 
 def test_only_what_is_ours_is_no_verdict() -> None:
@@ -16,7 +17,8 @@ def test_only_what_is_ours_is_no_verdict() -> None:
 
 
 def test_a_record_takes_no_room_for_what_is_unknown() -> None:
-    assert msgspec.msgpack.encode(Record()) == b"\x80"
+    encoded = msgspec.msgpack.encode(Record())
+    assert (msgspec.msgpack.decode(encoded), len(encoded)) == ({}, 3)
 
 
 def test_records_of_later_versions_are_read() -> None:

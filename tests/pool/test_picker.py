@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from fetcher.errors import Outcome
 from fetcher.model import Response, Target, Verdict
 from fetcher.proxy import Proxy, parse_proxy
+from pool.busy import CAP
+from pool.evidence import Finding, Seen
+from pool.filters import Filters
 from pool.model import Kind, Record, Status
 from pool.picker import TOP, Entry, PoolChooser, Snapshot
-from pool.settings import Score
+from pool.settings import Ban, Score, Site
 
 RULE = Score()
 TARGET = Target("shop.example", tunnelled=False)
@@ -195,7 +198,7 @@ def test_the_chooser_takes_good_ones_that_were_not_tried() -> None:
 def test_a_pool_without_good_ones_says_so_and_gives_none() -> None:
     chooser = PoolChooser(snapshot(*numbered(12, 99)), draws().random)
     assert chooser.pick(TARGET, ()) is None
-    assert chooser.describe() == "0 alive of 12"
+    assert chooser.describe(TARGET) == "0 alive of 12"
 
 
 @pytest.mark.parametrize(
@@ -231,13 +234,195 @@ class Counting:
 
 
 @pytest.mark.parametrize("size", [100, 20_000])
-def test_a_pick_costs_one_draw_and_a_sample_n_whatever_the_size(size: int) -> None:
+def test_a_pick_costs_two_draws_and_a_sample_n_whatever_the_size(size: int) -> None:
     pool = snapshot(*(entry(f"192.0.{i // 250}.1:{1 + i % 250}") for i in range(size)))
     draw = Counting()
     pool.http.pick(draw)
-    assert draw.count == 1
+    assert draw.count == 2
     pool.http.sample(7, draw)
-    assert draw.count == 8
+    assert draw.count == 9
+
+
+# -- filters -------------------------------------------------------------------------------------
+
+GERMAN = Filters(countries=frozenset({"DE"}))
+
+
+def chosen(pool: Snapshot, filters: Filters, times: int = 500) -> set[str]:
+    draw = draws().random
+    seen = (pool.pick(filters, draw) for _ in range(times))
+    return {one.member for one in seen if one}
+
+
+def test_filters_choose_among_the_good_ones_first_whatever_their_scheme() -> None:
+    pool = snapshot(
+        entry("192.0.2.1:1", country="DE"),
+        entry("socks5://192.0.2.1:2", country="de"),
+        entry("192.0.2.1:3", 99, country="DE"),
+        entry("192.0.2.1:4", country="FR"),
+        entry("192.0.2.1:5"),
+    )
+    assert chosen(pool, GERMAN) == {"192.0.2.1:1", "socks5://192.0.2.1:2"}
+    pool.put(entry("192.0.2.1:1", 98, country="DE"))
+    assert chosen(pool, GERMAN) == {"socks5://192.0.2.1:2"}
+    pool.remove("socks5://192.0.2.1:2")
+    assert chosen(pool, GERMAN) == {"192.0.2.1:3", "192.0.2.1:1"}
+    assert chosen(pool, Filters(countries=frozenset({"IT"}))) == set()
+
+
+def test_without_a_good_one_those_of_the_better_ranks_are_drawn_from() -> None:
+    high = [entry(f"192.0.2.1:{i}", 50, country="DE") for i in range(1, TOP + 1)]
+    low = [entry(f"192.0.2.2:{i}", 9, country="DE") for i in range(1, 201)]
+    assert chosen(snapshot(*low, *high), GERMAN, 2000) == {one.member for one in high}
+
+
+def test_who_has_no_known_latency_is_not_fast() -> None:
+    pool = snapshot(
+        entry("192.0.2.1:1", latency=0.4),
+        entry("192.0.2.1:2", latency=0.6),
+        entry("192.0.2.1:3"),
+        entry("192.0.2.1:4", 50, latency=0.1),
+    )
+    assert chosen(pool, Filters(max_latency=0.5)) == {"192.0.2.1:1"}
+    assert chosen(pool, Filters(max_latency=0.3)) == {"192.0.2.1:4"}
+    assert chosen(pool, Filters(max_latency=0.05)) == set()
+
+
+def test_a_sample_by_filters_is_good_if_there_are_enough() -> None:
+    good = [entry(f"192.0.2.1:{i}", country="DE", latency=0.1) for i in range(1, 6)]
+    rest = [entry(f"192.0.2.2:{i}", 10, country="DE", latency=0.1) for i in range(1, 6)]
+    pool = snapshot(*good, *rest, *numbered(20, 100))
+    draw = draws().random
+    for filters in (GERMAN, Filters(max_latency=0.5)):
+        five, six = pool.sample(filters, 5, draw), pool.sample(filters, 6, draw)
+        assert {one.member for one in five} == {one.member for one in good}
+        assert len({one.member for one in six}) == 6
+        assert {one.score for one in pool.sample(filters, 99, draw)} == {100, 10}
+        assert len(pool.sample(filters, 99, draw)) == 10
+
+
+class Looks:
+    """Counts how often an entry is looked at while it stands in for a bucket's list."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        self.count = 0
+
+    def __getitem__(self, place: int) -> Entry:
+        self.count += 1
+        return self.entries[place]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+@pytest.mark.parametrize("size", [100, 50_000])
+def test_a_pick_by_filters_looks_at_two_entries_whatever_the_size(size: int) -> None:
+    rare = entry("203.0.113.1:80", country="DE", anonymity="elite", connect=True)
+    pool = snapshot(
+        rare,
+        *(
+            entry(
+                f"192.{i // 62500}.{i // 250 % 250}.1:{1 + i % 250}",
+                country=("US", "CN", "DE")[i % 3],
+                anonymity=("elite", "anonymous")[i % 3 == 2],
+                connect=True,
+            )
+            for i in range(size)
+        ),
+    )
+    counters = []
+    for shelf in (pool.good, pool.every):
+        for bucket in [
+            *shelf.traits.values(),
+            *(b for c in shelf.countries.values() for b in [*c.values()]),
+        ]:
+            counters.append(Looks(bucket.entries))
+            bucket.entries = counters[-1]  # type: ignore[assignment]
+    draw = draws().random
+    wanted = Filters(countries=frozenset({"DE"}), anonymity=frozenset({"elite"}), connect=True)
+    assert pool.pick(wanted, draw) is rare
+    assert pool.pick(Filters(countries=frozenset({"US", "CN"})), draw) is not None
+    assert sum(one.count for one in counters) <= 3
+
+
+# -- what pool routes take -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ([{"connect": True}, {"connect": True, "tls": True}, {}], {1, 2}),
+        ([{"connect": True, "tls": False}, {"connect": False}, {}], {3}),
+        ([{"own": True}, {}, {}], {1}),
+        ([{"connect": True, "tls": False}, {"connect": False}], set()),
+    ],
+)
+def test_https_goes_through_those_that_tunnelled_cleanly_or_else_untried_ones(
+    known: list[dict[str, bool]], expected: set[int]
+) -> None:
+    pool = snapshot(*(entry(f"192.0.2.1:{i}", **one) for i, one in enumerate(known, 1)))
+    chooser = PoolChooser(pool, draws().random)
+    for target, ports in [
+        (Target("shop.example", tunnelled=True), expected),
+        (TARGET, set(range(1, len(known) + 1))),
+    ]:
+        picks = (chooser.pick(target, ()) for _ in range(100))
+        assert {exit.proxy.port for exit in picks if exit and exit.proxy} == ports
+
+
+@pytest.mark.parametrize(("taken", "spared"), [(CAP - 1, False), (CAP, True), (CAP + 1, True)])
+def test_a_proxy_with_its_share_under_way_is_left_alone(taken: int, spared: bool) -> None:
+    one, other = numbered(2, 100)
+    chooser = PoolChooser(snapshot(one, other), draws().random)
+    held = [chooser.busy.lend(one.proxy, trusted=False) for _ in range(taken)]
+    picks = (chooser.pick(TARGET, ()) for _ in range(100))
+    assert (one.proxy not in {exit.proxy for exit in picks if exit}) is spared
+    held.clear()
+    assert len(chooser.busy) == 0
+
+
+def test_when_all_have_their_share_the_least_busy_takes_more() -> None:
+    one, other = numbered(2, 100)
+    chooser = PoolChooser(snapshot(one, other), draws().random)
+    held = [chooser.pick(TARGET, ()) for _ in range(10 * CAP)]
+    assert None not in held
+    assert chooser.busy.uses(one.proxy) == chooser.busy.uses(other.proxy) == 5 * CAP
+    assert chooser.pick(TARGET, [one.proxy, other.proxy]) is None
+
+
+def test_the_operators_own_proxies_are_not_spared() -> None:
+    own, other = entry("192.0.2.1:1", own=True), entry("192.0.2.1:2")
+    chooser = PoolChooser(snapshot(own, other), draws().random)
+    held = [exit for _ in range(200) if (exit := chooser.pick(TARGET, ()))]
+    assert chooser.busy.uses(own.proxy) == len(held) - CAP
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+def test_a_proxy_is_found_by_its_id_and_by_its_place() -> None:
+    one, other = entry("user:a@192.0.2.1:80"), entry("socks5://192.0.2.1:80")
+    pool = snapshot(one, other, entry("192.0.2.2:80"))
+    assert pool.find(one.id) == [one]
+    assert pool.find("192.0.2.1:80") == [one, other]
+    assert pool.find("192.0.2.9:80") == pool.find("") == []
+    pool.remove(one.member)
+    assert (pool.find(one.id), pool.find("192.0.2.1:80")) == ([], [other])
+    pool.remove(other.member)
+    assert pool.find("192.0.2.1:80") == []
+
+
+def test_descending_begins_with_the_best_and_scores_are_counted() -> None:
+    pool = snapshot(
+        entry("192.0.2.1:9", 10, last=Kind.REFUSED),
+        entry("192.0.2.1:3", 10, last=Kind.TIMEOUT),
+        entry("192.0.2.1:5", 100),
+        entry("192.0.2.1:4", 100),
+    )
+    listed = [one.proxy.port for one in pool.any.descending()]
+    assert listed == [4, 5, 3, 9]
+    assert pool.any.count_scores() == {100: 2, 10: 2}
 
 
 MEMBERS = [f"192.0.2.1:{port}" for port in range(1, 9)] + ["socks4://192.0.2.1:9"]
@@ -274,3 +459,69 @@ def test_any_sequence_of_changes_leaves_what_a_plain_dict_would(
     assert (one is None) == (not plain)
     tried = [other.proxy for other in plain.values() if other is not one]
     assert pool.any.pick(lambda: number, tried) is one
+
+
+# -- sites -----------------------------------------------------------------------------------------
+
+
+SITES = {
+    "universal": Site(url=["http://a/"], ban=Ban(status=[418])),
+    "zhihu": Site(url=["http://a/"], match=["zhihu.example"], ban=Ban(status=[403])),
+    "plain": Site(url=["http://a/"]),
+}
+
+
+def site_chooser(noted: list[Seen] | None = None) -> PoolChooser:
+    shots = {name: snapshot(entry(f"192.0.2.1:{port}")) for port, name in enumerate(SITES, start=1)}
+    note = noted.append if noted is not None else None
+    return PoolChooser(shots["universal"], draws().random, sites=SITES, snapshots=shots, note=note)
+
+
+@pytest.mark.parametrize(
+    ("host", "site", "port", "words"),
+    [
+        ("shop.example", None, 1, "1 alive of 1"),
+        ("shop.example", "universal", 1, "1 alive of 1"),
+        ("www.zhihu.example", None, 2, "1 alive of 1 on the site zhihu"),
+        ("shop.example", "zhihu", 2, "1 alive of 1 on the site zhihu"),
+        ("zhihu.example", "plain", 3, "1 alive of 1 on the site plain"),
+        ("zhihu.example", "nosuch", None, "there is no site 'nosuch'"),
+    ],
+)
+def test_the_chooser_takes_from_the_site_of_the_request(
+    host: str, site: str | None, port: int | None, words: str
+) -> None:
+    target = Target(host, tunnelled=False, site=site)
+    exit = site_chooser().pick(target, ())
+    assert (exit.proxy.port if exit is not None and exit.proxy else None) == port
+    assert site_chooser().describe(target) == words
+
+
+@pytest.mark.parametrize(
+    ("host", "site", "status", "verdict", "finding", "noted"),
+    [
+        ("www.zhihu.example", None, 403, Verdict.BANNED, Finding.BANNED, "zhihu"),
+        ("www.zhihu.example", None, 200, Verdict.GOOD, Finding.GOOD, "zhihu"),
+        ("www.zhihu.example", "plain", 403, Verdict.GOOD, Finding.ANSWERED, "plain"),
+        ("shop.example", "zhihu", 403, Verdict.BANNED, Finding.BANNED, "zhihu"),
+        ("shop.example", None, 403, Verdict.GOOD, Finding.ANSWERED, None),
+        ("shop.example", None, 418, Verdict.GOOD, Finding.ANSWERED, None),
+        ("shop.example", "universal", 418, Verdict.BANNED, Finding.BANNED, "universal"),
+        ("shop.example", "nosuch", 403, Verdict.GOOD, Finding.ANSWERED, "nosuch"),
+        ("shop.example", None, 502, Verdict.GOOD, Finding.UNKNOWN, None),
+    ],
+)
+def test_an_answer_is_judged_by_its_sites_rules_and_noted(
+    host: str,
+    site: str | None,
+    status: int,
+    verdict: Verdict,
+    finding: Finding,
+    noted: str | None,
+) -> None:
+    seen: list[Seen] = []
+    response = Response(url="http://x/", outcome=Outcome.ANSWERED, status=status)
+    proxy, target = parse_proxy("192.0.2.1:1"), Target(host, tunnelled=False, site=site)
+    assert site_chooser(seen).report(proxy, target, response) is verdict
+    assert site_chooser().report(proxy, target, response) is verdict
+    assert seen == [Seen(proxy, noted, host, finding)]

@@ -1,7 +1,7 @@
 import pytest
 
 from pool.model import Kind, Record
-from pool.score import SEVERITY, next_record, next_score, rank
+from pool.score import SEVERITY, average, next_record, next_score, rank
 from pool.settings import Score
 
 RULE = Score()
@@ -55,6 +55,36 @@ def test_a_pass_ends_a_row_of_failures_and_keeps_their_count() -> None:
     assert passed == Record(
         failures=0, failed={"timeout": 3}, last=Kind.PASSED, checked=9.0, passed=9.0, latency=0.25
     )
+
+
+@pytest.mark.parametrize(
+    ("known", "newest", "expected"),
+    [
+        (None, None, None),
+        (None, 2.0, 2.0),
+        (2.0, None, 2.0),
+        (2.0, 2.0, 2.0),
+        (1.0, 2.0, 1.3),
+        (2.0, 0.0, 1.4),
+    ],
+)
+def test_the_newest_time_counts_three_tenths(
+    known: float | None, newest: float | None, expected: float | None
+) -> None:
+    assert average(known, newest) == pytest.approx(expected)
+
+
+def test_times_are_averaged_over_passes_and_failures_have_none() -> None:
+    record = Record()
+    for kind, seconds, connect in (
+        (Kind.PASSED, 1.0, 0.1),
+        (Kind.TIMEOUT, 15.0, 5.0),
+        (Kind.PASSED, 2.0, None),
+        (Kind.PASSED, 1.3, 0.2),
+    ):
+        record = next_record(record, kind, now=1.0, seconds=seconds, connect=connect)
+    assert record.latency == pytest.approx(1.3)
+    assert record.connect_time == pytest.approx(0.13)
 
 
 def test_a_failure_keeps_what_the_last_pass_showed() -> None:

@@ -37,6 +37,40 @@ def test_universal_is_the_seeds_check_and_always_there():
     assert Pool(sites={"universal": other}).sites == {"universal": other}
 
 
+def test_hosts_of_a_site_are_spelled_as_requests_spell_them():
+    hosts = ["Zhihu.COM", "*.zhimg.com", ".x.example", " a.example ", "BÜCHER.example", "[::1]"]
+    assert Site(url=["http://a/"], match=hosts).match == [
+        "zhihu.com",
+        "zhimg.com",
+        "x.example",
+        "a.example",
+        "xn--bcher-kva.example",
+        "::1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "sites", "message"),
+    [
+        ("proxies:a", {"a": []}, "key: expected another key than that of the site a"),
+        ("proxies:a:socks", {"a": []}, "key: expected another key than that of the site a"),
+        ("proxies", {"socks": []}, "sites: expected another name than 'socks'"),
+        ("proxies", {"a": ["h"], "b": ["i", "H"]}, "sites.b.match: expected hosts of one site"),
+        ("proxies:universal", {"socks": []}, None),
+        ("proxies:universal", {"a": ["h", "h"], "b": ["i.h"]}, None),
+        ("proxies:universal", {"universal": ["h"]}, None),
+    ],
+)
+def test_no_two_sites_share_a_sorted_set_or_a_host(key, sites, message):
+    built = {name: Site(url=["http://a/"], match=match) for name, match in sites.items()}
+    if message is None:
+        assert set(built) <= set(Pool(key=key, sites=built).sites)
+    else:
+        with pytest.raises(ValueError, match="expected") as caught:
+            Pool(key=key, sites=built)
+        assert str(caught.value).startswith(message)
+
+
 @pytest.mark.parametrize("name", ["", "a-b", "a b", "a:socks"])
 def test_site_names_that_no_user_name_can_carry_are_refused(name):
     with pytest.raises(ValueError, match=r"^sites: expected names"):
@@ -49,6 +83,14 @@ def test_site_names_that_no_user_name_can_carry_are_refused(name):
         ({"url": []}, "url: expected at least one"),
         ({"url": ["http://a/", "a"]}, "url[1]: expected a URL"),
         ({"url": ["http://a/"], "body": "("}, "body: not a regular expression: "),
+        ({"url": ["http://a/"], "match": ["a", "http://b"]}, "match[1]: expected a host"),
+        ({"url": ["http://a/"], "match": ["a/b"]}, "match[0]: expected a host"),
+        ({"url": ["http://a/"], "match": ["a:80"]}, "match[0]: expected a host"),
+        ({"url": ["http://a/"], "match": ["[::1]:80"]}, "match[0]: expected a host"),
+        ({"url": ["http://a/"], "match": [""]}, "match[0]: expected a host"),
+        ({"url": ["http://a/"], "match": ["*"]}, "match[0]: expected a host"),
+        ({"url": ["http://a/"], "match": ["u@a"]}, "match[0]: expected a host"),
+        ({"url": ["http://a/"], "match": ["a b"]}, "match[0]: expected a host"),
         ({"url": ["http://a/"], "canary": True}, "canary: expected a URL, null"),
         ({"url": ["http://a/"], "canary": "a"}, "canary[0]: expected a URL"),
     ],

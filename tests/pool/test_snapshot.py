@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from fetcher.connect import connect
 from fetcher.proxy import parse_proxy
 from pool.model import Candidate, Checked, Kind, Record
-from pool.picker import Snapshot
+from pool.picker import Entry, Snapshot
 from pool.score import next_record
 from pool.settings import Pool
 from pool.snapshot import Follower
@@ -71,6 +72,23 @@ async def test_the_first_step_reads_everything(following: Following) -> None:
     assert following.follower.ready.is_set()
     assert following.scores() == dict.fromkeys([*members, "socks5://192.0.2.1:80"], 10)
     assert len(following.snapshot.http.country("DE")) == len(members)
+
+
+async def test_countries_are_those_of_exits_where_they_are_known(client: Redis) -> None:
+    def locate(record: Record) -> tuple[Record, bool]:
+        known = {"192.0.2.9": "NL"}.get(record.exit or "")
+        return (replace(record, country=known), False) if known else (record, True)
+
+    store, snapshot = Store(client, Pool()), Snapshot(Pool().score)
+    follower = Follower(store, snapshot, 60.0, locate=locate)
+    for member, exit in [("192.0.2.1:80", "192.0.2.9"), ("192.0.2.2:80", None)]:
+        record = Record(country="DE", exit=exit)
+        await store.add([Candidate(parse_proxy(member), record)])
+    await follower.step()
+    assert [one.member for one in snapshot.http.country("NL").entries] == ["192.0.2.1:80"]
+    assert [one.member for one in snapshot.http.country("DE").entries] == ["192.0.2.2:80"]
+    claimed = {one.member: one.claimed for one in snapshot.every.every.entries}
+    assert claimed == {"192.0.2.1:80": False, "192.0.2.2:80": True}
 
 
 async def test_our_own_writes_are_followed_without_reading_everything(
@@ -177,3 +195,32 @@ async def test_after_a_loss_records_are_read_anew_even_where_scores_agree(
     entry = following.snapshot.get("192.0.2.1:80")
     assert entry is not None
     assert entry.record.source == "another"
+
+
+async def test_a_site_knows_what_judges_told_of_its_proxies(client: Redis) -> None:
+    universal = Snapshot(Pool().score)
+    told = Record(proven=5.0, connect=True, tls=True, anonymity="elite", exit="192.0.2.7")
+    universal.put(Entry("192.0.2.1:80", parse_proxy("192.0.2.1:80"), 100, told))
+    store = Store(client, Pool(), key="proxies:zhihu")
+    snapshot = Snapshot(Pool().score)
+    follower = Follower(store, snapshot, 60.0, universal=universal)
+    await store.add(
+        Candidate(parse_proxy(member), Record(latency=0.5))
+        for member in ("192.0.2.1:80", "192.0.2.2:80")
+    )
+    await follower.step()
+    known, other = snapshot.get("192.0.2.1:80"), snapshot.get("192.0.2.2:80")
+    assert known is not None and other is not None
+    assert (known.record.latency, known.record.tls, known.record.exit) == (0.5, True, "192.0.2.7")
+    assert other.record == Record(latency=0.5)
+
+
+async def test_a_freeze_shows_within_a_step(following: Following) -> None:
+    await following.follower.step()
+    assert following.follower.frozen is None
+    await following.store.freeze("http://a/", 60.0)
+    await following.follower.step()
+    assert following.follower.frozen == "http://a/"
+    await following.store.thaw()
+    await following.follower.step()
+    assert following.follower.frozen is None

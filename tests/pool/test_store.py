@@ -17,6 +17,9 @@ from pool.model import (
     Candidate,
     Check,
     Checked,
+    Effect,
+    Entered,
+    Found,
     Kind,
     Record,
     Settled,
@@ -24,8 +27,8 @@ from pool.model import (
 )
 from pool.score import next_record, next_score
 from pool.settings import Check as Times
-from pool.settings import Pool, Score
-from pool.store import BATCH, Member, Sources, Store, StoreAway
+from pool.settings import Pool, Score, Site
+from pool.store import BATCH, Judging, Member, Sources, Store, StoreAway, build_stores
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
 
@@ -123,6 +126,103 @@ async def test_the_operator_is_refused_neither_by_tombs_nor_for_want_of_room(
     own = candidates("192.0.2.2:80", "192.0.2.3:80", own=True)
     assert await store.add(own, operator=True) == Added(new=2)
     assert await any_client.zcard(side("tombs")) == 0
+
+
+async def test_a_caller_is_not_refused_by_tombs_but_for_want_of_room(any_client: Redis) -> None:
+    store = Store(any_client, Pool(max_size=1))
+    await store.add(candidates("192.0.2.1:80"))
+    await store.remove(["192.0.2.1:80"])
+    both = candidates("192.0.2.1:80", "192.0.2.2:80")
+    assert await store.add(both, caller=True) == Added(new=1, full=1)
+    assert await any_client.zcard(side("tombs")) == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "new", "left"),
+    [
+        ([100, 10], 0, {100: 1, 10: 1}),
+        ([100, 9], 1, {100: 1, 10: 1}),
+        ([9, 3], 1, {10: 1, 9: 1}),
+        ([9.5, 9.25], 1, {10: 1, 9.5: 1}),
+        ([11, 10.5], 0, {11: 1, 10.5: 1}),
+    ],
+)
+async def test_in_a_full_pool_a_newcomer_replaces_the_worst_that_has_failed(
+    any_client: Redis, scores: list[float], new: int, left: dict[float, int]
+) -> None:
+    store = Store(any_client, Pool(max_size=2))
+    await any_client.zadd(KEY, dict(zip(many(2), scores, strict=True)))
+    await store.adopt()
+    before = await store.http.version()
+    assert await store.add(candidates("192.0.2.99:1")) == Added(new=new, full=1 - new)
+    rows: Any = await any_client.zrange(KEY, 0, -1, withscores=True)
+    assert sorted(score for _, score in rows) == sorted(left)
+    assert await any_client.zcard(side("tombs")) == new
+    changes = await store.http.changes(before.n)
+    assert len(changes.members) == 2 * new
+    assert [one.score for one in changes.members] == [None, 10][: 2 * new]
+    if new:
+        buried: Any = await any_client.zrange(side("tombs"), 0, -1)
+        [gone] = buried
+        assert not await any_client.hexists(side("records"), gone)
+        assert await any_client.zscore(side("due"), gone) is None
+        assert await store.add(candidates(gone.decode())) == Added(buried=1)
+
+
+async def test_as_many_newcomers_come_in_as_have_failed(any_client: Redis) -> None:
+    store = Store(any_client, Pool(max_size=5))
+    await store.add(candidates(*many(5)))
+    await store.settle(verdicts(await store.claim(3, HOUR), Kind.TIMEOUT))
+    assert await store.add(candidates(*many(10, first=100))) == Added(new=3, full=7)
+    assert await any_client.zcard(KEY) == 5
+    assert await store.add(candidates(*many(10, first=200))) == Added(full=10)
+
+
+async def test_the_operators_own_proxies_are_never_replaced(any_client: Redis) -> None:
+    store = Store(any_client, Pool(max_size=3))
+    await store.add(candidates(*many(2), own=True), operator=True)
+    await store.settle(verdicts(await store.claim(2, HOUR), Kind.TIMEOUT))
+    await store.settle(verdicts(await store.claim(2, HOUR), Kind.TIMEOUT))
+    await any_client.zadd(KEY, {"192.0.2.50:80": 9.5})
+    await any_client.hset(side("records"), "192.0.2.50:80", b"\xc1 no record")
+    assert await store.add(candidates(*many(2, first=100))) == Added(new=1, full=1)
+    rows: Any = await any_client.zrange(KEY, 0, -1)
+    left = {name.decode() for name in rows}
+    assert left == {*many(2), many(1, first=100)[0]}
+
+
+async def test_what_is_never_to_be_checked_is_good_and_never_due(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    own = candidates("192.0.2.1:80", "socks5://192.0.2.1:80", own=True, never_check=True)
+    assert await store.add(own, operator=True) == Added(new=2)
+    assert await any_client.zscore(KEY, "192.0.2.1:80") == 100
+    assert await any_client.zscore(SOCKS, "socks5://192.0.2.1:80") == 100
+    assert await store.adopt() == 0
+    assert await store.claim(BATCH, HOUR) == []
+    seen = await store.http.version()
+    assert await store.add(own, operator=True) == Added()
+    assert await store.http.version() == seen
+    assert await store.remove(["192.0.2.1:80"]) == 1
+
+
+async def test_whether_a_proxy_is_checked_follows_the_settings(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    never = candidates("192.0.2.1:80", own=True, never_check=True)
+    checked = candidates("192.0.2.1:80", own=True)
+    await store.add(checked, operator=True)
+    await check_all(store, Kind.TIMEOUT)
+    await store.add(never, operator=True)
+    assert await any_client.zscore(KEY, "192.0.2.1:80") == 100
+    assert await store.claim(BATCH, HOUR) == []
+    assert await store.http.records(["192.0.2.1:80"]) == [Record(own=True, never_check=True)]
+    await any_client.zadd(KEY, {"192.0.2.1:80": 99})  # what traffic cost it
+    await store.add(never, operator=True)
+    assert await any_client.zscore(KEY, "192.0.2.1:80") == 100
+    await store.add(candidates("192.0.2.1:80"))
+    assert await store.claim(BATCH, HOUR) == []
+    await store.add(checked, operator=True)
+    [check] = await store.claim(BATCH, HOUR)
+    assert check.record == Record(own=True)
 
 
 @pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 1])
@@ -520,6 +620,21 @@ async def test_accounts_are_kept_and_unknown_ones_are_empty(any_client: Redis) -
     assert await sources.accounts() == {"list": account, "broken": SourceAccount()}
 
 
+async def test_the_judges_secret_is_whose_came_first(any_client: Redis) -> None:
+    one, two = Judging(any_client), Judging(any_client)
+    assert await one.secret(b"one") == b"one"
+    assert await two.secret(b"two") == b"one"
+    assert await Judging(any_client, "other").secret(b"three") == b"three"
+
+
+async def test_bytes_are_counted_by_day_and_forgotten(any_client: Redis) -> None:
+    one, two = Judging(any_client), Judging(any_client)
+    assert await one.spend(20_000, 500) == 500
+    assert await two.spend(20_000, 70) == 570
+    assert await two.spend(20_001, 0) == 0
+    assert 86_400 < await any_client.ttl("fetchpool:check-bytes:20000") <= 172_800
+
+
 async def test_an_absent_redis_is_one_kind_of_error(tmp_path: Any) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -530,7 +645,171 @@ async def test_an_absent_redis_is_one_kind_of_error(tmp_path: Any) -> None:
             store.claim(1, 1.0),
             store.adopt(),
             sources.account("list"),
+            Judging(redis).secret(b"x"),
+            Judging(redis).spend(1, 1),
         ):
             with pytest.raises(StoreAway, match="Redis failed"):
                 await call
         await redis.aclose()
+
+
+# -- sites, and what traffic shows ---------------------------------------------------------------
+
+
+def findings(effect: Effect, *members: str, delay: float = 0.0) -> list[Found]:
+    return [Found(parse_proxy(member), effect, delay) for member in members]
+
+
+async def test_each_site_has_keys_of_its_own(any_client: Redis) -> None:
+    stores = build_stores(
+        any_client, Pool(sites={"zhihu": Site(url=["http://a/"])}), prefix="fetchpool"
+    )
+    assert list(stores) == ["zhihu", "universal"] or list(stores) == ["universal", "zhihu"]
+    await stores["universal"].add(candidates("192.0.2.1:80"))
+    await stores["zhihu"].add(candidates("192.0.2.2:80", "socks5://192.0.2.2:80"))
+    assert await any_client.zrange(KEY, 0, -1) == [b"192.0.2.1:80"]
+    assert await any_client.zrange("proxies:zhihu", 0, -1) == [b"192.0.2.2:80"]
+    assert await any_client.zrange("proxies:zhihu:socks", 0, -1) == [b"socks5://192.0.2.2:80"]
+    assert await any_client.exists(side("due", "proxies:zhihu"), side("records", "proxies:zhihu"))
+
+
+@pytest.mark.parametrize(
+    ("score", "effect", "expected", "entered"),
+    [
+        (10, Effect.LIFT, 100, Entered(lifted=1)),
+        (99, Effect.LIFT, 100, Entered(lifted=1)),
+        (100, Effect.LIFT, 100, Entered()),
+        (150, Effect.LIFT, 150, Entered()),
+        (100, Effect.POINT, 99, Entered(lowered=1)),
+        (150, Effect.POINT, 99, Entered(lowered=1)),
+        (2, Effect.POINT, 1, Entered(lowered=1)),
+        (1, Effect.POINT, None, Entered(removed=1)),
+        (50, Effect.NONE, 50, Entered()),
+    ],
+)
+async def test_traffic_moves_a_score_by_the_rules_of_checks(
+    any_client: Redis, score: float, effect: Effect, expected: float | None, entered: Entered
+) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    await any_client.zadd(KEY, {"192.0.2.1:80": score})
+    before = (await store.http.version()).n
+    assert await store.enter(findings(effect, "192.0.2.1:80")) == entered
+    assert await any_client.zscore(KEY, "192.0.2.1:80") == expected
+    assert (await store.http.version()).n - before == (entered != Entered())
+    if expected is None:
+        assert await store.add(candidates("192.0.2.1:80")) == Added(buried=1)
+
+
+async def test_traffic_revives_nobody(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    for effect in Effect:
+        assert await store.enter(findings(effect, "192.0.2.1:80", delay=9.0)) == Entered()
+    assert await any_client.keys("proxies*") == []
+    assert not await any_client.exists(side("due"))
+
+
+async def test_traffic_costs_one_point_a_cycle_however_many_report_it(any_client: Redis) -> None:
+    pool = Pool(check=Times(cycle=1.0))
+    store, other = Store(any_client, pool), Store(any_client, pool)
+    await store.add(candidates("192.0.2.1:80", "socks5://192.0.2.1:80"))
+    both = findings(Effect.POINT, "192.0.2.1:80", "socks5://192.0.2.1:80")
+    entered = await asyncio.gather(*(one.enter([*both, *both]) for one in [store, other] * 10))
+    assert sum(one.lowered for one in entered) == 2
+    assert await any_client.zscore(KEY, "192.0.2.1:80") == 9
+
+    async def again() -> bool:
+        return (await store.enter(both)).lowered == 2
+
+    await wait_until(again)
+    assert await any_client.zscore(SOCKS, "socks5://192.0.2.1:80") == 8
+
+
+async def test_what_it_remembers_of_charges_is_forgotten(any_client: Redis) -> None:
+    store = Store(any_client, Pool(check=Times(cycle=0.05)))
+    await store.add(candidates("192.0.2.1:80"))
+    await store.enter(findings(Effect.POINT, "192.0.2.1:80"))
+
+    async def is_gone() -> bool:
+        return not await any_client.exists(side("charged"))
+
+    await wait_until(is_gone)
+
+
+async def due(redis: Redis, member: str) -> float:
+    """Seconds from now until its next check."""
+    seconds, micros = await redis.time()
+    when = await redis.zscore(side("due"), member)
+    assert when is not None
+    return float(when) / 1000 - seconds - micros / 1e6
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 60.0), (30.0, 60.0), (90.0, 90.0)])
+async def test_who_was_seen_is_checked_later_but_never_earlier(
+    any_client: Redis, before: float, after: float
+) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    await store.settle(verdicts(await store.claim(1, HOUR), Kind.PASSED, delay=before))
+    await store.enter(findings(Effect.NONE, "192.0.2.1:80", delay=60.0))
+    assert after - 2 < await due(any_client, "192.0.2.1:80") <= after
+
+
+@pytest.mark.parametrize("effect", list(Effect))
+async def test_a_check_that_is_under_way_counts_whatever_traffic_says(
+    any_client: Redis, effect: Effect
+) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    for _ in range(20):  # whatever the milliseconds
+        claimed = await store.claim(1, 45.0)
+        await store.enter(findings(effect, "192.0.2.1:80", delay=HOUR))
+        assert await store.settle(verdicts(claimed, Kind.PASSED, delay=0.0)) == Settled(kept=1)
+    assert await store.claim(1, 45.0)
+    assert await store.claim(1, 45.0) == []
+
+
+async def test_nobody_loses_a_point_while_the_set_is_frozen(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    assert (await store.http.changes(0)).frozen is None
+    await store.freeze("http://a/", 60.0)
+    assert (await store.http.changes(0)).frozen == "http://a/"
+    assert (await store.http.changes((await store.http.version()).n)).frozen == "http://a/"
+    assert await store.enter(findings(Effect.POINT, "192.0.2.1:80")) == Entered()
+    await store.thaw()
+    assert (await store.http.changes(0)).frozen is None
+    assert await store.enter(findings(Effect.POINT, "192.0.2.1:80")) == Entered(lowered=1)
+
+
+async def test_a_freeze_ends_by_itself_when_nobody_renews_it(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.freeze("http://a/", 0.05)
+
+    async def is_over() -> bool:
+        return (await store.http.changes(0)).frozen is None
+
+    await wait_until(is_over)
+
+
+async def test_scores_are_told_of_those_that_are_there(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    assert await store.http.scores(["192.0.2.9:80", "192.0.2.1:80"]) == [None, 10.0]
+    assert await store.http.scores([]) == []
+
+
+async def test_who_is_removed_without_a_tomb_may_come_back(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    assert await store.remove(["192.0.2.1:80"], tombstone=0.0) == 1
+    assert await store.add(candidates("192.0.2.1:80")) == Added(new=1)
+
+
+async def test_who_is_never_checked_loses_nothing_by_traffic_either(any_client: Redis) -> None:
+    store = Store(any_client, POOL)
+    await store.add(candidates("192.0.2.1:80", own=True, never_check=True), operator=True)
+    for effect in Effect:
+        assert await store.enter(findings(effect, "192.0.2.1:80", delay=9.0)) == Entered()
+    assert await any_client.zscore(KEY, "192.0.2.1:80") == 100
+    assert await any_client.zscore(side("due"), "192.0.2.1:80") == float("inf")

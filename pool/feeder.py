@@ -1,0 +1,136 @@
+"""Leads proxies that are good in universal into the sets of all further sites, and out again."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from fetcher.errors import ProxyError
+from fetcher.proxy import Proxy, parse_proxy
+from pool.model import UNKNOWN, Added, Candidate
+from pool.rounds import Rounds
+from pool.settings import Pool
+from pool.sites import newcomer
+from pool.store import BATCH, Member, ProxySet, Store, StoreAway, Version
+
+logger = logging.getLogger(__name__)
+
+EVERY: Final = 2.0  # seconds
+
+
+class Feeder:
+    """Follows universal's changes, so that its cost grows with them; reads everything at first,
+    and every `pool.resync` seconds, for what others write. Several of them do no harm.
+
+    `sites`: the further sites by name. `clock` gives seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        universal: Store,
+        sites: Mapping[str, Store],
+        pool: Pool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._universal = universal
+        self._sites = sites
+        self._pool = pool
+        self._clock = clock
+        self._places: dict[str, Version] = {}
+        self._read_at: float | None = None
+        self._rounds = Rounds("feeding the sites", self.step, EVERY)
+
+    async def run(self) -> None:
+        await self._rounds.run()
+
+    def stop(self) -> None:
+        self._rounds.stop()
+
+    async def step(self) -> None:
+        """Take over what changed, or everything if that is due."""
+        try:
+            due = self._read_at is None or self._clock() - self._read_at >= self._pool.resync
+            if due:
+                await self._read()
+            for one in self._universal.sets:
+                await self._follow(one)
+        except StoreAway:
+            self._read_at = None  # it may come back with less than it had
+            raise
+
+    async def _read(self) -> None:
+        for one in self._universal.sets:
+            self._places[one.key] = await one.version()
+            async for members in one.scan():
+                good = [member for member in members if self._is_good(member)]
+                records = await one.records([member.member for member in good])
+                await self._feed(
+                    one,
+                    [
+                        replace(member, record=record)
+                        for member, record in zip(good, records, strict=True)
+                    ],
+                )
+        for name, store in self._sites.items():
+            await self._sweep(name, store)
+        self._read_at = self._clock()
+
+    async def _sweep(self, name: str, store: Store) -> None:
+        """Lead out who is not in universal any more."""
+        for source, one in zip(self._universal.sets, store.sets, strict=True):
+            async for members in one.scan():
+                names = [member.member for member in members]
+                scores = await source.scores(names)
+                gone = [
+                    member for member, score in zip(names, scores, strict=True) if score is None
+                ]
+                await self._lead_out(name, store, gone)
+
+    async def _follow(self, one: ProxySet) -> None:
+        while True:
+            place = self._places[one.key]
+            changes = await one.changes(place.n)
+            newest = changes.newest
+            if newest.epoch != place.epoch or newest.n < place.n:  # Redis lost what it had
+                await self._read()
+                return
+            await self._feed(one, [member for member in changes.members if self._is_good(member)])
+            gone = [member.member for member in changes.members if member.score is None]
+            for name, store in self._sites.items():
+                await self._lead_out(name, store, gone)
+            if len(changes.members) < BATCH:
+                self._places[one.key] = newest
+                return
+            self._places[one.key] = Version(changes.last, newest.epoch)
+
+    def _is_good(self, member: Member) -> bool:
+        return member.score is not None and member.score >= self._pool.score.max
+
+    async def _feed(self, one: ProxySet, members: Sequence[Member]) -> None:
+        is_http = one is self._universal.http
+        candidates = []
+        for member in members:
+            proxy = _parse(member.member)
+            if proxy is not None and (proxy.scheme == "http") is is_http:
+                candidates.append(newcomer(Candidate(proxy, member.record or UNKNOWN)))
+        for name, store in self._sites.items():
+            added = await store.add(candidates) if candidates else Added()
+            if added.new:
+                logger.debug("%d good proxies are new to the site %s", added.new, name)
+
+    async def _lead_out(self, name: str, store: Store, members: Sequence[str]) -> None:
+        # Without a tomb: who is good in universal again may come back at once.
+        removed = await store.remove(members, tombstone=0.0) if members else 0
+        if removed:
+            logger.debug("%d proxies left the site %s with universal", removed, name)
+
+
+def _parse(member: str) -> Proxy | None:
+    """None for what others wrote in a spelling of their own: under ours it would be another."""
+    try:
+        proxy = parse_proxy(member)
+    except ProxyError:
+        return None
+    return proxy if proxy.member == member else None

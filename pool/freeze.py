@@ -1,0 +1,75 @@
+"""When failing checks say more of the site, or of our own line, than of the proxies.
+
+A decision module: `now` counts seconds on any steady clock, the same one throughout. It holds
+counts only: verdicts wait in `pool.canary`, no more of them than the lane has places.
+
+While nothing has passed lately, a site is in doubt: then its canary (its own page, fetched without
+a proxy) is asked. It works: the proxies are to blame. It does not: the site is frozen, and no
+failure counts until the canary or a check comes through.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from pool.model import Kind
+
+CHECKS: Final = 50  # so many in a row without a pass put the site in doubt
+
+# A small pool takes long for so many: in it each proxy may fail about twice.
+CYCLES: Final = 2
+
+# The canary is asked once in a cycle, and not less than once a minute while it is needed.
+SELDOM: Final = 60.0
+
+# A frozen site's proxies are looked at this much more seldom than good ones.
+SLOWER: Final = 2
+
+
+class Watch:
+    """The checks of one site in this process. `cycle`: seconds between two of a good proxy."""
+
+    def __init__(self, cycle: float) -> None:
+        self.is_frozen = False
+        self._cycle = cycle
+        self._failures = 0  # since the last pass
+        self._passed: float | None = None
+        self._asked: float | None = None  # when the canary was heard of; None: it has to be asked
+
+    def note(self, kinds: Iterable[Kind], now: float) -> None:
+        """Count verdicts, in the order in which they came."""
+        for kind in kinds:
+            if kind is Kind.PASSED:
+                self._failures, self._passed = 0, now
+                self._asked, self.is_frozen = None, False
+            elif proves_by_site(kind):
+                self._failures += 1
+
+    def is_doubtful(self, now: float) -> bool:
+        """Whether nothing has passed lately, so that failures may be the site's or ours."""
+        if self._passed is None or self._failures >= CHECKS:
+            return True
+        return now - self._passed > CYCLES * self._cycle
+
+    def is_canary_due(self, now: float) -> bool:
+        return self._asked is None or now - self._asked >= min(self._cycle, SELDOM)
+
+    def hear(self, works: bool, now: float) -> None:
+        """What the canary told."""
+        self._asked, self.is_frozen = now, not works
+
+    def pause(self, draw: float) -> float:
+        """Seconds until the next check of a proxy whose verdict is dropped; `draw` in [0, 1)."""
+        return self._cycle * SLOWER * (1 + draw) / 2
+
+    @property
+    def holds(self) -> float:
+        """Seconds for which others may take the site to be frozen without hearing of it again."""
+        return 3 * max(self._cycle, 1.0)
+
+
+def proves_by_site(kind: Kind) -> bool:
+    """Whether a check failed in such a way that site or line may be to blame.
+
+    What cannot be read as a proxy, or leads where nobody may go, is bad by itself.
+    """
+    return kind.is_verdict and kind not in (Kind.PASSED, Kind.UNUSABLE)

@@ -1,0 +1,173 @@
+"""Proxies that somebody gives us: text, JSON or CSV, one or many, in any spelling.
+
+A decision module: what was given comes in; out come the proxies that may enter the pool and, for
+each of the others, why it may not. No reason repeats credentials.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from fetcher.errors import FetchpoolError, ProxyError
+from fetcher.proxy import Proxy, parse_proxy
+from pool.admission import admit, canonical
+from pool.sources.found import Found, read_country
+from pool.sources.json_ import find_siblings
+from pool.sources.text import find_text
+
+MOST: Final = 100_000  # proxies at once: ten times what a pool holds
+
+_PORT: Final = re.compile(r":[0-9]+/?(\?noconnect)?\Z")
+_COLUMN: Final = re.compile(r"(?i)\A(?:[\w .-]*,)*\s*\"?(proxy|ip|host|ip_?address)\"?\s*(,|\Z)")
+
+
+class IntakeError(FetchpoolError):
+    """Nothing of it can be read; the text says why."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """What was not taken: ``scheme://host:port``, or where it stood if it cannot be read."""
+
+    proxy: str
+    reason: str
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """Those that may enter the pool, each once, and what may not."""
+
+    found: list[Found]
+    refused: list[Refused]
+
+
+def read_given(body: bytes, *, allow_private: bool) -> Intake:
+    """JSON (a proxy, an object that has them under ``proxy`` or ``proxies``, or an array), CSV with
+    a line of names, or text with a proxy on each line.
+
+    A text in JSON is spelled as in the settings, so https:// is TLS to the proxy; in text files it
+    is a proxy that tunnels, as all lists mean it. Raises IntakeError.
+    """
+    text = body.decode("utf-8-sig", "replace").strip()
+    if text[:1] in ("{", "[", '"'):
+        try:
+            document = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            document = None
+        if document is not None:
+            return _sort_out(_read_document(document), allow_private)
+    lines = text.splitlines()
+    if lines and _COLUMN.match(lines[0]):
+        return _sort_out(_read_rows(lines), allow_private)
+    return _sort_out(_read_lines(lines), allow_private)
+
+
+def read_spelled(texts: Iterable[str], *, allow_private: bool) -> Intake:
+    """Proxies as the settings spell them."""
+    items = (_read_text(text, f"item {n}") for n, text in enumerate(texts, 1))
+    return _sort_out(items, allow_private)
+
+
+Item = list[Found] | Refused
+
+
+def _sort_out(items: Iterable[Item], allow_private: bool) -> Intake:
+    kept: dict[Proxy, Found] = {}
+    refused: dict[tuple[str, str], Refused] = {}
+    for item in items:
+        if isinstance(item, Refused):
+            refused[item.proxy, item.reason] = item
+            continue
+        for found in item:
+            proxy = canonical(found.proxy)
+            reason = admit(proxy, allow_private=allow_private)
+            if reason is not None:
+                refused[proxy.url, reason] = Refused(proxy.url, reason)
+            else:
+                kept.setdefault(proxy, msgspec.structs.replace(found, proxy=proxy))
+        if len(kept) + len(refused) > MOST:
+            raise IntakeError(f"more than {MOST:,} proxies at once: give them in parts")
+    return Intake(list(kept.values()), list(refused.values()))
+
+
+def _read_document(document: object) -> Iterator[Item]:
+    if isinstance(document, dict):
+        for name in ("proxies", "proxy"):
+            if isinstance(document.get(name), list):
+                document = document[name]
+                break
+    items = document if isinstance(document, list) else [document]
+    for n, item in enumerate(items, 1):
+        place = f"item {n}"
+        if isinstance(item, str):
+            yield _read_text(item, place)
+        elif isinstance(item, dict):
+            yield _read_row(item, place)
+        else:
+            yield Refused(place, "expected a proxy as a text or an object")
+
+
+def _read_rows(lines: list[str]) -> Iterator[Item]:
+    try:
+        for n, row in enumerate(csv.DictReader(lines, skipinitialspace=True), 2):
+            named = {str(key).strip().lower(): value for key, value in row.items()}
+            yield _read_row(named, f"line {n}")
+    except csv.Error as error:
+        raise IntakeError(f"not readable as CSV: {error}") from None
+
+
+def _read_row(row: dict[object, object] | dict[str, object], place: str) -> Item:
+    """An object of any list; or one that `proxies export` wrote, which is spelled as we do."""
+    spelled = row.get("proxy")
+    if isinstance(spelled, str) and ("id" in row or len(row) == 1):
+        item = _read_text(spelled, place)
+        if isinstance(item, list):
+            country = read_country(row.get("country"))
+            return [msgspec.structs.replace(found, country=country) for found in item]
+        return item
+    found = list(find_siblings(row, "http"))
+    return found or Refused(place, "there is no proxy in it")
+
+
+def _read_lines(lines: list[str]) -> Iterator[Item]:
+    for n, line in enumerate(lines, 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        found = list(find_text(line, "http"))
+        # Names without a scheme only we can take for proxies: the line is meant to be one.
+        yield found or _read_text(line, f"line {n}")
+
+
+def _read_text(text: str, place: str) -> Item:
+    text = text.strip()
+    try:
+        proxy = parse_proxy(text)
+    except ProxyError as error:
+        found = list(find_text(text, "http"))
+        return found or Refused(place, str(error))
+    if not _PORT.search(text):
+        return Refused(place, "it names no port")
+    return [Found(proxy)]
+
+
+def read_foreign(rows: Iterable[tuple[str, str]], *, allow_private: bool) -> Intake:
+    """ProxyPool's members, or proxy_pool's fields with their values, which are JSON."""
+    return _sort_out((_read_foreign(name, value) for name, value in rows), allow_private)
+
+
+def _read_foreign(name: str, value: str) -> Item:
+    item = _read_text(name, _shown(name))
+    if isinstance(item, Refused) or not value:
+        return item
+    try:
+        said = msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return item
+    country = read_country(said.get("region")) if isinstance(said, dict) else None
+    return [msgspec.structs.replace(found, country=country) for found in item]
+
+
+def _shown(name: str) -> str:
+    return f"member {name[:60]!r}" if "@" not in name else "a member"

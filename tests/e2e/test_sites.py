@@ -1,0 +1,229 @@
+"""Sites beside universal, on the whole service: fed, checked, banned, reported, frozen."""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+
+from fetcher.connect import connect
+from fetcher.proxy import parse_proxy
+from fetchpool.service import ALL, Service
+from fetchpool.settings import parse_settings
+from pool.model import Candidate, Record
+from pool.settings import Pool
+from pool.store import Store
+from tests.farm import Farm, FarmProxy, Kind
+from tests.farm.call import Call
+from tests.redis_server import RedisServer
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+UNIVERSAL, SHOP = "proxies:universal", "proxies:shop"
+
+
+class Running:
+    """The service in this process, with a farm's proxies in its pool."""
+
+    def __init__(self, farm: Farm, url: str, cycle: float, **site: Any) -> None:
+        self.farm = farm
+        self.redis: Redis = connect(url)
+        page = {"url": [f"{farm.origin.url}/html"], "body": "Chickens"}
+        check = {"cycle": cycle, "timeout": 2, "connect_timeout": 1, "rate": 0}
+        tree = {
+            "api": {"port": 0, "allow_private": True, "proxy": "pool"},
+            "fetcher": {"attempt_timeout": 1},
+            "pool": {
+                "sources": [],
+                "allow_private": True,
+                "check": check,
+                "sites": {"universal": page, "shop": {**page, "match": ["shop.test"], **site}},
+            },
+        }
+        self.stop = asyncio.Event()
+        self.service = Service(
+            parse_settings(tree, env={}),
+            ALL,
+            url,
+            environment={},
+            echo=lambda line: None,
+            quit=self.stop.set,
+        )
+        self.task = asyncio.create_task(self.service.run(self.stop))
+
+    async def add(self, *proxies: FarmProxy) -> None:
+        store = Store(self.redis, Pool())
+        await store.add(Candidate(parse_proxy(one.url()), Record()) for one in proxies)
+
+    async def ask(self, path: str, body: dict[str, Any] | None = None) -> HTTPResponse:
+        url = f"http://127.0.0.1:{self.service.entrances.api_port}{path}"
+        return await AsyncHTTPClient().fetch(
+            url,
+            method="GET" if body is None else "POST",
+            body=None if body is None else json.dumps(body),
+            raise_error=False,
+        )
+
+    async def fetch(self, host: str = "www.shop.test", path: str = "/html") -> int:
+        return (await self.ask(f"/fetch?url=http://{host}{path}")).code
+
+    async def scores(self, key: str) -> dict[str, float]:
+        rows: list[Any] = [*await self.redis.zrange(key, 0, -1, withscores=True)]
+        return {member.decode(): score for member, score in rows}
+
+    async def become(self, universal: dict[str, float], shop: dict[str, float]) -> None:
+        """Wait until Redis and this process's snapshots say so."""
+        shots = self.service._view.by_key
+
+        async def are_so() -> bool:
+            for key, expected in ((UNIVERSAL, universal), (SHOP, shop)):
+                entries = [shots[key].get(member) for member in shots[key].members()]
+                known = {one.member: one.score for one in entries if one is not None}
+                if not await self.scores(key) == known == expected:
+                    return False
+            return True
+
+        await wait_until(are_so, 15, f"{universal} and {shop}")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: Path, kinds: dict[Kind, int], cycle: float = 3600.0, **site: Any
+) -> AsyncIterator[Running]:
+    async with Farm(kinds, tls=False) as farm:
+        with RedisServer.start(folder) as server:
+            one = Running(farm, server.url, cycle, **site)
+            await wait_until(lambda: one.service.entrances.api_port or one.task.done())
+            await one.add(*farm.proxies)
+            try:
+                yield one
+            finally:
+                one.stop.set()
+                await one.task
+                await one.redis.aclose()
+
+
+def banning(farm: Farm, *banned: FarmProxy) -> None:
+    """The origin's /goods answers 403 to these."""
+
+    async def page(call: Call) -> None:
+        peers = {proxy.host for proxy in banned}
+        is_banned = call.seen.peer in peers
+        await call.send("no" if is_banned else "welcome", 403 if is_banned else 200, "text/plain")
+
+    farm.origin.pages.insert(0, (re.compile("/goods"), page))
+
+
+async def test_a_ban_costs_a_proxy_its_place_on_one_site_only(tmp_path: Path) -> None:
+    async with running(tmp_path, {Kind.GOOD: 3, Kind.HANGING: 1}, ban={"status": [403]}) as one:
+        good = [proxy.address for proxy in one.farm.of(Kind.GOOD)]
+        [hanging] = one.farm.of(Kind.HANGING)
+        all_good = dict.fromkeys(good, 100.0)
+        await one.become({**all_good, hanging.address: 9}, all_good)
+        assert (await one.ask(f"/count?key={SHOP}")).body == b"3"
+        assert (await one.ask(f"/random?key={SHOP}")).body.decode() in good
+
+        banning(one.farm, *one.farm.of(Kind.GOOD)[:2])
+        for _ in range(30):
+            assert await one.fetch(path="/goods") == 200  # another proxy is tried
+        await one.become(
+            {**all_good, hanging.address: 9},
+            {good[0]: 99, good[1]: 99, good[2]: 100},
+        )
+        for _ in range(10):  # where no site's rules are held to it, it is an answer like any
+            seen = {await one.fetch("other.test", "/goods") for _ in range(10)}
+            if 403 in seen:
+                break
+        assert seen == {200, 403}
+        assert await one.scores(UNIVERSAL) == {**all_good, hanging.address: 9}
+
+
+async def test_the_proxys_own_fault_counts_everywhere_and_only_once_a_cycle(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, {Kind.GOOD: 2}) as one:
+        first, second = one.farm.proxies
+        await one.become(
+            dict.fromkeys([first.address, second.address], 100.0),
+            dict.fromkeys([first.address, second.address], 100.0),
+        )
+        first.kind = Kind.REFUSING
+        codes = await asyncio.gather(*(one.fetch() for _ in range(20)))
+        assert set(codes) == {200}
+        lowered = {first.address: 99.0, second.address: 100.0}
+        await one.become(lowered, lowered)
+
+
+async def test_a_target_that_is_down_costs_nobody_anything_until_it_answers_somebody(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, {Kind.GOOD: 3}) as one:
+        members = [proxy.address for proxy in one.farm.proxies]
+        good = dict.fromkeys(members, 100.0)
+        await one.become(good, good)
+        for _ in range(10):
+            await one.fetch("gone.shop.test.invalid")
+            await one.fetch(path="/status/503")
+        await one.service._view.reporter.step()
+        assert await one.scores(UNIVERSAL) == await one.scores(SHOP) == good
+        bad, *_ = one.farm.proxies
+        bad.kind = Kind.BAD_GATEWAY
+        for _ in range(30):
+            await one.fetch()
+        await one.become(good, {**good, bad.address: 99})
+
+
+async def test_reports_of_clients_are_the_same_evidence(tmp_path: Path) -> None:
+    async with running(tmp_path, {Kind.GOOD: 2}) as one:
+        first, second = (proxy.address for proxy in one.farm.proxies)
+        good = {first: 100.0, second: 100.0}
+        await one.become(good, good)
+        banned = {"proxy": first, "site": "shop", "ok": False, "error": "banned"}
+        assert (await one.ask("/api/report", banned)).code == 202
+        await one.become(good, {first: 99, second: 100})
+        for _ in range(20):
+            assert (await one.ask("/api/report", banned)).code == 202
+        refused = {"proxy": second, "ok": False, "error": "refused", "seconds": 5}
+        assert (await one.ask("/api/report", refused)).code == 202
+        await one.become({first: 100, second: 99}, {first: 99, second: 100})
+        assert (await one.ask("/api/report", {"proxy": "192.0.2.9:80", "ok": True})).code == 404
+
+
+async def test_healthz_names_what_has_frozen_a_site(tmp_path: Path) -> None:
+    async with running(tmp_path, {Kind.GOOD: 3}, cycle=0.2) as one:
+        members = [proxy.address for proxy in one.farm.proxies]
+        good = dict.fromkeys(members, 100.0)
+        await one.become(good, good)
+        assert (await one.ask("/healthz")).code == 200
+        up = list(one.farm.origin.pages)
+
+        async def fail(call: Call) -> None:
+            await call.send("down", 503, "text/plain")
+
+        one.farm.origin.pages.insert(0, (re.compile("/html"), fail))
+
+        async def said() -> list[str]:
+            problems: list[str] = json.loads((await one.ask("/healthz")).body)["problems"]
+            return problems
+
+        async def says_both() -> bool:
+            text = " ".join(await said())
+            return "site universal is frozen" in text and "site shop is frozen" in text
+
+        await wait_until(says_both, 15)
+        assert f"{one.farm.origin.url}/html" in (await said())[0]
+        assert (await one.ask("/healthz")).code == 503
+        one.farm.origin.pages[:] = up
+
+        async def says_nothing() -> bool:
+            return not await said()
+
+        await wait_until(says_nothing, 15)
+        await one.become(good, good)

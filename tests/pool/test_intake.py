@@ -1,0 +1,148 @@
+import json
+import re
+from typing import Any
+
+import pytest
+
+from fetcher.proxy import parse_proxy
+from pool import intake
+from pool.intake import IntakeError, Refused, read_foreign, read_given, read_spelled
+from pool.sources.found import Found
+
+
+def members(body: str | bytes, **options: Any) -> list[str]:
+    raw = body.encode() if isinstance(body, str) else body
+    return [
+        one.proxy.member for one in read_given(raw, **{"allow_private": False, **options}).found
+    ]
+
+
+def refused(body: str) -> list[tuple[str, str]]:
+    return [
+        (one.proxy, one.reason) for one in read_given(body.encode(), allow_private=False).refused
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("", []),
+        ("8.8.8.8:80", ["8.8.8.8:80"]),
+        ("\ufeff8.8.8.8:80\r\n# no\n\n8.8.4.4:81\n", ["8.8.8.8:80", "8.8.4.4:81"]),
+        ("8.8.8.8:80\n8.8.8.8:80\n", ["8.8.8.8:80"]),
+        ("user:pw@8.8.8.8:80", ["user:pw@8.8.8.8:80"]),
+        ("8.8.8.8:80:user:pw", ["user:pw@8.8.8.8:80"]),
+        ("socks5://8.8.8.8:80 DE", ["socks5://8.8.8.8:80"]),
+        ("https://8.8.8.8:80", ["8.8.8.8:80"]),
+        ("Gateway.Example.com:8000", ["gateway.example.com:8000"]),
+        ("8.8.8.8,80,DE", ["8.8.8.8:80"]),
+        ('"8.8.8.8:80"', ["8.8.8.8:80"]),
+        ('{"proxy": "https://8.8.8.8:80"}', ["https://8.8.8.8:80"]),
+        ('{"proxy": ["8.8.8.8:80", "u:p@8.8.4.4:80"]}', ["8.8.8.8:80", "u:p@8.8.4.4:80"]),
+        ('{"proxies": ["8.8.8.8:80"]}', ["8.8.8.8:80"]),
+        ('["8.8.8.8:80:user:pw"]', ["user:pw@8.8.8.8:80"]),
+        ('[{"ip": "8.8.8.8", "port": "80", "protocols": ["socks4"]}]', ["socks4://8.8.8.8:80"]),
+        ('{"ip": "8.8.8.8", "port": 80}', ["8.8.8.8:80"]),
+        (
+            '{"ip": "8.8.8.8", "port": 80}\n{"ip": "8.8.4.4", "port": 80}',
+            ["8.8.8.8:80", "8.8.4.4:80"],
+        ),
+        ("ip,port,protocol\n8.8.8.8,80,socks5\n", ["socks5://8.8.8.8:80"]),
+        ("id,proxy,country\nab,https://8.8.8.8:80,DE\n", ["https://8.8.8.8:80"]),
+        ("proxy\n8.8.8.8:80\n", ["8.8.8.8:80"]),
+        (b"8.8.8.8:80 \xff\n", ["8.8.8.8:80"]),
+    ],
+)
+def test_proxies_are_read_in_any_spelling(body: str | bytes, expected: list[str]) -> None:
+    assert members(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("8.8.8.8", [("line 1", "it names no port")]),
+        ("# x\n8.8.8.8:80:80", [("line 2", r"cannot read the proxy '\*\*\*': .*")]),
+        ("8.8.8.8:99999", [("line 1", "the port of '8.8.8.8:99999' is out of range: .*")]),
+        ("10.0.0.1:80", [("http://10.0.0.1:80", "the address 10.0.0.1 is not public")]),
+        ("u:secret@10.0.0.1:80", [("http://10.0.0.1:80", "the address 10.0.0.1 is not public")]),
+        ("squid:3128", [("http://squid:3128", "the name squid is local")]),
+        ('["8.8.8.8", 3, {"a": 1}]', [("item 1", "it names no port"), ("item 2", "expected a .*"),
+                                      ("item 3", "there is no proxy in it")]),
+        ("3", [("line 1", "it names no port")]),
+        ("ip,port\n8.8.8.8,x\n", [("line 2", "there is no proxy in it")]),
+        ("id,proxy\nab,cd\n", [("line 2", "it names no port")]),
+        ("u:secret@x y:1", [("line 1", "cannot read the proxy '[^u]*': .*")]),
+    ],
+)  # fmt: skip
+def test_for_each_that_is_not_taken_a_reason_is_given(
+    body: str, expected: list[tuple[str, str]]
+) -> None:
+    given = refused(body)
+    assert [place for place, _ in given] == [place for place, _ in expected]
+    for (_, reason), (_, pattern) in zip(given, expected, strict=True):
+        assert re.fullmatch(pattern, reason), reason
+        assert "secret" not in reason
+
+
+def test_private_addresses_are_taken_where_the_settings_allow_them() -> None:
+    assert members("10.0.0.1:80", allow_private=True) == ["10.0.0.1:80"]
+
+
+def test_what_a_list_claims_is_kept() -> None:
+    body = json.dumps([{"id": "x", "proxy": "8.8.8.8:80", "country": "DE"}]).encode()
+    assert read_given(body, allow_private=False).found == [Found(parse_proxy("8.8.8.8:80"), "DE")]
+
+
+def test_texts_are_read_as_the_settings_spell_them() -> None:
+    read = read_spelled(["https://8.8.8.8:80", " 8.8.8.8 "], allow_private=False)
+    assert [one.proxy.member for one in read.found] == ["https://8.8.8.8:80"]
+    assert read.refused == [Refused("item 2", "it names no port")]
+
+
+@pytest.mark.parametrize(("more", "fits"), [(-1, True), (0, True), (1, False)])
+def test_so_many_are_taken_at_once(more: int, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MOST", 100)
+    lines = "\n".join(f"8.8.8.8:{port}" for port in range(1, 101 + more))
+    if fits:
+        assert len(members(lines)) == 100 + more
+    else:
+        with pytest.raises(IntakeError, match="more than 100 proxies at once"):
+            members(lines)
+
+
+@pytest.mark.parametrize("depth", [10, 1000, 100_000])
+def test_no_body_is_too_deep(depth: int) -> None:
+    assert members("[" * depth + "]" * depth) == []
+
+
+def test_an_unreadable_table_is_refused_in_words() -> None:
+    with pytest.raises(IntakeError, match="not readable as CSV"):
+        members("ip,port\n" + "8" * 200_000 + ",80\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "country"),
+    [
+        ("8.8.8.8:80", "", None),
+        ("8.8.8.8:80", '{"region": "us", "https": true}', "US"),
+        ("8.8.8.8:80", '{"region": "somewhere"}', None),
+        ("8.8.8.8:80", "[]", None),
+        ("8.8.8.8:80", "no JSON", None),
+        ("8.8.8.8:80", "[" * 100_000, None),
+    ],
+)
+def test_other_pools_keep_proxies_with_or_without_a_value(
+    name: str, value: str, country: str | None
+) -> None:
+    read = read_foreign([(name, value)], allow_private=False)
+    assert read.found == [Found(parse_proxy(name), country)]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("8.8.8.8:80:80", "member '8.8.8.8:80:80'"), ("u:secret@x:y:z", "a member")],
+)
+def test_what_other_pools_should_not_hold_is_refused(name: str, place: str) -> None:
+    [one] = read_foreign([(name, "{}")], allow_private=False).refused
+    assert one.proxy == place
+    assert "secret" not in one.reason

@@ -1,0 +1,177 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from fetcher.connect import connect
+from fetcher.proxy import parse_proxy
+from pool.evidence import Finding, Seen
+from pool.model import Candidate, Checked, Kind, Record
+from pool.picker import Snapshot
+from pool.reporter import Place, Reporter
+from pool.score import next_record
+from pool.settings import Pool, Site
+from pool.snapshot import Follower
+from pool.store import StoreAway, build_stores
+from tests.redis_server import RedisServer, find_binary
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.timeout(30)
+
+POOL = Pool(sites={"zhihu": Site(url=["http://a/"])})
+A, B = parse_proxy("192.0.2.1:80"), parse_proxy("socks5://192.0.2.2:80")
+HOST = "www.zhihu.example"
+
+
+class Reporting:
+    """A reporter on a pool with two proxies that passed everywhere at second 1000."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client = client
+        self.stores = build_stores(client, POOL)
+        snapshots = {name: Snapshot(POOL.score) for name in self.stores}
+        self.followers = [
+            Follower(store, snapshots[name], POOL.resync) for name, store in self.stores.items()
+        ]
+        self.now = 1000.0
+        self.reporter = Reporter(
+            {name: Place(store, snapshots[name]) for name, store in self.stores.items()},
+            POOL.check.cycle,
+            clock=lambda: self.now,
+            now=lambda: self.now,
+        )
+
+    async def fill(self) -> None:
+        for store in self.stores.values():
+            await store.add([Candidate(A, Record()), Candidate(B, Record())])
+            await store.settle([passed(check) for check in await store.claim(9, 60.0)])
+        for follower in self.followers:
+            await follower.step()
+
+    def see(self, finding: Finding, site: str | None = "zhihu", host: str = HOST) -> None:
+        self.reporter.note(Seen(A, site, host, finding))
+
+    async def scores(self) -> dict[str, float | None]:
+        return {name: (await one.http.scores([A.member]))[0] for name, one in self.stores.items()}
+
+    async def due(self, site: str) -> float:
+        key = self.stores[site].http.key
+        seconds, micros = await self.client.time()
+        when = await self.client.zscore(f"fetchpool:{{{key}}}:due", A.member)
+        assert when is not None
+        return float(when) / 1000 - seconds - micros / 1e6
+
+
+def passed(check: object) -> Checked:
+    record = next_record(Record(), Kind.PASSED, now=1000.0, seconds=0.5)
+    return Checked(check, Kind.PASSED, record, 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("finding", "universal", "zhihu"),
+    [
+        (Finding.PROXY, 99, 99),
+        (Finding.BANNED, 100, 99),
+        (Finding.UNKNOWN, 100, 100),
+        (Finding.NONE, 100, 100),
+        (Finding.ANSWERED, 100, 100),
+        (Finding.GOOD, 100, 100),
+    ],
+)
+async def test_findings_reach_the_scores_they_concern(
+    client: Redis, finding: Finding, universal: float, zhihu: float
+) -> None:
+    reporting = Reporting(client)
+    await reporting.fill()
+    reporting.see(finding)
+    assert await reporting.scores() == {"universal": 100, "zhihu": 100}  # nothing until the step
+    await reporting.reporter.step()
+    assert await reporting.scores() == {"universal": universal, "zhihu": zhihu}
+
+
+async def test_a_success_by_the_sites_rules_lifts_it_there_only(client: Redis) -> None:
+    reporting = Reporting(client)
+    await reporting.fill()
+    for key in ("proxies:universal", "proxies:zhihu"):
+        await client.zadd(key, {A.member: 50})
+    reporting.see(Finding.GOOD)
+    await reporting.reporter.step()
+    assert await reporting.scores() == {"universal": 50, "zhihu": 100}
+
+
+async def test_who_was_seen_at_work_is_checked_later_up_to_a_limit(client: Redis) -> None:
+    reporting = Reporting(client)
+    await reporting.fill()
+    for later, expected in [(0.0, 20.0), (80.0, 20.0), (95.0, 20.0), (101.0, 20.0)]:
+        reporting.now = 1000.0 + later
+        reporting.see(Finding.ANSWERED)
+        await reporting.reporter.step()
+        for site in reporting.stores:
+            assert expected - 2 < await reporting.due(site) <= expected
+    other = Reporting(client)
+    await client.flushall()
+    await other.fill()
+    other.now = 1000.0 + 5 * POOL.check.cycle
+    other.see(Finding.ANSWERED)
+    await other.reporter.step()
+    assert await other.due("universal") <= 1.0
+
+
+async def test_a_point_leaves_the_next_check_where_it_was(client: Redis) -> None:
+    reporting = Reporting(client)
+    await reporting.fill()
+    reporting.see(Finding.BANNED)
+    await reporting.reporter.step()
+    assert await reporting.due("zhihu") <= 1.0
+    assert await reporting.due("universal") > 15.0  # it did answer
+
+
+async def test_a_down_target_costs_nothing_and_a_bad_proxy_at_a_good_one_a_point(
+    client: Redis,
+) -> None:
+    reporting = Reporting(client)
+    await reporting.fill()
+    for _ in range(500):
+        reporting.see(Finding.UNKNOWN)
+    await reporting.reporter.step()
+    assert await reporting.scores() == {"universal": 100, "zhihu": 100}
+    reporting.reporter.note(Seen(B, "zhihu", HOST, Finding.ANSWERED))
+    await reporting.reporter.step()
+    assert await reporting.scores() == {"universal": 100, "zhihu": 99}
+
+
+async def test_a_site_that_there_is_not_is_passed_over(client: Redis) -> None:
+    reporting = Reporting(client)
+    await reporting.fill()
+    reporting.see(Finding.PROXY, site="nosuch")
+    await reporting.reporter.step()
+    assert await reporting.scores() == {"universal": 99, "zhihu": 100}
+
+
+async def test_nothing_gathered_means_nothing_asked(client: Redis) -> None:
+    reporting = Reporting(client)
+    before = (await client.info("stats"))["total_commands_processed"]
+    await reporting.reporter.step()
+    assert (await client.info("stats"))["total_commands_processed"] == before + 1
+
+
+async def test_it_outlasts_an_outage_of_redis(tmp_path: Path) -> None:
+    binary = find_binary("newest")
+    with RedisServer.start(tmp_path, binary) as server:
+        client = connect(server.url)
+        reporting = Reporting(client)
+    reporting.see(Finding.BANNED)
+    with pytest.raises(StoreAway):
+        await reporting.reporter.step()
+    with RedisServer.start(tmp_path, binary):
+        await reporting.fill()
+        running = asyncio.create_task(reporting.reporter.run())
+
+        async def charged() -> bool:
+            return await reporting.scores() == {"universal": 100, "zhihu": 99}
+
+        await wait_until(charged, 10)
+        reporting.reporter.stop()
+        await asyncio.wait_for(running, 5)
+        await client.aclose()
