@@ -1,6 +1,9 @@
 import asyncio
 import contextlib
+import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -346,6 +349,60 @@ async def test_what_a_judge_proves_equals_the_truth(client: Redis) -> None:
         assert record.latency is not None
         # Of SOCKS libcurl tells no time of its own for the connection.
         assert record.connect_time is not None or proxy.kind.scheme.startswith("socks")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_two_checkers_learn_the_truth_of_a_random_mixture_in_two_cycles(
+    client: Redis, scale: int
+) -> None:
+    draw = random.Random(scale)
+    steady = sorted((TRUTH.keys() | FAILING.keys()) - {FarmKind.FLAKY})
+    count = 60 * min(scale, 20)
+    kinds = Counter(draw.choice(steady) for _ in range(count))
+    async with farm_with_judge(dict(kinds)) as (farm, server):
+        judges = [f"{server.url}/judge", f"{server.https_url}/judge"]
+        site, trusted = page(farm), farm.ca_file
+
+        def site_requests() -> set[int]:
+            """How often the site's page was asked for through each proxy that can bring it."""
+            asked = Counter(
+                one.peer for one in farm.origin.requests if one.target.startswith("/html")
+            )
+            return {asked[one.exit_host] for one in farm.proxies if one.kind in TRUTH}
+
+        async with (
+            checking(client, settings(), site, farm.proxies, judges, trusted) as store,
+            checking(client, settings(), site, [], judges, trusted),
+        ):
+            await settled(client, count, timeout=300)
+            assert site_requests() == {1}
+            await make_all_due(client)
+            # Of the failing ones each loses a point in each cycle.
+            await wait_until(
+                lambda: all_at(client, {100.0, 8.0}), timeout=300, what="the second cycle"
+            )
+            await wait_until(lambda: site_requests() == {2}, timeout=30)
+            seen, found = await scores(client), await records(store, farm.proxies)
+    for proxy, record in found.items():
+        score = seen[parse_proxy(proxy.url()).member]
+        assert score == (100 if proxy.kind in TRUTH else 8), proxy
+        if proxy.kind in TRUTH:
+            assert properties(record) == TRUTH[proxy.kind], proxy
+            assert record.exit == proxy.exit_host, proxy
+
+
+async def make_all_due(redis: Redis) -> None:
+    """As if a cycle had passed."""
+    for key in (KEY, f"{KEY}:socks"):
+        due = f"fetchpool:{{{key}}}:due"
+        members = cast("list[bytes]", await redis.zrange(due, 0, -1))
+        if members:
+            await redis.zadd(due, dict.fromkeys(members, 2), xx=True)
+
+
+async def all_at(redis: Redis, expected: set[float]) -> bool:
+    return set((await scores(redis)).values()) <= expected
 
 
 async def test_a_portal_that_a_lax_rule_lets_pass_is_found_out(client: Redis) -> None:
