@@ -2,7 +2,8 @@
 
 Lean ones on addresses of their own, all on one port. Good ones answer whatever they are asked with
 the page that the check looks for; hanging ones take the connection and stay silent. Where nothing
-listens a connection is refused by the kernel, so refusing ones need nobody.
+listens a connection is refused by the kernel, so refusing ones need nobody. At 127.0.0.1 is the
+site, with that same page.
 """
 
 import asyncio
@@ -52,8 +53,8 @@ async def serve(port: int, good: int, hanging: int) -> None:
     for number in range(good + hanging):
         kind = Good if number < good else Hanging
         servers.append(await loop.create_server(kind, sock=listen(number, port), backlog=BACKLOG))
-    # Its own address, by which the parent sees that all of them listen.
-    servers.append(await loop.create_server(Hanging, "127.0.0.1", port))
+    # The site itself, as the canary sees it; last, so that the parent sees that all of them listen.
+    servers.append(await loop.create_server(Good, "127.0.0.1", port))
     await asyncio.Event().wait()
 
 

@@ -381,9 +381,10 @@ def _serve(setup: Setup, roles: Roles, workers: int | None = None) -> None:
 def _serve_together(settings: Settings, roles: Roles, count: int) -> None:
     """Serve by `count` processes; each of them, and their parent, comes out of here in the end."""
     settings = fit_windows(settings)  # here, or each worker would warn of it
+    if settings.redis.url != "embedded":
+        parse_url(settings.redis.url)  # here, or each worker would say what is wrong with it
     listeners = open_listeners(settings, roles)
     with redis_url(settings) as url:
-        parse_url(url)  # here, or each worker would say what is wrong with it
         urls = find_urls(settings, roles, listeners)
         for line in build_announcement(settings, roles, urls, url):
             click.echo(line)
