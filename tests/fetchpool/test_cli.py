@@ -14,14 +14,17 @@ from tests.fetchpool.command import MAIN, environment, run
 
 pytestmark = pytest.mark.timeout(60)
 
-COMMANDS = ("", "all", "fetcher", "pool", "api", "fetch", "queue", "proxies", "config")
+COMMANDS = (
+    "", "all", "fetcher", "pool", "api", "fetch", "queue", "proxies", "sources", "config",
+)  # fmt: skip
+SOURCES = ("sources list", "sources test")
 PROXIES = tuple(
     f"proxies {name}" for name in ("list", "add", "check", "remove", "export", "import")
 )
 QUEUE = ("queue status", "queue push", "queue pull", "queue dead")
 
 
-@pytest.mark.parametrize("words", [*COMMANDS, *QUEUE, *PROXIES])
+@pytest.mark.parametrize("words", [*COMMANDS, *QUEUE, *PROXIES, *SOURCES])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_every_command_explains_itself(tmp_path: Path, words: str, flag: str) -> None:
     got = run(tmp_path, *words.split(), flag)
