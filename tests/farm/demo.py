@@ -8,41 +8,46 @@ import asyncio
 import contextlib
 import itertools
 import json
+import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import click
 import yaml
-from redis.asyncio import Redis
 
 from fetcher.embedded import socket_path
 from fetcher.fetcher import Fetcher
-from fetcher.proxy import parse_proxy
 from tests.farm.farm import LISTS, Farm
 from tests.farm.kinds import Kind
 
 ROOT: Final = Path(__file__).parents[2]
-KEY: Final = "proxies:universal"
-GOOD: Final = 100
+GOOD, NEW = 100, 10
 
 # A tenth of a real list is as good as this; the rest is here to be looked at.
 MIXTURE: Final = {
     **dict.fromkeys(Kind, 1),
     Kind.GOOD: 8,
     Kind.SLOW: 3,
-    Kind.HANGING: 12,
-    Kind.REFUSING: 12,
+    Kind.HANGING: 13,
+    Kind.REFUSING: 13,
     Kind.SOCKS5: 2,
 }
-API, FORWARD = 5555, 5556
+NAMED: Final = (Kind.GOOD, Kind.SLOW, Kind.HANGING, Kind.REFUSING)  # in a line of their own
+SITE, API, FORWARD = 8900, 5555, 5556
 LOOK: Final = 1.0  # seconds between two looks at the pool
-SHOW: Final = 5  # looks between two tables
+LINE: Final = 5  # looks between two lines
+TABLE: Final = 60  # looks between two tables
+PATIENCE: Final = 15.0  # seconds for the service to stop
+
+Shown = dict[str, Any]
+"""A proxy as `GET /api/proxies` has it."""
 
 
 class Row(NamedTuple):
@@ -52,7 +57,7 @@ class Row(NamedTuple):
     there: int
     good: int  # at 100
     failed: int  # below 10
-    gone: int
+    verdict: str  # in words
 
 
 class Demo:
@@ -60,95 +65,156 @@ class Demo:
 
     def __init__(self, farm: Farm, folder: Path) -> None:
         self.farm = farm
-        self.folder = folder
+        self.settings = folder / "demo.yaml"
+        self.data = folder.resolve() / "data"
         self.port = _free_port(API)
         self.api = f"http://127.0.0.1:{self.port}"
 
-    def write_settings(self) -> Path:
-        file = self.folder / "demo.yaml"
-        origin = self.farm.origin.url
+    def write_settings(self) -> None:
+        origin, has_tls = self.farm.origin, self.farm.certificate is not None
         settings = {
-            "redis": {"data_dir": str(self.folder / "data")},
+            "redis": {"data_dir": str(self.data)},
             "log": {"level": "warning"},
-            "fetcher": {"drain": 2},
+            "fetcher": {"drain": 2, "ca_file": self.farm.ca_file if has_tls else None},
             "pool": {
                 "allow_private": True,
-                "sites": {"universal": {"url": [f"{origin}/home"], "body": "fetchpool farm</h1>"}},
+                "sites": {
+                    "universal": {"url": [f"{origin.url}/home"], "body": "fetchpool farm</h1>"}
+                },
+                # Our own /judge for http, a page of the farm that echoes for https.
+                "judges": [f"{origin.https_url}/get"] if has_tls else [],
                 "check": {"cycle": 4, "timeout": 2, "connect_timeout": 1, "backoff_max": 20},
                 "harvest": {"cycle": 20},
                 "sources": [
-                    {"name": path.rpartition(".")[2], "url": f"{origin}{path}"} for path in LISTS
+                    {"name": path.rpartition(".")[2], "url": f"{origin.url}{path}"}
+                    for path in LISTS
                 ],
             },
-            "api": {"port": self.port, "allow_private": True},
+            "api": {"port": self.port, "public_url": self.api, "allow_private": True},
             "forward": {"port": _free_port(FORWARD)},
         }
-        file.write_text(yaml.safe_dump(settings))
-        return file
+        self.settings.write_text(yaml.safe_dump(settings))
 
-    async def compare(self) -> list[Row]:
-        """The farm's truth beside the pool's scores."""
-        path = socket_path((self.folder / "data").resolve())
-        async with Redis(unix_socket_path=str(path)) as redis:
-            scores: dict[str, float] = {}
-            for key in (KEY, f"{KEY}:socks"):
-                found = cast(
-                    "list[tuple[bytes, float]]", await redis.zrange(key, 0, -1, withscores=True)
-                )
-                scores.update((parse_proxy(name.decode()).member, score) for name, score in found)
-        kinds: dict[Kind, list[float | None]] = defaultdict(list)
-        for proxy in self.farm.proxies:
-            member = parse_proxy(proxy.url(credentials=False)).member
-            kinds[proxy.kind].append(scores.get(member))
-        return [
-            Row(
-                kind,
-                len(seen),
-                sum(score == GOOD for score in seen),
-                sum(score is not None and score < 10 for score in seen),
-                seen.count(None),
-            )
-            for kind, seen in kinds.items()
-        ]
+
+def choose_mixture() -> dict[Kind, int]:
+    """Without the openssl program, there is no certificate for those that need one."""
+    if shutil.which("openssl"):
+        return MIXTURE
+    without = (Kind.TLS, Kind.TLS_INTERCEPTING)
+    return {kind: count for kind, count in MIXTURE.items() if kind not in without}
+
+
+async def read_pool(demo: Demo, fetcher: Fetcher) -> dict[str, Shown] | None:
+    """What the pool has at each address, its best if several; None: the service is not up yet."""
+    result = await fetcher.fetch(f"{demo.api}/api/proxies?limit=1000")
+    if result.status_code != 200:
+        return None
+    found: dict[str, Shown] = {}
+    for one in json.loads(result.content)["proxies"]:  # best first
+        found.setdefault(f"{one['host']}:{one['port']}", one)
+    return found
+
+
+def is_known(demo: Demo, found: dict[str, Shown]) -> bool:
+    """Whether every proxy has been checked, and the good ones have been looked into."""
+    truth = demo.farm.truth
+    return all(
+        (one := found.get(address)) is not None
+        and one["checked"] is not None
+        and (kind is not Kind.GOOD or one["proven"] is not None)
+        for address, kind in truth.items()
+    )
+
+
+def compare(demo: Demo, found: dict[str, Shown]) -> list[Row]:
+    """The farm's truth beside the pool's findings."""
+    kinds: dict[Kind, list[Shown]] = defaultdict(list)
+    for address, kind in demo.farm.truth.items():
+        kinds[kind].append(found.get(address, {}))
+    return [
+        Row(
+            kind,
+            len(seen),
+            sum(one.get("score") == GOOD for one in seen),
+            sum(one.get("score", NEW) < NEW for one in seen),
+            Counter(map(describe, seen)).most_common(1)[0][0],
+        )
+        for kind, seen in kinds.items()
+    ]
+
+
+def describe(one: Shown) -> str:
+    """What the pool has found out about a proxy, in words."""
+    if not one:
+        return "not in the pool"
+    if one["last"] is None:
+        return "not checked yet"
+    if one["last"] != "passed":
+        return f"fails: {one['last']}"
+    words = [
+        one["anonymity"],
+        {True: "CONNECT", False: "no CONNECT"}.get(one["connect"]),
+        "no TLS through it" if one["connect"] and one["tls"] is False else None,
+        {False: "alters pages"}.get(one["unaltered"]),
+        f"leaves from {one['exit']}" if one["exit"] not in (None, one["host"]) else None,
+    ]
+    return ", ".join(word for word in words if word) or "passes"
 
 
 def explain(demo: Demo) -> Iterator[str]:
-    kinds = len({proxy.kind for proxy in demo.farm.proxies})
+    kinds = len(set(demo.farm.truth.values()))
     yield f"{len(demo.farm.proxies)} proxies of {kinds} kinds and a site, all of them on loopback:"
     yield f"  the site      {demo.farm.origin.url}/"
-    yield f"  proxy lists   {' '.join(demo.farm.origin.url + path for path in LISTS)}"
+    for path in LISTS:
+        yield f"  proxy list    {demo.farm.origin.url}{path}"
     yield "and the whole service, which knows nothing but those lists. While it finds out, try:"
     yield f"  curl {demo.api}/random"
     yield f"  curl {demo.api}/count"
+    yield f"  curl '{demo.api}/random?anonymity=transparent&format=json'"
     yield f"  curl -i '{demo.api}/fetch?url={demo.farm.origin.url}/ip'"
+    yield f"  curl {demo.api}/api/stats"
+    yield f"  .venv/bin/python main.py -c {demo.settings} queue status"
     yield "Ctrl-C ends both."
-
-
-def render(rows: list[Row]) -> Iterator[str]:
     yield ""
-    yield f"{'what it is':18}{'proxies':>8}{'at 100':>8}{'failed':>8}{'not there':>11}"
+
+
+def render_line(seconds: float, rows: Iterable[Row]) -> str:
+    """The state in one line: how many of each kind are at 100."""
+    by_kind = {row.kind: row for row in rows}
+    parts = [f"{kind} {by_kind[kind].good}/{by_kind[kind].there}" for kind in NAMED]
+    others = [row for row in by_kind.values() if row.kind not in NAMED]
+    parts.append(f"others {sum(row.good for row in others)}/{sum(row.there for row in others)}")
+    return f"{seconds:4.0f} s  at 100: {', '.join(parts)}"
+
+
+def render(rows: Iterable[Row]) -> Iterator[str]:
+    yield ""
+    yield f"{'what it is':18}{'there':>7}{'at 100':>8}{'failed':>8}   what the pool has found out"
     for row in sorted(rows, key=lambda row: (-row.good, row.kind)):
-        yield f"{row.kind:18}{row.there:>8}{row.good:>8}{row.failed:>8}{row.gone:>11}"
-    yield "At 100: passed the check of the site's home page, whatever else is wrong with it."
+        yield f"{row.kind:18}{row.there:>7}{row.good:>8}{row.failed:>8}   {row.verdict}"
+    yield "At 100: let the site's home page through; what else it does is in the last column."
 
 
-async def show_session(demo: Demo) -> None:
+async def show_session(demo: Demo, fetcher: Fetcher) -> None:
     """What a user sees, once there is something to see."""
-    async with Fetcher.from_settings(timeout=10, proxy="direct") as fetcher:
-        target = f"{demo.farm.origin.url}/ip"
-        for url in (f"{demo.api}/random", f"{demo.api}/count", f"{demo.api}/fetch?url={target}"):
-            result = await fetcher.fetch(url)
-            click.echo(f"\n$ curl '{url}'\n{result.content.decode(errors='replace').rstrip()}")
-            if "X-Fetch-Proxy" in result.headers:
-                attempts = result.headers["X-Fetch-Attempts"]
-                click.echo(f"(by {result.headers['X-Fetch-Proxy']}, attempts: {attempts})")
+    target = f"{demo.farm.origin.url}/ip"
+    for path in ("/random", "/random?anonymity=transparent", "/count", f"/fetch?url={target}"):
+        url = f"{demo.api}{path}"
+        result = await fetcher.fetch(url)
+        click.echo(f"\n$ curl '{url}'\n{result.content.decode(errors='replace').rstrip()}")
+        if "X-Fetch-Proxy" in result.headers:
+            attempts = result.headers["X-Fetch-Attempts"]
+            click.echo(f"(by {result.headers['X-Fetch-Proxy']}, attempts: {attempts})")
+    click.echo("")
 
 
 @contextlib.asynccontextmanager
-async def service(settings: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`main.py` on these settings; out of reach of the terminal's Ctrl-C, which is for us."""
+async def service(demo: Demo) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`main.py` in a child, out of reach of the terminal's Ctrl-C, which is for us; with its Redis,
+    which ends after it."""
+    demo.write_settings()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "main.py", "-c", str(settings),
+        sys.executable, "main.py", "-c", str(demo.settings),
         cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
@@ -156,45 +222,70 @@ async def service(settings: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     finally:
         if process.returncode is None:
             process.terminate()
-        await process.wait()
+        try:
+            await asyncio.wait_for(process.wait(), PATIENCE)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wait_for_redis(demo.data), PATIENCE)
 
 
-async def watch(demo: Demo, seconds: float) -> None:
-    """A table when something has changed, and a session once some are good."""
-    shown: list[Row] = []
-    has_shown_session = False
-    for look in itertools.count():
-        await asyncio.sleep(LOOK)
-        with contextlib.suppress(OSError):  # its Redis has not started yet
-            rows = await demo.compare()
-            if look % SHOW == SHOW - 1 and rows != shown:
-                click.echo("\n".join(render(rows)))
-                shown = rows
-            if not has_shown_session and sum(row.good for row in rows) >= 5:
-                await show_session(demo)
-                has_shown_session = True
-        if seconds and look * LOOK >= seconds:
-            click.echo(json.dumps({row.kind: row.good for row in await demo.compare()}))
+async def wait_for_redis(data: Path) -> None:
+    """Until the service's own Redis has ended, and so writes nothing any more."""
+    path = socket_path(data)
+    while True:
+        try:
+            _, writer = await asyncio.open_unix_connection(path)
+        except OSError:
             return
+        writer.close()
+        await asyncio.sleep(0.02)
 
 
-async def run(seconds: float) -> int:
-    """Until Ctrl-C, or for some seconds; the exit code."""
+async def watch(demo: Demo, once: bool) -> None:
+    """A line now and then; a table and a session when all is known; and tables when it changes."""
+    began, tabled, known = time.monotonic(), 0, False
+    shown: list[Row] = []
+    async with Fetcher.from_settings(timeout=10, proxy="direct") as fetcher:
+        for look in itertools.count(1):
+            await asyncio.sleep(LOOK)
+            found = await read_pool(demo, fetcher)
+            if found is None:
+                continue
+            rows = compare(demo, found)
+            is_first = not known and is_known(demo, found)
+            if is_first or (known and rows != shown and look - tabled >= TABLE):
+                click.echo("\n".join(render(rows)))
+                shown, tabled = rows, look
+            elif look % LINE == 0:
+                click.echo(render_line(time.monotonic() - began, rows))
+            if is_first:
+                known = True
+                await show_session(demo, fetcher)
+            if known and once:
+                click.echo(json.dumps({row.kind: row._asdict() for row in rows}))
+                return
+
+
+async def run(once: bool) -> int:
+    """Until Ctrl-C, or until all is known; the exit code."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="fetchpool-demo-") as name:
-        async with Farm(MIXTURE, delay=0.5) as farm:
+    with tempfile.TemporaryDirectory(prefix="fetchpool-demo-", ignore_cleanup_errors=True) as name:
+        async with Farm(choose_mixture(), delay=0.5, port=_free_port(SITE)) as farm:
             demo = Demo(farm, Path(name))
             click.echo("\n".join(explain(demo)))
-            async with service(demo.write_settings()) as process:
+            async with service(demo) as process:
                 ends = [
                     asyncio.create_task(one)
-                    for one in (watch(demo, seconds), stop.wait(), process.wait())
+                    for one in (watch(demo, once), stop.wait(), process.wait())
                 ]
                 done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 for one in ends:
                     one.cancel()
+                await asyncio.gather(*ends, return_exceptions=True)
                 if ends[2] in done:
                     click.echo(f"the service has ended with {process.returncode}", err=True)
                     return 1
@@ -214,10 +305,10 @@ def _free_port(wanted: int) -> int:
 
 
 @click.command()
-@click.option("--seconds", default=0.0, help="End after so long, with a line of JSON; 0 = Ctrl-C.")
-def main(seconds: float) -> None:
+@click.option("--once", is_flag=True, help="End when all is known, with a line of JSON.")
+def main(once: bool) -> None:
     """The whole service against a farm of loopback proxies."""
-    sys.exit(asyncio.run(run(seconds)))
+    sys.exit(asyncio.run(run(once)))
 
 
 if __name__ == "__main__":

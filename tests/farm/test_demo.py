@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import subprocess
@@ -29,29 +30,38 @@ def start(output: Path, *words: str) -> "subprocess.Popen[bytes]":
         )
 
 
-def test_the_demo_finds_the_good_ones_and_shows_them(tmp_path: Path) -> None:
+def test_the_demo_finds_out_what_each_kind_is(tmp_path: Path) -> None:
     output = tmp_path / "said"
-    assert start(output, "--seconds", "12").wait(60) == 0
+    assert start(output, "--once").wait(60) == 0
     said = output.read_text()
-    good = json.loads(said.splitlines()[-1])
-    assert {kind: good[kind] for kind in ("good", "slow", "socks5")} == {
-        "good": 8, "slow": 3, "socks5": 2,
-    }  # fmt: skip
+    rows = json.loads(said.splitlines()[-1])
+    good = ("good", "slow", "socks5", "transparent", "other-exit")
+    assert {kind: rows[kind]["good"] for kind in good} == {
+        kind: rows[kind]["there"] for kind in good
+    }
     bad = ("hanging", "refusing", "garbage", "portal", "truncating", "auth", "endless")
-    assert {kind: good[kind] for kind in bad} == dict.fromkeys(bad, 0)
+    assert {kind: rows[kind]["good"] for kind in bad} == dict.fromkeys(bad, 0)
+    assert {kind: rows[kind]["verdict"] for kind in ("good", "transparent", "refusing")} == {
+        "good": "elite, CONNECT",
+        "transparent": "transparent, CONNECT",
+        "refusing": "fails: refused",
+    }
+    assert re.search(r"^transparent +1 +1 +0 +transparent, CONNECT$", said, re.MULTILINE)
     assert re.search(r"^\$ curl '\S+/fetch\?url=\S+'\n", said, re.MULTILINE)
     assert "Traceback" not in said
 
 
-def test_ctrl_c_ends_farm_service_and_redis(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_farm_service_and_redis(tmp_path: Path, number: signal.Signals) -> None:
     output = tmp_path / "said"
     demo = start(output)
     poll(lambda: API.search(output.read_text()), "the service to listen", 40)
     socket = SOCKET.search(output.read_text())
     assert socket is not None and is_answering(socket[1])
-    demo.send_signal(signal.SIGINT)
+    service = child_of(demo.pid)
+    demo.send_signal(number)
     assert demo.wait(30) == 0
-    assert not is_answering(socket[1])
+    assert_gone(service, socket[1])
     assert "Traceback" not in output.read_text()
 
 
@@ -59,12 +69,24 @@ def test_a_service_that_ends_by_itself_ends_the_demo(tmp_path: Path) -> None:
     output = tmp_path / "said"
     demo = start(output)
     poll(lambda: API.search(output.read_text()), "the service to listen", 40)
-    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
-    [service] = [pid for pid in map(int, children) if b"main.py" in command_of(pid)]
-    subprocess.run(["kill", "-KILL", str(service)], check=True)
+    socket = SOCKET.search(output.read_text())
+    assert socket is not None
+    service = child_of(demo.pid)
+    os.kill(service, signal.SIGKILL)
     assert demo.wait(30) == 1
+    assert_gone(service, socket[1])
     assert "the service has ended with -9" in output.read_text()
 
 
-def command_of(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+def child_of(pid: int) -> int:
+    """The service's process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    [service] = [one for one in children if b"main.py" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return int(service)
+
+
+def assert_gone(service: int, socket: str) -> None:
+    """The Redis of a service that was killed ends a moment after it."""
+    assert not Path(f"/proc/{service}").exists()
+    poll(lambda: not is_answering(socket), "the embedded Redis to end")
+    poll(lambda: not Path(socket).parents[1].exists(), "the demo's folder to be gone")
