@@ -194,10 +194,16 @@ def sources_() -> None:
 
 
 @sources_.command("list")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(source_commands.FORMATS),
+    default="text",
+    show_default=True,
+)
 @click.pass_obj
 def sources_list(setup: Setup, form: str) -> None:
-    """What each has yielded."""
+    """What each has yielded, and how much of that is in the pool and good."""
     settings = _prepare(setup, quiet=True)
     run_on_loop(lambda: source_commands.show(settings, form))
 
@@ -209,7 +215,7 @@ def sources_test(setup: Setup, name: str) -> None:
     """Fetch and parse one now, and show what came out; the pool is not touched."""
     settings = _prepare(setup, quiet=True)
     source = source_commands.find_source(settings, name)
-    if not run_on_loop(lambda: source_commands.test(settings, source)):
+    if not run_on_loop(lambda: source_commands.try_source(settings, source)):
         sys.exit(FAILED)
 
 

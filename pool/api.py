@@ -6,7 +6,6 @@ wrong with a request is said in words, under ``error``. No credentials go out.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -17,6 +16,7 @@ from fetcher.errors import ProxyError
 from fetcher.handlers import Handler
 from fetcher.proxy import parse_proxy
 from fetcher.queue import REDIS_ERRORS
+from pool.accounts import list_sources
 from pool.filters import FilterError, parse_filters
 from pool.handlers import Pools
 from pool.intake import Intake, IntakeError, read_given
@@ -181,7 +181,7 @@ async def remove_named(access: Access, name: str) -> int:
 
 
 class SourcesHandler(ApiHandler):
-    """GET /api/sources: what each has yielded, and how many of its proxies are good now."""
+    """GET /api/sources: what each has yielded, and what of that is still there and good."""
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
 
@@ -191,22 +191,14 @@ class SourcesHandler(ApiHandler):
         except StoreAway as error:
             self.refuse(503, str(error))
             return
-        entries = self.access.pools.universal.good.every.entries
-        alive = Counter(entry.record.source for entry in entries)
-        declared = {source.name: source for source in self.access.declared}
-        rows = []
-        for name in [*declared, *sorted(accounts.keys() - declared.keys())]:
-            source = declared.get(name)
-            account = accounts.get(name, SourceAccount())
-            rows.append(
-                {
-                    "name": name,
-                    "declared": source is not None,
-                    "enabled": source is not None and source.enabled,
-                    "alive": alive[name],
-                    **msgspec.structs.asdict(account),
-                }
-            )
+        rows = list_sources(
+            self.access.declared,
+            None,
+            accounts,
+            self.access.pools.universal.every.every.entries,
+            best=self.access.rule.max,
+            now=self.access.now(),
+        )
         self.write_packed(rows)
 
     async def head(self) -> None:

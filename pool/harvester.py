@@ -1,63 +1,57 @@
-"""Fetches the sources, reads the proxies out of them, and puts the new ones into the pool."""
+"""Harvests the sources whose turn it is, and puts what is new into the pool."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from fetcher.errors import FetchpoolError
-from fetcher.model import Result
 from fetcher.proxy import parse_proxy
-from fetcher.urls import loggable
+from pool import accounts
 from pool.admission import admit
-from pool.model import Added, Candidate, Record, SourceAccount
+from pool.model import Added, Candidate, Record, SourceAccount, Validators
+from pool.pages import PAUSE, Fetch, Pages, SourceError
 from pool.plugins import Plugin, PluginError, run_plugin
 from pool.rounds import Rounds
-from pool.settings import Harvest, OwnProxy, Pool
+from pool.settings import OwnProxy, Pool
 from pool.sources.found import Found
-from pool.sources.read import read
 from pool.sources.source import Source
 from pool.store import Sources, Store, StoreAway
 
 logger = logging.getLogger(__name__)
 
-Fetch = Callable[[dict[str, Any]], Awaitable[Result]]
-
-AT_ONCE: Final = 8  # sources under way
 ROUND: Final = 1.0  # seconds between looks at whose turn it is
-IN_THREAD: Final = 262_144  # bytes; reading 10 MB takes a second
+CRAWLS: Final = 4  # plug-ins under way; each may take as long as its cycle
 
-
-# So often in a row a source may yield nothing before it is paused: each time for twice as long,
-# at most a day.
-PATIENCE: Final = 3
-LONGEST_PAUSE: Final = 86_400.0
+# In this many of its turns a source may say that nothing has changed, before it is read in full:
+# what it brought in may have left the pool.
+_UNREAD: Final = 3
 
 NO_LIMIT: Final = 1_000_000  # items of a plug-in, which may never end
 
 AnySource = Source | Plugin
 
 
-def pause_of(every: float, failures: int) -> float:
-    """Seconds between two readings of a source that has yielded nothing `failures` times."""
-    doublings = max(failures - PATIENCE + 1, 0)
-    return max(every, min(every * 2.0 ** min(doublings, 30), LONGEST_PAUSE))
+class Yield(msgspec.Struct, frozen=True):
+    """What a source gave: proxies, how many more stand on pages that have not changed, and what
+    went wrong. `pages`: what is to be remembered of its pages."""
 
-
-class SourceError(FetchpoolError):
-    """A source yielded nothing; the text says why."""
+    found: dict[str, Found]
+    unchanged: int = 0
+    error: str | None = None
+    pages: dict[str, Validators] | None = None
 
 
 class Harvester:
     """Keeps the pool supplied. Any number may run: each source is harvested by one of them.
 
-    `fetch` is `Fetcher.fetch`: it takes a pyspider task and gives a Result, whatever happens.
+    `fetch` is `Fetcher.fetch`. `pause`: seconds between two pages of a host.
     """
 
     def __init__(
@@ -67,64 +61,99 @@ class Harvester:
         fetch: Fetch,
         pool: Pool,
         *,
+        pause: float = PAUSE,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         plugins: Sequence[Plugin] = (),
     ) -> None:
         self._store = store
         self._sources = sources
-        self._fetch = fetch
+        self._pages = Pages(fetch, pool.harvest, pause)
         self._pool = pool
         self._clock = clock
         self._now = now
-        self._all: list[AnySource] = [*pool.sources, *plugins]
-        self._failures: dict[str, int] = {}  # name -> in a row, as far as this process knows
-        self._places = asyncio.Semaphore(AT_ONCE)
+        named = {source.name for source in pool.sources}
+        self._all: list[AnySource] = [
+            *(source for source in pool.sources if source.enabled),
+            *(plugin for plugin in plugins if plugin.name not in named),
+        ]
+        self._crawls = asyncio.Semaphore(CRAWLS)
         self._turns: dict[str, float] = {}  # name -> when to ask again whose turn it is
-        self._own_turn: float | None = None
-        self._rounds = Rounds("harvesting", self.step, ROUND)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._own_turn = -inf
+        self._rounds = Rounds("harvesting", self._look, ROUND)
+
+    # -- whose turn it is --------------------------------------------------------------------------
 
     async def run(self) -> None:
-        await self._rounds.run()
+        try:
+            await self._rounds.run()
+        finally:
+            await self._cancel()
 
     def stop(self) -> None:
+        """`run` returns; what is under way is left to others."""
         self._rounds.stop()
 
     async def step(self) -> None:
-        """One look: the operator's own proxies, and the sources whose turn it is."""
+        """One look, and the end of all that it began."""
+        try:
+            await self._look()
+            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+            self._reap()
+        finally:
+            await self._cancel()
+
+    async def _cancel(self) -> None:
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    async def _look(self) -> None:
+        """The operator's own proxies, and the sources whose turn it is: no slow one holds up the
+        next look. Raises StoreAway, also on behalf of those that it began earlier."""
+        self._reap()
         await self._add_own()
         if not self._pool.harvest.enabled:
             return
-        due = [source for source in self._all if self._is_due(source)]
-        ends = await asyncio.gather(
-            *(self._take_turn(source) for source in due), return_exceptions=True
-        )
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+        loop = asyncio.get_running_loop()
+        for source in self._all:
+            name = source.name
+            if name not in self._under_way and self._clock() >= self._turns.get(name, -inf):
+                self._under_way[name] = loop.create_task(self._take_turn(source))
+        if self._under_way:
+            await asyncio.wait(self._under_way.values(), timeout=ROUND)
+            self._reap()  # now, so that a Redis that is away is not taken for one that is back
 
-    def _is_due(self, source: AnySource) -> bool:
-        is_on = isinstance(source, Plugin) or source.enabled
-        return is_on and self._clock() >= self._turns.get(source.name, -inf)
+    def _reap(self) -> None:
+        ended = [name for name, task in self._under_way.items() if task.done()]
+        tasks = [self._under_way.pop(name) for name in ended]
+        errors = [task.exception() for task in tasks if not task.cancelled()]
+        for error in errors:
+            if error is not None:
+                raise error
 
     def _every(self, source: AnySource) -> float:
-        """Seconds until it is asked again: ever more, while it yields nothing."""
-        every = (isinstance(source, Source) and source.every) or self._pool.harvest.cycle
-        return pause_of(every, self._failures.get(source.name, 0))
+        own = source.every if isinstance(source, Source) else None
+        return own or self._pool.harvest.cycle
 
     async def _take_turn(self, source: AnySource) -> None:
         every = self._every(source)
-        async with self._places:
-            # Another process may have had it long ago: ask more often than it is due.
-            self._turns[source.name] = self._clock() + min(every / 4, 10.0)
-            if not await self._sources.claim(source.name, every):
+        # Another process may have had it long ago: ask more often than it is due.
+        self._turns[source.name] = self._clock() + min(every / 4, 10.0)
+        try:
+            if not await self._sources.claim(source.name, every, _version(source)):
                 return
-            try:
-                await self.harvest(source)
-            except (StoreAway, asyncio.CancelledError):
-                await self._hand_on(source.name)
-                raise
-            self._turns[source.name] = self._clock() + self._every(source)
+        except StoreAway:
+            del self._turns[source.name]  # or Redis would seem to be back as nobody asks it
+            raise
+        try:
+            account = await self.harvest(source)
+        except (StoreAway, asyncio.CancelledError):
+            await self._hand_on(source.name)
+            raise
+        pause = account.paused_until - self._now() if account.paused_until else 0.0
+        self._turns[source.name] = self._clock() + max(every, pause)
 
     async def _hand_on(self, name: str) -> None:
         try:
@@ -132,75 +161,122 @@ class Harvester:
         except StoreAway:
             logger.debug("the claim on %s runs out by itself", name)
 
+    # -- one source --------------------------------------------------------------------------------
+
     async def harvest(self, source: AnySource) -> SourceAccount:
         """Harvest one source now, whoever's turn it is; its account afterwards.
 
         What is wrong with the source stands in the account and the log. Raises StoreAway.
         """
-        began = self._now()
-        old = await self._sources.account(source.name)
+        began, name, version = self._now(), source.name, _version(source)
+        old = accounts.take_over(await self._sources.account(name), version)
         try:
             account = await self._harvest(source, old)
         except StoreAway:
             raise
         except Exception as error:
             if not isinstance(error, SourceError | PluginError):
-                logger.exception("source %s cannot be read", source.name)
+                logger.exception("source %s cannot be read", name)
             words = str(error) or type(error).__name__
-            account = replace(
-                old, last_error=words, consecutive_failures=old.consecutive_failures + 1
-            )
-            self._report_failure(source, words, account.consecutive_failures)
-        self._failures[source.name] = account.consecutive_failures
-        account = replace(account, last_run=began)
-        await self._sources.save(source.name, account)
+            account = accounts.fail(old, words, every=self._every(source), now=self._now())
+            self._report_failure(name, words, account)
+        if account.paused_until:
+            # For all processes, those that have just been started included.
+            pause = account.paused_until - self._now()
+            await self._sources.pause(name, pause, account.version)
+        elif old.paused_until:
+            logger.info("source %s yields again", name)
+        account = replace(account, last_run=began, plugin=isinstance(source, Plugin))
+        await self._sources.save(name, account)
         return account
 
-    def _report_failure(self, source: AnySource, words: str, failures: int) -> None:
-        """Once when it begins to be paused; before that each time, and after that not again."""
-        if failures < PATIENCE:
-            logger.warning("source %s: %s", source.name, words)
-        elif failures == PATIENCE:
+    def _report_failure(self, name: str, words: str, account: SourceAccount) -> None:
+        """Each time before it is paused, once when it is, and after that not again."""
+        failures = account.consecutive_failures
+        if failures < accounts.PATIENCE:
+            logger.warning("source %s: %s", name, words)
+        elif failures == accounts.PATIENCE:
             logger.warning(
                 "source %s: %s; nothing for %d times: asked ever more seldom, at last once a day",
-                source.name, words, failures,
+                name, words, failures,
             )  # fmt: skip
 
-    async def _collect(self, source: AnySource) -> tuple[dict[str, Found], SourceError | None]:
-        """Its proxies by member, and what was wrong with a part of it."""
-        harvest = self._pool.harvest
-        found: dict[str, Found] = {}
-        error = None
-        if isinstance(source, Plugin):
-            limit = harvest.max_items or NO_LIMIT
-            for one in await run_plugin(source, seconds=harvest.timeout, limit=limit):
-                found.setdefault(one.proxy.member, one)
-            return found, None
-        for url in source.urls(datetime.fromtimestamp(self._now(), UTC)):
-            try:
-                for one in await read_url(self._fetch, source, url, harvest):
-                    found.setdefault(one.proxy.member, one)
-            except SourceError as problem:
-                error = problem
-        if error is not None and not found:
-            raise error
-        return found, error
-
     async def _harvest(self, source: AnySource, old: SourceAccount) -> SourceAccount:
-        found, error = await self._collect(source)
-        admitted = [one for one in found.values() if self._is_admitted(one)]
+        yielded = (
+            await self._crawl(source) if isinstance(source, Plugin) else await self._read(source)
+        )
+        if not yielded.found:
+            return accounts.stay(old, error=yielded.error, now=self._now())
+        admitted = [one for one in yielded.found.values() if self._is_admitted(one)]
         added = await self._add(source, admitted)
         if added.full:
             logger.info("source %s: the pool is full, %d left out", source.name, added.full)
-        logger.info("source %s: %d found, %d new", source.name, len(found), added.new)
-        return SourceAccount(
-            found=len(found),
+        if yielded.pages is not None:
+            # What was left out is offered again.
+            pages = {} if added.full else yielded.pages
+            await self._sources.remember(source.name, pages, self._full_reading(source))
+        logger.info("source %s: %d found, %d new", source.name, len(yielded.found), added.new)
+        return accounts.succeed(
+            old,
+            found=len(yielded.found) + yielded.unchanged,
             new=added.new,
-            refused=len(found) - len(admitted),
-            last_success=self._now(),
-            last_error=None if error is None else str(error),
-            total_new=old.total_new + added.new,
+            refused=len(yielded.found) - len(admitted),
+            error=yielded.error,
+            now=self._now(),
         )
+
+    async def _read(self, source: Source) -> Yield:
+        """Raises SourceError if no page has proxies, new or unchanged."""
+        known, pages = await self._remembered(source), dict[str, Validators]()
+        found: dict[str, Found] = {}
+        unchanged, error, now = 0, None, self._now()
+        for url in source.urls(datetime.fromtimestamp(now, UTC)):
+            key = self._page_key(source, url)
+            try:
+                page = await self._pages.read(source, url, known.get(key))
+            except SourceError as problem:
+                error = problem
+                continue
+            for one in page.found:
+                found.setdefault(one.proxy.member, one)
+            if page.validators is not None:
+                pages[key] = page.validators
+                if page.unchanged:
+                    unchanged += page.validators.found
+                else:
+                    pages[key] = replace(page.validators, found=len(page.found), read=now)
+        if error is not None and not found and not unchanged:
+            raise error
+        return Yield(found, unchanged, None if error is None else str(error), pages)
+
+    async def _remembered(self, source: Source) -> dict[str, Validators]:
+        """The validators to ask with; none while the pool has nothing, and none that are old."""
+        known = await self._sources.validators(source.name)
+        if known and not sum([await one.size() for one in self._store.sets]):
+            return {}
+        oldest = self._now() - self._full_reading(source)
+        return {key: one for key, one in known.items() if one.read > oldest}
+
+    def _full_reading(self, source: AnySource) -> float:
+        """Seconds after which a page is read in full although it may not have changed."""
+        return max(self._pool.tombstone, _UNREAD * self._every(source))
+
+    def _page_key(self, source: Source, url: str) -> str:
+        """Another one for whoever would take other proxies from the same page."""
+        parts = (url, _version(source), self._pool.allow_private, self._pool.harvest.max_items)
+        return blake2b(msgspec.json.encode(parts), digest_size=8).hexdigest()
+
+    async def _crawl(self, plugin: Plugin) -> Yield:
+        """Raises PluginError if it gives no proxy."""
+        harvest = self._pool.harvest
+        async with self._crawls:
+            crawled = await run_plugin(
+                plugin,
+                seconds=harvest.cycle,
+                limit=harvest.max_items or NO_LIMIT,
+                size=harvest.max_bytes,
+            )
+        return Yield({one.proxy.member: one for one in crawled.found}, error=crawled.error)
 
     def _is_admitted(self, one: Found) -> bool:
         return admit(one.proxy, allow_private=self._pool.allow_private) is None
@@ -212,9 +288,11 @@ class Harvester:
             for one in found
         )
 
+    # -- the operator's own ----------------------------------------------------------------------
+
     async def _add_own(self) -> None:
         """The proxies of the settings: trusted, never refused, and put back if they were lost."""
-        if self._own_turn is not None and self._clock() < self._own_turn:
+        if self._clock() < self._own_turn:
             return
         now = self._now()
         candidates, expired = [], []
@@ -239,38 +317,5 @@ class Harvester:
         self._own_turn = self._clock() + self._pool.harvest.cycle
 
 
-async def read_url(fetch: Fetch, source: Source, url: str, harvest: Harvest) -> list[Found]:
-    """The proxies that one URL of a source lists now. Raises SourceError if there are none."""
-    result = await fetch(_build_task(source, url, harvest))
-    if result.error is not msgspec.UNSET or not 200 <= result.status_code < 300:
-        reason = result.error or f"HTTP {result.status_code}"
-        raise SourceError(f"{loggable(url)}: {reason}")
-    content_type = _find_header(result.headers, "content-type")
-    body, limit = result.content, harvest.max_items or len(result.content)
-    if len(body) > IN_THREAD:
-        found = await asyncio.to_thread(read, source, body, content_type, limit)
-    else:
-        found = read(source, body, content_type, limit)
-    if not found:
-        kind = content_type or "an unknown type"
-        raise SourceError(f"{loggable(url)}: no proxy in {len(body)} bytes of {kind}")
-    return found
-
-
-def _build_task(source: Source, url: str, harvest: Harvest) -> dict[str, Any]:
-    fetch: dict[str, Any] = {
-        "method": source.method,
-        "headers": source.headers,
-        "timeout": harvest.timeout,
-        # Lists are the operator's choice, and a pool that is empty could never be filled.
-        "proxy": "env",
-    }
-    if harvest.max_bytes:
-        fetch["max_body"] = harvest.max_bytes
-    if source.body is not None:
-        fetch["data"] = source.body
-    return {"taskid": f"source {source.name}", "project": "pool", "url": url, "fetch": fetch}
-
-
-def _find_header(headers: dict[str, str], name: str) -> str:
-    return next((value for key, value in headers.items() if key.lower() == name), "")
+def _version(source: AnySource) -> str:
+    return source.version if isinstance(source, Plugin) else accounts.build_version(source)

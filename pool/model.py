@@ -156,6 +156,18 @@ class SourceAccount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     last_error: str | None = None  # in words; None after a success
     consecutive_failures: int = 0
     total_new: int = 0  # ever
+    paused_until: float = 0.0  # it yielded nothing too often; 0: it is asked as usual
+    version: str = ""  # of its declaration, which all this is about
+    plugin: bool = False
+
+
+class Validators(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a server gave along with a page, to ask whether it has changed; kept as MessagePack."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+    found: int = 0  # proxies on it
+    read: float = 0.0  # when it last came in full
 
 
 class Status(msgspec.Struct, frozen=True):

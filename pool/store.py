@@ -14,11 +14,12 @@ script may touch them on a Cluster:
                                        frozen: the URL that fails without any proxy, until: when
     PREFIX:{KEY}:charged   sorted set  member -> until when traffic costs it nothing more
 
-and for all sites together `PREFIX:sources`, a hash of source name -> SourceAccount, and
-`PREFIX:source:NAME`, which exists while NAME need not be harvested again; `PREFIX:judge`, the
-secret of our judges, and `PREFIX:check-bytes:DAY`, what checks have used. Times are milliseconds
-on Redis's own clock, as checkers run on many machines. Every update asks first whether the member
-is still there: nothing revives a proxy that was removed.
+and for all sites together `PREFIX:sources`, a hash of source name -> SourceAccount,
+`PREFIX:source:NAME`, which exists while NAME need not be harvested again (empty, or the version of
+a declaration that is paused), and `PREFIX:validators:NAME`, those of NAME's pages; `PREFIX:judge`,
+the secret of our judges, and `PREFIX:check-bytes:DAY`, what checks have used. Times are
+milliseconds on Redis's own clock, as checkers run on many machines. Every update asks first whether
+the member is still there: nothing revives a proxy that was removed.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -43,6 +44,7 @@ from pool.model import (
     Record,
     Settled,
     SourceAccount,
+    Validators,
 )
 from pool.settings import Pool
 from pool.sites import site_key
@@ -349,6 +351,7 @@ return seen
 
 _RECORD: Final = msgspec.msgpack.Decoder(Record)
 _ACCOUNT: Final = msgspec.msgpack.Decoder(SourceAccount)
+_VALIDATORS: Final = msgspec.msgpack.Decoder(dict[str, Validators])
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 T = TypeVar("T")
@@ -669,11 +672,26 @@ class Sources:
         self._client = client
         self._accounts = f"{prefix}:sources"
         self._prefix = f"{prefix}:source"
+        self._validators = f"{prefix}:validators"
 
-    async def claim(self, name: str, seconds: float) -> bool:
-        """Whether nobody has harvested it within its `seconds`; if so, it is ours now."""
+    async def claim(self, name: str, seconds: float, version: str = "") -> bool:
+        """Whether nobody has harvested it within its `seconds`; if so, it is ours now.
+
+        A pause binds no other `version` of the declaration than the one that brought it about.
+        """
+        key, free = f"{self._prefix}:{name}", max(_ms(seconds), 1)
+        if await _call(self._client.set(key, b"", nx=True, px=free)):
+            return True
+        held = await _call(self._client.get(key))
+        if not held or _text(held) == version:
+            return False
+        # Of several who have seen that, one alone is told the old value.
+        return bool(await _call(self._client.set(key, b"", xx=True, get=True, px=free)))
+
+    async def pause(self, name: str, seconds: float, version: str) -> None:
+        """Nobody who goes by this `version` harvests it for so long."""
         key = f"{self._prefix}:{name}"
-        return bool(await _call(self._client.set(key, b"", nx=True, px=max(_ms(seconds), 1))))
+        await _call(self._client.set(key, _raw(version), px=max(_ms(seconds), 1)))
 
     async def give_back(self, name: str) -> None:
         """It was not harvested after all."""
@@ -688,6 +706,22 @@ class Sources:
 
     async def save(self, name: str, account: SourceAccount) -> None:
         await _call(self._client.hset(self._accounts, name, _ENCODER.encode(account)))
+
+    async def validators(self, name: str) -> dict[str, Validators]:
+        """Those of its pages, by whatever they were remembered by."""
+        raw = await _call(self._client.get(f"{self._validators}:{name}"))
+        try:
+            return _VALIDATORS.decode(raw) if raw else {}
+        except msgspec.MsgspecError:
+            return {}
+
+    async def remember(self, name: str, pages: dict[str, Validators], seconds: float) -> None:
+        """These instead of those that were remembered, for so long."""
+        key = f"{self._validators}:{name}"
+        if not pages:
+            await _call(self._client.delete(key))
+            return
+        await _call(self._client.set(key, _ENCODER.encode(pages), px=max(_ms(seconds), 1)))
 
 
 class Foreign:

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from fetcher.settings import Count
 from pool.sources.selector import compile_rows, compile_selector
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
@@ -81,6 +82,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     enabled: bool = True
     scheme: Scheme = "http"  # of proxies that name none
     every: Annotated[float, msgspec.Meta(gt=0)] | None = None  # seconds; None: harvest.cycle
+    max_bytes: Count | None = None  # of one answer; None: harvest.max_bytes
+    max_items: Count | None = None  # of one answer; None: harvest.max_items
     pages: tuple[int, int] = (1, 1)
     dated: bool = False
     method: NonEmpty = "GET"

@@ -249,13 +249,17 @@ async def test_credentials_have_no_place_in_a_url(api: Api) -> None:
 async def test_sources_are_listed_with_their_accounts(api: Api) -> None:
     await api.sources.save("list", SourceAccount(found=5, new=3, last_error=None))
     await api.sources.save("gone", SourceAccount(last_error="HTTP 404"))
-    await api.redis.zadd(KEY, {"192.0.2.1:80": 100})
-    entry = Entry("192.0.2.1:80", parse_proxy("192.0.2.1:80"), 100, Record(source="list"))
-    api.snapshot.put(entry)
-    code, [first, second] = await api.get("/sources")
+    await api.sources.save("own.crawl_x", SourceAccount(plugin=True))
+    for number, score in ((1, 100), (2, 10)):
+        member = f"192.0.2.{number}:80"
+        known = Record(source="list")
+        api.snapshot.put(Entry(member, parse_proxy(member), score, known))
+    code, [first, second, third] = await api.get("/sources")
     assert (code, first["name"], first["declared"], first["found"]) == (200, "list", True, 5)
-    assert (first["alive"], second["alive"], first["enabled"]) == (1, 0, True)
-    assert (second["name"], second["declared"], second["last_error"]) == ("gone", False, "HTTP 404")
+    assert (first["unique"], first["alive"], first["state"]) == (2, 1, "on")
+    assert (second["name"], second["plugin"], second["enabled"]) == ("own.crawl_x", True, True)
+    assert (third["name"], third["declared"], third["last_error"]) == ("gone", False, "HTTP 404")
+    assert (third["state"], third["alive"], third["unique"]) == ("gone", 0, 0)
     assert (await api.call("/sources", "HEAD")).code == 200
 
 

@@ -1,18 +1,23 @@
 import asyncio
 import contextlib
+import gc
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from fetcher.connect import connect
 from fetcher.curl import CurlClient
 from fetcher.fetcher import Fetcher
 from fetcher.model import Result, Trust
 from fetcher.proxy import parse_proxy
 from fetcher.request import Defaults
-from pool.harvester import IN_THREAD, PATIENCE, Harvester, pause_of
+from pool.accounts import PATIENCE, build_version
+from pool.harvester import CRAWLS, Harvester
 from pool.model import SourceAccount
 from pool.plugins import Plugin
 from pool.settings import Harvest, OwnProxy, Pool
@@ -20,6 +25,7 @@ from pool.sources.source import Source
 from pool.store import Sources, Store, StoreAway
 from tests.farm import LISTS, Farm
 from tests.farm import Kind as FarmKind
+from tests.raw_origin import RawOrigin
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)
@@ -46,6 +52,7 @@ class Harvesting:
             self.sources,
             fetcher.fetch,
             pool,
+            pause=0.0,
             clock=self.clock,
             now=self.now,
             plugins=plugins,
@@ -81,8 +88,8 @@ async def test_a_source_of_each_kind_fills_the_pool(client: Redis, path: str) ->
     others = FarmKind.REFUSING if path.endswith("html") else FarmKind.SOCKS5
     kinds = {FarmKind.GOOD: 5, FarmKind.HANGING: 3, others: 2}
     async with Farm(kinds, tls=False) as farm, fetching() as fetcher:
-        pool = settings(Source(name="farm", url=farm.origin.url + path))
-        one = Harvesting(client, fetcher, pool)
+        source = Source(name="farm", url=farm.origin.url + path)
+        one = Harvesting(client, fetcher, settings(source))
         await one.harvester.step()
         expected = {parse_proxy(proxy.url()).member for proxy in farm.proxies}
         assert await members(client) == expected
@@ -93,6 +100,7 @@ async def test_a_source_of_each_kind_fills_the_pool(client: Redis, path: str) ->
                 last_run=one.now.now,
                 last_success=one.now.now,
                 total_new=10,
+                version=build_version(source),
             )
         }
         [check, *_] = await one.store.claim(1, 1.0)
@@ -192,25 +200,6 @@ async def test_the_request_is_what_the_source_says(client: Redis) -> None:
         [seen] = farm.origin.requests
         assert (seen.method, seen.target, seen.body) == ("POST", "/post?day=2023-11-14", b"page=1")
         assert seen.get("Referer") == "http://list.example/"
-
-
-@pytest.mark.parametrize("limit", [2, 3, 4])
-async def test_no_more_is_taken_of_an_answer_than_the_limit(client: Redis, limit: int) -> None:
-    async with Farm({FarmKind.GOOD: 3}, tls=False) as farm, fetching() as fetcher:
-        source = Source(name="list", url=farm.origin.url + LISTS[0])
-        one = Harvesting(client, fetcher, settings(source, harvest=Harvest(max_items=limit)))
-        assert (await one.harvester.harvest(source)).found == min(limit, 3)
-
-
-@pytest.mark.parametrize("size", [IN_THREAD, IN_THREAD + 1])
-async def test_large_lists_are_read_too(client: Redis, size: int) -> None:
-    async with Farm(tls=False) as farm, fetching() as fetcher:
-        body = b"8.8.8.8:3128\n".ljust(size - 13) + b"\n8.8.4.4:3128"
-        assert len(body) == size
-        farm.origin.lists["/list"] = ("text/plain", body)
-        source = Source(name="list", url=f"{farm.origin.url}/list")
-        one = Harvesting(client, fetcher, settings(source))
-        assert (await one.harvester.harvest(source)).found == 2
 
 
 async def test_a_source_is_harvested_once_a_cycle_by_one_of_many(client: Redis) -> None:
@@ -353,6 +342,65 @@ async def test_a_plug_in_is_a_source_with_an_account(client: Redis) -> None:
         assert await members(client) == {"8.8.8.8:80"}
         account = (await one.accounts())["own.crawl_few"]
         assert (account.found, account.new, account.refused) == (2, 1, 1)
+        assert (account.plugin, account.last_error) == (True, None)
+        [check] = await one.store.claim(9, 1.0)
+        assert check.record.source == "own.crawl_few"
+
+
+async def test_what_came_before_a_plug_in_failed_is_taken(client: Redis) -> None:
+    def crawl_half():
+        yield "8.8.8.8:80"
+        raise LookupError("gone")
+
+    async with fetching() as fetcher:
+        one = Harvesting(client, fetcher, settings(), Plugin("own.crawl_half", crawl_half))
+        await one.harvester.step()
+        account = (await one.accounts())["own.crawl_half"]
+        assert (account.new, account.consecutive_failures) == (1, 0)
+        assert account.last_error == "LookupError: gone"
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1, 1), (2, 2), (3, 2), (0, 2)])
+async def test_no_more_is_taken_of_a_plug_in_than_the_limit(
+    client: Redis, limit: int, count: int
+) -> None:
+    plugin = Plugin("own.crawl_two", lambda: ["8.8.8.8:80", "8.8.4.4:80"])
+    async with fetching() as fetcher:
+        pool = settings(harvest=Harvest(max_items=limit))
+        account = await Harvesting(client, fetcher, pool, plugin).harvester.harvest(plugin)
+        assert account.found == count
+
+
+async def test_a_plug_in_that_hangs_hurts_nobody(client: Redis) -> None:
+    go_on = threading.Event()
+
+    def crawl_hanging():
+        go_on.wait(20)
+        yield "8.8.8.8:80"
+
+    hanging = [Plugin(f"own.crawl_{n}", lambda: crawl_hanging()) for n in range(CRAWLS + 1)]
+    async with Farm({FarmKind.GOOD: 2}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="farm", url=farm.origin.url + LISTS[0])
+        pool = settings(source, harvest=Harvest(cycle=0.2))
+        one = Harvesting(client, fetcher, pool, *hanging)
+        await one.harvester.step()
+        go_on.set()
+        accounts = await one.accounts()
+        assert accounts.pop("farm").new == 2
+        assert {account.last_error for account in accounts.values()} <= {
+            "it is not done after 0.2 s",
+            None,
+        }
+        assert sum(account.last_error is not None for account in accounts.values()) >= CRAWLS
+
+
+async def test_a_source_of_the_settings_goes_before_a_plug_in_of_its_name(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="own.crawl_x", url=farm.origin.url + LISTS[0])
+        plugin = Plugin("own.crawl_x", lambda: ["8.8.8.8:80"])
+        one = Harvesting(client, fetcher, settings(source), plugin)
+        await one.harvester.step()
+        assert await members(client) == {parse_proxy(farm.proxies[0].url()).member}
 
 
 async def test_a_plug_in_that_fails_is_an_error_in_its_account(client: Redis) -> None:
@@ -364,19 +412,6 @@ async def test_a_plug_in_that_fails_is_an_error_in_its_account(client: Redis) ->
         await one.harvester.step()
         account = (await one.accounts())["own.crawl_none"]
         assert (account.last_error, account.consecutive_failures) == ("LookupError: gone", 1)
-
-
-@pytest.mark.parametrize(
-    ("every", "failures", "seconds"),
-    [
-        (100, 0, 100), (100, PATIENCE - 1, 100), (100, PATIENCE, 200), (100, PATIENCE + 1, 400),
-        (100, 1000, 86_400), (200_000, 50, 200_000),
-    ],
-)  # fmt: skip
-def test_a_source_that_yields_nothing_is_asked_ever_more_seldom(
-    every: float, failures: int, seconds: float
-) -> None:
-    assert pause_of(every, failures) == seconds
 
 
 async def test_a_paused_source_is_said_once_and_a_success_ends_it(
@@ -403,3 +438,181 @@ async def test_a_paused_source_is_said_once_and_a_success_ends_it(
         await turns(1, 400)
         assert (await one.accounts())["own.crawl_some"].consecutive_failures == 0
         assert caplog.text.count("asked ever more seldom") == 1
+
+
+async def test_a_pause_binds_all_processes_but_not_a_corrected_declaration(client: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="list", url=f"{farm.origin.url}/list", every=100.0)
+        one = Harvesting(client, fetcher, settings(source))
+        for _ in range(PATIENCE):
+            account = await one.harvester.harvest(source)
+        assert account.paused_until == one.now.now + 200
+        assert 190_000 < await client.pttl("fetchpool:source:list") <= 200_000
+        farm.origin.lists["/list"] = farm.origin.lists[LISTS[0]]
+        await Harvesting(client, fetcher, settings(source)).harvester.step()
+        assert farm.origin.hits["/list"] == PATIENCE
+        corrected = Source(name="list", url=f"{farm.origin.url}/list?right", every=100.0)
+        another = Harvesting(client, fetcher, settings(corrected))
+        await another.harvester.step()
+        account = (await another.accounts())["list"]
+        assert (account.new, account.consecutive_failures, account.paused_until) == (1, 0, 0.0)
+        assert 90_000 < await client.pttl("fetchpool:source:list") <= 100_000
+
+
+async def test_a_corrected_declaration_that_is_wrong_too_begins_to_count_anew(
+    client: Redis,
+) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        wrong, also = (Source(name="list", url=f"{farm.origin.url}/{n}") for n in "ab")
+        one = Harvesting(client, fetcher, settings(wrong))
+        for _ in range(PATIENCE):
+            await one.harvester.harvest(wrong)
+        another = Harvesting(client, fetcher, settings(also))
+        await another.harvester.step()
+        account = (await another.accounts())["list"]
+        assert (account.consecutive_failures, account.paused_until) == (1, 0.0)
+
+
+# -- pages that have not changed -------------------------------------------------------------------
+
+
+def answer(*lines: str, status: str = "200 OK", etag: str = "") -> bytes:
+    """A list of proxies on 8.8.8.8 with these ports."""
+    body = "".join(f"8.8.8.8:{line}\n" for line in lines)
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close"]
+    head += [f'ETag: "{etag}"'] if etag else []
+    return "\r\n".join([*head, "", body]).encode()
+
+
+UNCHANGED = answer(status="304 Not Modified")  # an error to whoever has not asked for it
+
+
+@contextlib.asynccontextmanager
+async def listing(client: Redis, **more: Any) -> AsyncIterator[tuple[Harvesting, Source]]:
+    """After a first harvest of two proxies; from then on the page has not changed."""
+    async with RawOrigin() as origin, fetching() as fetcher:
+        source = Source(name="list", url=origin.add(answer("1", "2", etag="a")))
+        one = Harvesting(client, fetcher, settings(source, **more))
+        assert (await one.harvester.harvest(source)).found == 2
+        [path] = origin.scripts
+        origin.scripts[path] = (UNCHANGED,)
+        yield one, source
+
+
+async def test_a_page_that_has_not_changed_is_a_success_with_nothing_new(client: Redis) -> None:
+    async with listing(client) as (one, source):
+        first = (await one.accounts())["list"]
+        one.now.now += 100
+        account = await one.harvester.harvest(source)
+        assert account == msgspec.structs.replace(
+            first, new=0, last_run=one.now.now, last_success=one.now.now
+        )
+        assert account.found == 2
+
+
+@pytest.mark.parametrize(
+    ("later", "tombstone", "is_asked"),
+    [(299, 0, True), (300, 0, False), (3599, 3600, True), (3600, 3600, False)],
+)
+async def test_now_and_then_it_is_read_in_full(
+    client: Redis, later: float, tombstone: float, is_asked: bool
+) -> None:
+    async with listing(client, tombstone=tombstone) as (one, source):
+        ttl = await client.pttl("fetchpool:validators:list")
+        assert 0 <= max(tombstone, 300) * 1000 - ttl < 10_000
+        one.now.now += later
+        account = await one.harvester.harvest(source)
+        assert (account.last_error is None) == is_asked
+
+
+async def test_while_the_pool_is_empty_it_is_read_in_full(client: Redis) -> None:
+    async with listing(client) as (one, source):
+        await client.delete(KEY)
+        account = await one.harvester.harvest(source)
+        assert "304" in (account.last_error or "")
+
+
+async def test_what_found_no_room_is_offered_again(client: Redis) -> None:
+    async with listing(client, max_size=1) as (one, source):
+        assert await client.zcard(KEY) == 1
+        account = await one.harvester.harvest(source)
+        assert "304" in (account.last_error or "")
+
+
+@pytest.mark.parametrize("change", [{"scheme": "socks5"}, {"max_items": 1}])
+async def test_who_would_take_something_else_from_it_reads_it_in_full(
+    client: Redis, change: dict[str, Any]
+) -> None:
+    async with listing(client) as (one, source):
+        changed = msgspec.structs.replace(source, **change)
+        account = await one.harvester.harvest(changed)
+        assert "304" in (account.last_error or "")
+
+
+async def test_pages_that_have_changed_add_to_those_that_have_not(client: Redis) -> None:
+    async with RawOrigin() as origin, fetching() as fetcher:
+        urls = [origin.add(answer(*ports, etag="a")) for ports in ("12", "3", "4")]
+        source = Source(name="list", url=urls)
+        one = Harvesting(client, fetcher, settings(source))
+        assert (await one.harvester.harvest(source)).found == 4
+        same, other, broken = origin.scripts
+        origin.scripts[same] = (UNCHANGED,)
+        origin.scripts[other] = (answer("3", "5", "6"),)
+        origin.scripts[broken] = (answer(status="500 No"),)
+        account = await one.harvester.harvest(source)
+        assert (account.found, account.new, account.total_new) == (5, 2, 6)
+        assert (account.consecutive_failures, "500" in (account.last_error or "")) == (0, True)
+        origin.scripts[other] = (UNCHANGED,)  # which now nobody asks for, as it had no ETag
+        account = await one.harvester.harvest(source)
+        assert (account.found, account.new, account.consecutive_failures) == (5, 0, 0)
+
+
+# -- side by side ---------------------------------------------------------------------------------
+
+
+async def test_a_silent_source_holds_up_no_other_and_is_handed_on(
+    client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pool.harvester.ROUND", 0.01)
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        quick = farm.origin.url + LISTS[0]
+        silent = farm.origin.url.replace("127.0.0.1", "localhost") + "/never"
+        pool = settings(Source(name="silent", url=silent), Source(name="quick", url=quick))
+        one = Harvesting(client, fetcher, pool)
+        running = asyncio.create_task(one.harvester.run())
+        await wait_until(lambda: farm.origin.hits[LISTS[0]])
+        await wait_until(lambda: one.accounts())
+        await client.delete("fetchpool:source:quick")
+        one.clock.now = 100.0
+        await wait_until(lambda: farm.origin.hits[LISTS[0]] == 2)
+        assert farm.origin.hits["/never"] == 1
+        one.harvester.stop()
+        await asyncio.wait_for(running, 5)
+        assert await client.exists("fetchpool:source:silent") == 0
+        assert await client.exists("fetchpool:source:quick") == 1
+
+
+async def test_an_absent_redis_is_said_once_however_many_sources_miss_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("pool.harvester.ROUND", 0.01)
+    caplog.set_level("INFO")
+    redis = connect("redis://127.0.0.1:1/0")
+    claims = 0
+
+    class Counting(Sources):
+        async def claim(self, *args: Any) -> bool:
+            nonlocal claims
+            claims += 1
+            return await super().claim(*args)
+
+    pool = settings(*(Source(name=f"list {n}", url="http://127.0.0.1:9/") for n in range(5)))
+    async with fetching() as fetcher:
+        harvester = Harvester(Store(redis, pool), Counting(redis), fetcher.fetch, pool)
+        running = asyncio.create_task(harvester.run())
+        await wait_until(lambda: claims >= 15)
+        harvester.stop()
+        await asyncio.wait_for(running, 5)
+    await redis.aclose()
+    gc.collect()  # an exception that nobody has looked at would be told of now
+    assert [line.partition(":")[0] for line in caplog.messages] == ["harvesting"]

@@ -1,6 +1,6 @@
 import msgspec
 
-from pool.model import Added, Entered, Kind, Record, SourceAccount, Status
+from pool.model import Added, Entered, Kind, Record, SourceAccount, Status, Validators
 
 
 def test_the_status_line_is_readable() -> None:
@@ -32,3 +32,13 @@ def test_records_and_accounts_survive_the_wire() -> None:
     account = SourceAccount(found=3, last_error="HTTP 404", consecutive_failures=2)
     encoded = msgspec.msgpack.encode(account)
     assert msgspec.msgpack.decode(encoded, type=SourceAccount) == account
+    pages = {"a": Validators(etag='"x"', last_modified="y", found=3, read=1.5), "b": Validators()}
+    encoded = msgspec.msgpack.encode(pages)
+    assert msgspec.msgpack.decode(encoded, type=dict[str, Validators]) == pages
+
+
+def test_accounts_of_earlier_versions_are_read() -> None:
+    earlier = msgspec.msgpack.encode({"found": 3, "consecutive_failures": 2})
+    account = msgspec.msgpack.decode(earlier, type=SourceAccount)
+    assert account == SourceAccount(found=3, consecutive_failures=2)
+    assert (account.paused_until, account.version, account.plugin) == (0.0, "", False)
