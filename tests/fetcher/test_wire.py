@@ -168,6 +168,7 @@ def test_a_marker_that_is_no_base64_is_a_bad_task_that_comes_back_unchanged(insi
     assert (caught.value.task.url, caught.value.task.taskid) == ("u", "t")
 
 
+@pytest.mark.volume
 def test_no_depth_of_nesting_gets_through_as_an_exception_of_python() -> None:
     refused = 0
     for depth in range(1100):

@@ -316,7 +316,7 @@ class Looks:
         return len(self.entries)
 
 
-@pytest.mark.parametrize("size", [100, 50_000])
+@pytest.mark.parametrize("size", [100, pytest.param(50_000, marks=pytest.mark.volume)])
 def test_a_pick_by_filters_looks_at_two_entries_whatever_the_size(size: int) -> None:
     rare = entry("203.0.113.1:80", country="DE", anonymity="elite", connect=True)
     pool = snapshot(

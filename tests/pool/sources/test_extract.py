@@ -135,6 +135,7 @@ NEAR_MATCHES = [
 ]
 
 
+@pytest.mark.volume
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("near", NEAR_MATCHES)
 def test_five_megabytes_of_near_matches_give_the_one_proxy_behind_them(near: str) -> None:
