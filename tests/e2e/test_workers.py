@@ -1,5 +1,6 @@
 """`--workers 2` as one service: what clients, terminals and killers see of it."""
 
+import contextlib
 import errno
 import http.client
 import json
@@ -197,19 +198,17 @@ def test_both_answer_on_the_one_port_and_quit_ends_both(tmp_path: Path) -> None:
         one.start()
         poll(lambda: len(find_workers(one)) == 2, "both to be there")
         workers = find_workers(one)
-        clients: list[http.client.HTTPConnection] = []
+        with contextlib.ExitStack() as clients:
 
-        def have_answered() -> bool:
-            client = http.client.HTTPConnection("127.0.0.1", one.port, timeout=20)
-            clients.append(client)
-            client.request("GET", "/livez")
-            assert client.getresponse().read() == b"ok\n"
-            sockets = find_accepted(one.port)
-            return all(find_sockets(worker) & sockets for worker in workers)
+            def have_answered() -> bool:
+                client = http.client.HTTPConnection("127.0.0.1", one.port, timeout=20)
+                clients.callback(client.close)
+                client.request("GET", "/livez")
+                assert client.getresponse().read() == b"ok\n"
+                sockets = find_accepted(one.port)
+                return all(find_sockets(worker) & sockets for worker in workers)
 
-        poll(have_answered, "an answer from each")
-        for client in clients:
-            client.close()
+            poll(have_answered, "an answer from each")
         with rpc(one) as entrance:
             assert entrance._quit() is True
         assert one.wait() == 0
@@ -224,7 +223,10 @@ def find_accepted(port: int) -> set[str]:
 
 def find_sockets(pid: int) -> set[str]:
     """The inodes of the sockets that a process has."""
-    links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    links = set()
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has closed that one since
+            links.add(os.readlink(fd))
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import stat
@@ -80,13 +81,20 @@ def join(directory, binary):
 
 def holders(lock: Path) -> list[int]:
     """The processes that have a lock's file open. Taking the lock to look would disturb."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(os.readlink(fd) == str(lock) for fd in (process / "fd").iterdir()):
-                found.append(int(process.name))
-        except OSError:
-            continue  # it has ended, or closed a descriptor, since it was listed
+    return [
+        int(process.name)
+        for process in Path("/proc").glob("[0-9]*")
+        if str(lock) in opened(process)
+    ]
+
+
+def opened(process: Path) -> set[str]:
+    """The files that a process has open. It may end or close some while one looks."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for fd in (process / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.add(os.readlink(fd))
     return found
 
 
