@@ -97,6 +97,23 @@ local function lower(member, score, max, min, tomb)
   end
   return true
 end
+local function is_own(member)
+  local read, record = pcall(cmsgpack.unpack, redis.call('HGET', KEYS[4], member) or '')
+  return read and type(record) == 'table' and record.own == true
+end
+local spared = 0
+local function make_room(initial, tomb)
+  while spared < 1000 do
+    local worst = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. initial, 'LIMIT', spared, 1)
+    if #worst == 0 then return false end
+    if not is_own(worst[1]) then
+      bury(worst[1], now + tomb)
+      return true
+    end
+    spared = spared + 1
+  end
+  return false
+end
 """
 
 # ARGV: initial score, members the set may have (-1: any number), who asks ("operator": no tomb and
@@ -110,23 +127,11 @@ local initial, room, max = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[4]
 local operator = ARGV[3] == 'operator'
 local size = redis.call('ZCARD', KEYS[1])
 local new, buried, full = 0, 0, 0
-local kept = 0
-local function is_own(member)
-  local read, record = pcall(cmsgpack.unpack, redis.call('HGET', KEYS[4], member) or '')
-  return read and type(record) == 'table' and record.own == true
-end
-local function make_room()
-  while kept < 1000 do
-    local worst = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', kept, 1)[1]
-    if not worst then return false end
-    if not is_own(worst) then
-      bury(worst, now + ARGV[5])
-      size = size - 1
-      return true
-    end
-    kept = kept + 1
-  end
-  return false
+local function has_room()
+  if room < 0 or operator or size < room then return true end
+  if not make_room(initial, ARGV[5]) then return false end
+  size = size - 1
+  return true
 end
 for i = 6, #ARGV, 3 do
   local member, never = ARGV[i], ARGV[i + 2] == '1'
@@ -135,7 +140,7 @@ for i = 6, #ARGV, 3 do
     local tomb = redis.call('ZSCORE', KEYS[3], member)
     if tomb and tonumber(tomb) > now and ARGV[3] == '' then
       buried = buried + 1
-    elseif room >= 0 and size >= room and not operator and (room == 0 or not make_room()) then
+    elseif not has_room() then
       full = full + 1
     else
       redis.call('ZADD', KEYS[1], never and max or initial, member)
@@ -160,6 +165,14 @@ for i = 6, #ARGV, 3 do
   end
 end
 return {new, buried, full}
+"""
+
+# ARGV: how many to remove at the most, initial score, milliseconds of a tomb. The worst of those
+# that have failed since they came, but never the operator's own. Returns how many.
+_MAKE_ROOM: Final = """
+local freed = 0
+while freed < tonumber(ARGV[1]) and make_room(ARGV[2], ARGV[3]) do freed = freed + 1 end
+return freed
 """
 
 # ARGV: how many, milliseconds that a claim holds.
@@ -398,6 +411,7 @@ class ProxySet:
         self._keys = [key, *(f"{prefix}:{{{key}}}:{name}" for name in beside)]
         self._records = self._keys[3]
         self._add = self._script(_ADD)
+        self._make_room = self._script(_MAKE_ROOM)
         self._claim = self._script(_CLAIM)
         self._settle = self._script(_SETTLE)
         self._claim_these = self._script(_CLAIM_THESE)
@@ -430,6 +444,11 @@ class ProxySet:
             args += _raw(one.proxy.member), _ENCODER.encode(one.record)
             args.append(int(one.record.never_check))
         return Added(*await self._run(self._add, args))
+
+    async def make_room(self, n: int, pool: Pool) -> int:
+        """Remove the worst `n` of those that have failed since they came; how many there were."""
+        args = [n, pool.score.initial, _ms(pool.tombstone)]
+        return int(await self._run(self._make_room, args))
 
     async def claim(self, n: int, seconds: float) -> list[Check]:
         return self._checks(await self._run(self._claim, [n, _ms(seconds)]))
@@ -562,14 +581,21 @@ class Store:
         """
         who = "operator" if operator else "caller" if caller else ""
         added = Added()
-        sizes = {one: await one.size() for one in self.sets}
         for one, batch in self._split(candidates, self._key):
-            elsewhere = sum(size for other, size in sizes.items() if other is not one)
-            room = max(self._pool.max_size - elsewhere, 0) if self._pool.max_size else -1
-            result = await one.add(batch, self._pool, room=room, who=who)
-            sizes[one] = await one.size() if room >= 0 else 0
+            result = await self._add(one, batch, who)
+            other = self.others if one is self.http else self.http
+            if result.full and await other.make_room(result.full, self._pool):
+                again = await self._add(one, batch, who)
+                result = Added(result.new + again.new, again.buried, again.full)
             added += result
         return added
+
+    async def _add(self, one: ProxySet, batch: Sequence[Candidate], who: str) -> Added:
+        room = -1
+        if self._pool.max_size:
+            elsewhere = sum([await other.size() for other in self.sets if other is not one])
+            room = max(self._pool.max_size - elsewhere, 0)
+        return await one.add(batch, self._pool, room=room, who=who)
 
     async def claim(self, n: int, seconds: float) -> list[Check]:
         """At most `n` members (and no more than 1,000) that are due, oldest first within a set.

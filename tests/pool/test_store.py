@@ -179,6 +179,25 @@ async def test_as_many_newcomers_come_in_as_have_failed(any_client: Redis) -> No
     assert await store.add(candidates(*many(10, first=200))) == Added(full=10)
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("", "socks5://"), ("socks5://", "")])
+async def test_newcomers_replace_what_has_failed_whatever_its_scheme(
+    any_client: Redis, theirs: str, ours: str
+) -> None:
+    keys = [SOCKS, KEY] if ours else [KEY, SOCKS]
+    await any_client.zadd(keys[0], {f"{ours}192.0.2.1:1": 100, f"{ours}192.0.2.2:1": 9})
+    others = zip(many(3, first=100), [9, 8, 100], strict=True)
+    await any_client.zadd(keys[1], {theirs + member: score for member, score in others})
+    store = Store(any_client, Pool(max_size=5))
+    await store.adopt()
+    newcomers = [ours + member for member in many(4, first=200)]
+    assert await store.add(candidates(*newcomers)) == Added(new=3, full=1)
+    left = []
+    for key in keys:
+        rows: Any = await any_client.zrange(key, 0, -1, withscores=True)
+        left.append([score for _, score in rows])
+    assert left == [[10, 10, 10, 100], [100]]
+
+
 async def test_the_operators_own_proxies_are_never_replaced(any_client: Redis) -> None:
     store = Store(any_client, Pool(max_size=3))
     await store.add(candidates(*many(2), own=True), operator=True)
