@@ -46,6 +46,9 @@ _WORDS: Final[dict[Anonymity, str]] = {
 _ANONYMITY: Final = {word: level for level, words in _WORDS.items() for word in words.split(",")}
 _GAPS: Final = re.compile(r"[\s_-]+")
 
+# In a table they may be somebody's answer, speed or row number as well.
+_AMBIGUOUS: Final = frozenset({"n", "no", "none", "a", "h", "high", "medium"})
+
 # ISO 3166-1 8.1.3: AA, QM-QZ, XA-XZ and ZZ mean what each user likes; XK is everybody's Kosovo.
 _USER_ASSIGNED: Final = re.compile(r"AA|Q[M-Z]|X[A-JL-Z]|ZZ")
 
@@ -75,6 +78,19 @@ def read_anonymity(claim: object) -> Anonymity | None:
         return None
     words = _GAPS.sub(" ", claim[:40].strip().lower()).rstrip("!")
     return _ANONYMITY.get(words.removesuffix("代理").removesuffix(" proxy").strip())
+
+
+def read_scheme_cell(cell: str) -> tuple[str, ...]:
+    """The schemes in the cell of a table whose columns nobody has named: all its words are such."""
+    words = _WORD.findall(cell[:60].lower())
+    if not all(word in _SCHEMES for word in words):
+        return ()
+    return tuple(dict.fromkeys(_SCHEMES[word] for word in words))
+
+
+def read_anonymity_cell(cell: str) -> Anonymity | None:
+    """The level in such a cell, if the word for it means nothing else."""
+    return None if cell.lower() in _AMBIGUOUS else read_anonymity(cell)
 
 
 def read_country(claim: object) -> str | None:

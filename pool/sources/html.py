@@ -15,8 +15,9 @@ from pool.sources.fields import Fields, build_entry
 from pool.sources.found import Found
 from pool.sources.selector import compile_rows, compile_selector
 from pool.sources.source import Select
-from pool.sources.text import CELL
+from pool.sources.text import CELL, ROW
 
+_TR: Final = re.compile(r"</?tr\b[^<>]*+>", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[A-Za-z/!?][^<>]*+>")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -35,9 +36,9 @@ def find_rows(text: str, select: Select, scheme: str, limit: int) -> Iterator[Fo
 
 
 def visible_text(text: str) -> str:
-    """`text` with a `CELL` for each tag and with its character references resolved."""
+    """`text` with a `ROW` or `CELL` for each tag, and with its character references resolved."""
     if "<" in text:
-        text = _TAG.sub(CELL, text)
+        text = _TAG.sub(CELL, _TR.sub(ROW, text))
     if "&" in text:
         text = unescape(text).replace("\xa0", " ")
     return text

@@ -5,7 +5,7 @@ import pytest
 from pool.sources.found import Found
 from pool.sources.html import clean_text, find_rows, visible_text
 from pool.sources.source import Select
-from pool.sources.text import CELL
+from pool.sources.text import CELL, ROW
 
 TABLE = """<?xml version="1.0" encoding="gb2312"?><!DOCTYPE html><html><body>
 <div class="fpl-list"><table><thead><tr><th>IP</th><th>Port</th></tr></thead><tbody>
@@ -88,6 +88,7 @@ def test_the_visible_text_has_cells_for_tags() -> None:
     assert visible_text("<td>8.8.4.1</td><td>80&nbsp;</td>") == (
         f"{CELL}8.8.4.1{CELL}{CELL}80 {CELL}"
     )
+    assert visible_text("<TR class=a>8.8.4.1</tr><track>") == f"{ROW}8.8.4.1{ROW}{CELL}"
     assert visible_text("8.8.4.1:80 < 5 & more") == "8.8.4.1:80 < 5 & more"
     assert visible_text("8.8.4.1:80&amp;81") == "8.8.4.1:80&81"
     assert visible_text("8.8.4.1:80") == "8.8.4.1:80"

@@ -4,7 +4,7 @@ import pytest
 
 from fetcher.proxy import Proxy
 from pool.sources.found import Found
-from pool.sources.text import CELL, find_text
+from pool.sources.text import CELL, ROW, find_text
 
 
 def members(text: str, scheme: str = "http") -> list[str]:
@@ -54,6 +54,7 @@ def members(text: str, scheme: str = "http") -> list[str]:
         ("ip: '8.8.4.1', Port: 80,", "8.8.4.1:80"),
         (f"{CELL}8.8.4.1{CELL}\n  {CELL}80{CELL}", "8.8.4.1:80"),
         (f"8.8.4.1{CELL}:{CELL}80", "8.8.4.1:80"),
+        (f"{CELL}8.8.4.1{CELL}80{ROW}", "8.8.4.1:80"),
     ],
 )
 def test_every_usual_spelling_is_read(text: str, member: str) -> None:
@@ -122,6 +123,7 @@ def test_every_usual_spelling_is_read(text: str, member: str) -> None:
         '"ip": "8.8.4.1"}, {"port": 80}',
         '"ip": "8.8.4.1", "port": 0',
         '"ip": "8.8.4.1", "support": 80',
+        f"8.8.4.1{CELL}{ROW}{CELL}80{CELL}",
     ],
 )
 def test_what_only_looks_like_a_proxy_is_left(text: str) -> None:
@@ -149,6 +151,46 @@ def test_what_only_looks_like_a_proxy_is_left(text: str) -> None:
 def test_what_follows_is_a_claim(text: str, country: str, anonymity: str) -> None:
     expected = Found(Proxy("http", "8.8.4.1", 80), country, anonymity)  # type: ignore[arg-type]
     assert list(find_text(text, "http")) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ("8.8.4.1\t80\tSOCKS5\tUS\telite", ["socks5", "US", "elite"]),
+        ("8.8.4.1    80    socks4    DE    Anonymous", ["socks4", "DE", "anonymous"]),
+        ("8.8.4.1,80,https,,transparent proxy", ["http", None, "transparent"]),
+        ("8.8.4.1;80;High Anonymous;SOCKS5;KR", ["socks5", "KR", "elite"]),
+        ("| 8.8.4.1:80 | socks5 | 高匿 |", ["socks5", None, "elite"]),
+        ("8.8.4.1:80#JP\tSOCKS4\tUS", ["socks4", "JP", None]),
+        ("socks5://8.8.4.1:80\tHTTP\tUS", ["socks5", "US", None]),
+        # What may mean something else, or is none of these.
+        ("8.8.4.1\t80\tno\tHigh\tNone\tmedium\tN\tA\tH", ["http", None, None]),
+        ("8.8.4.1\t80\tsocks5 (12 ms)\tvmess\tThe US", ["http", None, None]),
+        ("8.8.4.1\t80\tin\tus\tUSA\tXX", ["http", None, None]),
+        ("8.8.4.1:80 SOCKS5 US elite", ["http", None, None]),
+        ("8.8.4.1\t80\n\tSOCKS5\tUS\telite", ["http", None, None]),
+        ("8.8.4.1\t80\r\tSOCKS5\tUS\telite", ["http", None, None]),
+        ("8.8.4.1\t80\t" + "x" * 399 + "\tSOCKS5", ["http", None, None]),
+    ],
+)
+def test_what_else_is_in_a_row_is_a_claim_too(row: str, found: list[str | None]) -> None:
+    expected = Proxy(str(found[0]), "8.8.4.1", 80)
+    assert list(find_text(row, "http")) == [Found(expected, *found[1:])]  # type: ignore[arg-type]
+    first, second = find_text(f"{row}\n8.8.4.2:80", "http")
+    assert (first.proxy, second) == (expected, Found(Proxy("http", "8.8.4.2", 80)))
+
+
+def test_cells_of_a_table_end_with_their_row() -> None:
+    cells = [f"{CELL}8.8.4.{n}{CELL}\n{CELL}80{CELL}" for n in (1, 2, 3)]
+    text = (
+        f"{ROW}{cells[0]}\n{CELL} HTTP, SOCKS5 {CELL} FR{ROW}{cells[1]}{ROW}{cells[2]}{ROW}{CELL}"
+    )
+    assert list(find_text(text + f"SOCKS4{CELL}US{CELL}", "http")) == [
+        Found(Proxy("http", "8.8.4.1", 80), "FR"),
+        Found(Proxy("socks5", "8.8.4.1", 80), "FR"),
+        Found(Proxy("http", "8.8.4.2", 80)),
+        Found(Proxy("http", "8.8.4.3", 80)),
+    ]
 
 
 def test_the_scheme_given_is_for_those_that_name_none() -> None:
