@@ -1,113 +1,18 @@
 """Sites beside universal, on the whole service: fed, checked, banned, reported, frozen."""
 
 import asyncio
-import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from redis.asyncio import Redis
-from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
-from fetcher.connect import connect
-from fetcher.proxy import parse_proxy
-from fetchpool.service import ALL, Service
-from fetchpool.settings import parse_settings
-from pool.model import Candidate, Record
-from pool.settings import Pool
-from pool.store import Store
+from tests.e2e.pooled import SHOP, UNIVERSAL, running
 from tests.farm import Farm, FarmProxy, Kind
 from tests.farm.call import Call
-from tests.redis_server import RedisServer
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
-
-UNIVERSAL, SHOP = "proxies:universal", "proxies:shop"
-
-
-class Running:
-    """The service in this process, with a farm's proxies in its pool."""
-
-    def __init__(self, farm: Farm, url: str, cycle: float, **site: Any) -> None:
-        self.farm = farm
-        self.redis: Redis = connect(url)
-        page = {"url": [f"{farm.origin.url}/html"], "body": "Chickens"}
-        check = {"cycle": cycle, "timeout": 2, "connect_timeout": 1, "rate": 0}
-        tree = {
-            "api": {"port": 0, "allow_private": True, "proxy": "pool"},
-            "fetcher": {"attempt_timeout": 1},
-            "pool": {
-                "sources": [],
-                "allow_private": True,
-                "check": check,
-                "sites": {"universal": page, "shop": {**page, "match": ["shop.test"], **site}},
-            },
-        }
-        self.stop = asyncio.Event()
-        self.service = Service(
-            parse_settings(tree, env={}),
-            ALL,
-            url,
-            environment={},
-            echo=lambda line: None,
-            quit=self.stop.set,
-        )
-        self.task = asyncio.create_task(self.service.run(self.stop))
-
-    async def add(self, *proxies: FarmProxy) -> None:
-        store = Store(self.redis, Pool())
-        await store.add(Candidate(parse_proxy(one.url()), Record()) for one in proxies)
-
-    async def ask(self, path: str, body: dict[str, Any] | None = None) -> HTTPResponse:
-        url = f"http://127.0.0.1:{self.service.entrances.api_port}{path}"
-        return await AsyncHTTPClient().fetch(
-            url,
-            method="GET" if body is None else "POST",
-            body=None if body is None else json.dumps(body),
-            raise_error=False,
-        )
-
-    async def fetch(self, host: str = "www.shop.test", path: str = "/html") -> int:
-        return (await self.ask(f"/fetch?url=http://{host}{path}")).code
-
-    async def scores(self, key: str) -> dict[str, float]:
-        rows: list[Any] = [*await self.redis.zrange(key, 0, -1, withscores=True)]
-        return {member.decode(): score for member, score in rows}
-
-    async def become(self, universal: dict[str, float], shop: dict[str, float]) -> None:
-        """Wait until Redis and this process's snapshots say so."""
-        shots = self.service._view.by_key
-
-        async def are_so() -> bool:
-            for key, expected in ((UNIVERSAL, universal), (SHOP, shop)):
-                entries = [shots[key].get(member) for member in shots[key].members()]
-                known = {one.member: one.score for one in entries if one is not None}
-                if not await self.scores(key) == known == expected:
-                    return False
-            return True
-
-        await wait_until(are_so, 15, f"{universal} and {shop}")
-
-
-@contextlib.asynccontextmanager
-async def running(
-    folder: Path, kinds: dict[Kind, int], cycle: float = 3600.0, **site: Any
-) -> AsyncIterator[Running]:
-    async with Farm(kinds, tls=False) as farm:
-        with RedisServer.start(folder) as server:
-            one = Running(farm, server.url, cycle, **site)
-            await wait_until(lambda: one.service.entrances.api_port or one.task.done())
-            await one.add(*farm.proxies)
-            try:
-                yield one
-            finally:
-                one.stop.set()
-                await one.task
-                await one.redis.aclose()
 
 
 def banning(farm: Farm, *banned: FarmProxy) -> None:
@@ -122,7 +27,9 @@ def banning(farm: Farm, *banned: FarmProxy) -> None:
 
 
 async def test_a_ban_costs_a_proxy_its_place_on_one_site_only(tmp_path: Path) -> None:
-    async with running(tmp_path, {Kind.GOOD: 3, Kind.HANGING: 1}, ban={"status": [403]}) as one:
+    async with running(
+        tmp_path, {Kind.GOOD: 3, Kind.HANGING: 1}, shop={"ban": {"status": [403]}}
+    ) as one:
         good = [proxy.address for proxy in one.farm.of(Kind.GOOD)]
         [hanging] = one.farm.of(Kind.HANGING)
         all_good = dict.fromkeys(good, 100.0)
@@ -168,19 +75,22 @@ async def test_a_target_that_is_down_costs_nobody_anything_until_it_answers_some
         members = [proxy.address for proxy in one.farm.proxies]
         good = dict.fromkeys(members, 100.0)
         await one.become(good, good)
-        for _ in range(10):
+        failed: set[str] = set()
+        for _ in range(500):  # they are drawn by lot
             await one.fetch("gone.shop.test.invalid")
             await one.fetch(path="/status/503")
+            failed |= {call.peer for call in one.farm.origin.requests if "503" in call.target}
+            if len(failed) == 3:
+                break
+        assert len(failed) == 3
         await one.service._view.reporter.step()
         assert await one.scores(UNIVERSAL) == await one.scores(SHOP) == good
         bad, *_ = one.farm.proxies
-        bad.kind, before = Kind.BAD_GATEWAY, bad.requests
-        for _ in range(500):  # it is drawn by lot
-            await one.fetch()
-            if bad.requests > before + 2:
+        bad.kind = Kind.BAD_GATEWAY
+        for _ in range(500):
+            await one.fetch()  # the host answers the others
+            if (await one.scores(SHOP))[bad.address] == 99:
                 break
-        for _ in range(20):
-            await one.fetch()  # the host answers others
         await one.become(good, {**good, bad.address: 99})
 
 
@@ -201,7 +111,7 @@ async def test_reports_of_clients_are_the_same_evidence(tmp_path: Path) -> None:
 
 
 async def test_healthz_names_what_has_frozen_a_site(tmp_path: Path) -> None:
-    async with running(tmp_path, {Kind.GOOD: 3}, cycle=0.2) as one:
+    async with running(tmp_path, {Kind.GOOD: 3}, check={"cycle": 0.2}) as one:
         members = [proxy.address for proxy in one.farm.proxies]
         good = dict.fromkeys(members, 100.0)
         await one.become(good, good)

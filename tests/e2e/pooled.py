@@ -1,0 +1,125 @@
+"""The service in this process, with a farm's proxies in its pool and nothing else around it."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+
+from fetcher.connect import connect
+from fetcher.proxy import parse_proxy
+from fetchpool.service import ALL, Service
+from fetchpool.settings import parse_settings
+from pool.model import Candidate, Record
+from pool.settings import Pool
+from pool.store import Store
+from tests.farm import Farm, FarmProxy, Kind
+from tests.redis_server import RedisServer
+from tests.wait import wait_until
+
+UNIVERSAL, SHOP = "proxies:universal", "proxies:shop"
+
+
+class Running:
+    """The service, whose sites `universal` and `shop` both want the origin's page /html.
+
+    `shop` are more settings of that site, `check` of the checks, `pool` of all the pool. Fetches
+    go through the pool; hosts below shop.test are the shop's.
+    """
+
+    def __init__(
+        self,
+        farm: Farm,
+        url: str,
+        *,
+        shop: Mapping[str, Any],
+        check: Mapping[str, Any],
+        pool: Mapping[str, Any],
+    ) -> None:
+        self.farm = farm
+        self.redis: Redis = connect(url)
+        page = {"url": [f"{farm.origin.url}/html"], "body": "Chickens"}
+        times = {"cycle": 3600, "timeout": 2, "connect_timeout": 1, "rate": 0, **check}
+        tree = {
+            "api": {"port": 0, "allow_private": True, "proxy": "pool"},
+            "fetcher": {"attempt_timeout": 1},
+            "pool": {
+                "sources": [],
+                "allow_private": True,
+                "check": times,
+                "sites": {"universal": page, "shop": {**page, "match": ["shop.test"], **shop}},
+                **pool,
+            },
+        }
+        self.stop = asyncio.Event()
+        self.service = Service(
+            parse_settings(tree, env={}),
+            ALL,
+            url,
+            environment={},
+            echo=lambda line: None,
+            quit=self.stop.set,
+        )
+        self.task = asyncio.create_task(self.service.run(self.stop))
+
+    async def add(self, *proxies: FarmProxy) -> None:
+        store = Store(self.redis, Pool())
+        await store.add(Candidate(parse_proxy(one.url()), Record()) for one in proxies)
+
+    async def ask(self, path: str, body: object = None, method: str | None = None) -> HTTPResponse:
+        """The answer to a GET, or to a POST of `body` as JSON."""
+        url = f"http://127.0.0.1:{self.service.entrances.api_port}{path}"
+        return await AsyncHTTPClient().fetch(
+            url,
+            method=method or ("GET" if body is None else "POST"),
+            body=None if body is None else json.dumps(body),
+            raise_error=False,
+        )
+
+    async def fetch(self, host: str = "www.shop.test", path: str = "/html") -> int:
+        return (await self.ask(f"/fetch?url=http://{host}{path}")).code
+
+    async def scores(self, key: str) -> dict[str, float]:
+        rows: list[Any] = [*await self.redis.zrange(key, 0, -1, withscores=True)]
+        return {member.decode(): score for member, score in rows}
+
+    async def become(self, universal: dict[str, float], shop: dict[str, float]) -> None:
+        """Wait until Redis and this process's snapshots say so."""
+        shots = self.service._view.by_key
+
+        async def are_so() -> bool:
+            for key, expected in ((UNIVERSAL, universal), (SHOP, shop)):
+                entries = [shots[key].get(member) for member in shots[key].members()]
+                known = {one.member: one.score for one in entries if one is not None}
+                if not await self.scores(key) == known == expected:
+                    return False
+            return True
+
+        await wait_until(are_so, 15, f"{universal} and {shop}")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: Path,
+    kinds: Mapping[Kind, int],
+    *,
+    shop: Mapping[str, Any] = {},
+    check: Mapping[str, Any] = {},
+    pool: Mapping[str, Any] = {},
+) -> AsyncIterator[Running]:
+    """The service on a Redis of its own in `folder`, its pool filled from a farm of `kinds`."""
+    async with Farm(kinds, tls=False) as farm:
+        with RedisServer.start(folder) as server:
+            one = Running(farm, server.url, shop=shop, check=check, pool=pool)
+            await wait_until(lambda: one.service.entrances.api_port or one.task.done())
+            await one.add(*farm.proxies)
+            try:
+                yield one
+            finally:
+                one.stop.set()
+                await one.task
+                await one.redis.aclose()
