@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ UNIVERSAL, SHOP = "proxies:universal", "proxies:shop"
 class Running:
     """The service, whose sites `universal` and `shop` both want the origin's page /html.
 
-    `shop` are more settings of that site, `check` of the checks, `pool` of all the pool. Fetches
-    go through the pool; hosts below shop.test are the shop's.
+    `shop` are more settings of that site (`url` as paths), `check` of the checks, `pool` of all
+    the pool; `lists` are the paths of the origin that are sources. Where the farm has TLS, that
+    page is an https one. Fetches go through the pool; hosts below shop.test are the shop's.
     """
 
     def __init__(
@@ -39,16 +40,23 @@ class Running:
         shop: Mapping[str, Any],
         check: Mapping[str, Any],
         pool: Mapping[str, Any],
+        lists: Sequence[str],
+        tls: bool,
     ) -> None:
         self.farm = farm
         self.redis: Redis = connect(url)
-        page = {"url": [f"{farm.origin.url}/html"], "body": "Chickens"}
+        origin = farm.origin.https_url if tls else farm.origin.url
+        page = {"url": [f"{origin}/html"], "body": "Chickens"}
+        if "url" in shop:
+            shop = {**shop, "url": [farm.origin.url + path for path in shop["url"]]}
         times = {"cycle": 3600, "timeout": 2, "connect_timeout": 1, "rate": 0, **check}
         tree = {
             "api": {"port": 0, "allow_private": True, "proxy": "pool"},
-            "fetcher": {"attempt_timeout": 1},
+            "fetcher": {"attempt_timeout": 1, "ca_file": farm.ca_file if tls else None},
             "pool": {
-                "sources": [],
+                "sources": [
+                    {"name": path.strip("/"), "url": f"{farm.origin.url}{path}"} for path in lists
+                ],
                 "allow_private": True,
                 "check": times,
                 "sites": {"universal": page, "shop": {**page, "match": ["shop.test"], **shop}},
@@ -110,11 +118,20 @@ async def running(
     shop: Mapping[str, Any] = {},
     check: Mapping[str, Any] = {},
     pool: Mapping[str, Any] = {},
+    lists: Mapping[str, str] = {},
+    tls: bool = False,
 ) -> AsyncIterator[Running]:
-    """The service on a Redis of its own in `folder`, its pool filled from a farm of `kinds`."""
-    async with Farm(kinds, tls=False) as farm:
+    """The service on a Redis of its own in `folder`, its pool filled from a farm of `kinds`.
+
+    `lists`: path -> text of what the origin serves as sources.
+    """
+    async with Farm(kinds, tls=tls) as farm:
+        for path, text in lists.items():
+            farm.origin.lists[path] = ("text/plain", text.encode())
         with RedisServer.start(folder) as server:
-            one = Running(farm, server.url, shop=shop, check=check, pool=pool)
+            one = Running(
+                farm, server.url, shop=shop, check=check, pool=pool, lists=list(lists), tls=tls
+            )
             await wait_until(lambda: one.service.entrances.api_port or one.task.done())
             await one.add(*farm.proxies)
             try:
