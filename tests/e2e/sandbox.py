@@ -6,10 +6,8 @@ names are asked of a server on loopback that knows none.
 
 import asyncio
 import contextlib
-import os
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -147,15 +145,6 @@ def check_result(tree: dict[str, Any], result: Result, timeout: float) -> None:
     assert isinstance(out["content"], bytes) and len(out["content"]) <= MAX_BODY
     assert isinstance(out["url"], str) and out["url"].startswith("http")
     assert 0 <= out["time"] <= timeout + SLACK
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def resident_bytes() -> int:
-    """Of this process, as /proc/self/statm has it."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _watched(loop: asyncio.AbstractEventLoop) -> int:

@@ -32,7 +32,7 @@ from fetcher.settings import Queue
 from fetcher.urls import MAX_URL
 from fetcher.wire import BadTask, Undecodable, parse_message
 from tests import hostile
-from tests.e2e.sandbox import HOST, MAX_BODY, Sandbox, open_files, resident_bytes
+from tests.e2e.sandbox import HOST, MAX_BODY, Sandbox
 from tests.hostile import BROTLI, NETLOC, chunked, head
 from tests.raw_origin import (
     HALF_CLOSE,
@@ -47,6 +47,7 @@ from tests.raw_origin import (
     Step,
 )
 from tests.redis_server import RedisServer
+from tests.resources import open_files, resident_bytes
 from tests.wait import wait_until
 
 LENGTH = b"Content-Length: 2"

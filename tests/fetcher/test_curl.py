@@ -3,7 +3,6 @@ import contextlib
 import gc
 import gzip
 import logging
-import os
 import random
 import socket
 import warnings
@@ -20,6 +19,7 @@ from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.transfer import MAX_HEAD
 from tests.farm import Farm, FarmProxy, Kind, Origin, SeenRequest, body_of
+from tests.resources import open_files
 from tests.wait import wait_until
 
 LOOPS = ("asyncio", "uvloop")
@@ -267,10 +267,6 @@ async def test_transfers_cancelled_under_load_leave_the_others_alone(client, ori
     await run(client, origin.url + "/ip")
     assert sorted(seen) == sorted(kept)
     assert client.in_flight == 0
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_close_in_flight_calls_nobody_and_gives_every_descriptor_back(origin):

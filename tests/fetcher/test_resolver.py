@@ -1,5 +1,4 @@
 import asyncio
-import os
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from fetcher.dns_cache import Addresses, Failure, Lifetimes, build_failure
 from fetcher.resolver import Resolver
 from tests.dns_server import AAAA, REFUSED, SERVFAIL, SILENT, A, Answer, DnsServer
+from tests.resources import open_files
 from tests.wait import wait_until
 
 GOOD = Answer(a=("127.0.0.1",))
@@ -350,10 +350,10 @@ async def test_an_error_in_one_callback_leaves_the_others_alone() -> None:
 async def test_no_lookup_makes_a_thread_or_keeps_a_descriptor() -> None:
     async with serving({"a.test": GOOD}) as (_, resolver):
         await ask(resolver, "a.test")  # pycares' own idle thread runs from here on
-        threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        threads, descriptors = threading.active_count(), open_files()
         await asyncio.gather(*(ask(resolver, f"{n}.test") for n in range(100)))
         assert threading.active_count() == threads
-        await wait_until(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
+        await wait_until(lambda: open_files() <= descriptors)
 
 
 # Most of what is random would be dropped for its header alone; the second kind gets further.

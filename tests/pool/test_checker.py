@@ -1,9 +1,11 @@
 import asyncio
 import contextlib
+import gc
 import random
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -25,6 +27,7 @@ from pool.store import Judging, Store, StoreAway
 from tests.farm import FAITHFUL, Farm, FarmProxy
 from tests.farm import Kind as FarmKind
 from tests.pool.judge_server import SECRET, Clock, JudgeServer, judging, liar, read_secret
+from tests.resources import resident_bytes
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -283,6 +286,36 @@ async def test_checks_that_are_not_carried_out_are_due_again(client: Redis) -> N
     assert len(await checks.take(500)) == len(taken) == 3
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+async def test_a_checker_remembers_nothing_of_what_it_has_checked(
+    client: Redis, scale: int
+) -> None:
+    size = 5000 * min(scale, 10)
+    with socket.socket() as silent:  # bound and not listening: all are refused
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        members = [f"127.66.{n // 250}.{n % 250 + 1}:{port}" for n in range(size)]
+        pool = replace(settings(replace(TIMES, concurrency=100)), max_size=0)
+        await Store(client, pool).add(Candidate(parse_proxy(one), Record()) for one in members)
+
+        async def size_when(score: int, count: int) -> int:
+            async def are_there() -> bool:
+                return await client.zcount(KEY, score, score) >= count
+
+            await wait_until(are_there, 200, f"{count} at {score}")
+            gc.collect()
+            return resident_bytes()
+
+        async with Farm(tls=False) as farm, checking(client, pool, page(farm), []):
+            begun = await size_when(9, 2000)
+            once = await size_when(9, size)
+            await make_all_due(client)
+            twice = await size_when(8, size)
+        assert once - begun < 300 * size  # libcurl keeps each address for a minute
+        assert twice - once < 1_500_000
+
+
 # -- what a judge says of them ---------------------------------------------------------------------
 
 Properties = tuple[bool | None, bool | None, bool | None, str | None]
@@ -394,11 +427,13 @@ async def test_two_checkers_learn_the_truth_of_a_random_mixture_in_two_cycles(
 
 async def make_all_due(redis: Redis) -> None:
     """As if a cycle had passed."""
+    script = """
+    for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+      redis.call('ZADD', KEYS[1], 'XX', 2, member)
+    end
+    """
     for key in (KEY, f"{KEY}:socks"):
-        due = f"fetchpool:{{{key}}}:due"
-        members = cast("list[bytes]", await redis.zrange(due, 0, -1))
-        if members:
-            await redis.zadd(due, dict.fromkeys(members, 2), xx=True)
+        await cast("Any", redis.eval(script, 1, f"fetchpool:{{{key}}}:due"))
 
 
 async def all_at(redis: Redis, expected: set[float]) -> bool:
