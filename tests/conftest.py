@@ -1,17 +1,21 @@
-"""On which loops the tests run, and how long they search.
+"""On which loops the tests run, how long they search, and the Redis servers that they share.
 
 `make test` uses the profile "ci": the same cases in every run. `make soak` runs what is marked
 `soak` under the profile "soak": minutes of fresh ones.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import uvloop
 from hypothesis import HealthCheck, settings
+from redis.asyncio import Redis
+
+from fetcher.connect import connect
+from tests.redis_server import KINDS, RedisServer, find_binary
 
 LOOP_FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -53,3 +57,37 @@ _LONG = 50  # times as much in `make soak`
 def scale(pytestconfig: pytest.Config) -> int:
     """How many times its short size a test that has a long version shall take."""
     return _LONG if pytestconfig.getoption("--hypothesis-profile") == "soak" else 1
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def every_redis(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
+    """The oldest version we support, then the newest here."""
+    kind = str(request.param)
+    with RedisServer.start(tmp_path_factory.mktemp(kind), find_binary(kind)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer.start(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def redis(one_redis: RedisServer) -> AsyncIterator[Redis]:
+    """Of an empty database."""
+    client = connect(one_redis.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest_asyncio.fixture
+async def any_redis(every_redis: RedisServer) -> AsyncIterator[Redis]:
+    """Of an empty database, once for each version."""
+    client = connect(every_redis.url)
+    await client.flushall()
+    yield client
+    await client.aclose()

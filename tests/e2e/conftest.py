@@ -1,10 +1,9 @@
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import pytest
 import pytest_asyncio
 
 from fetcher.connect import connect
@@ -13,12 +12,6 @@ from tests.farm import Farm
 from tests.redis_server import RedisServer, unavailable
 
 Start = Callable[..., AbstractAsyncContextManager[Component]]
-
-
-@pytest.fixture(scope="package")
-def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer.start(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest_asyncio.fixture
@@ -31,17 +24,17 @@ async def farm() -> AsyncIterator[Farm]:
 
 
 @pytest_asyncio.fixture
-async def start(queue_server: RedisServer, farm: Farm) -> AsyncIterator[Start]:
+async def start(one_redis: RedisServer, farm: Farm) -> AsyncIterator[Start]:
     """`start(queue={...}, fetcher={...}, environment={...})`: a component with these settings.
 
     On an empty database.
     """
-    client = connect(queue_server.url)
+    client = connect(one_redis.url)
     await client.flushall()
     await client.aclose()
 
     def build(**settings: Any) -> AbstractAsyncContextManager[Component]:
-        return running(queue_server, farm, **settings)
+        return running(one_redis, farm, **settings)
 
     yield build
 

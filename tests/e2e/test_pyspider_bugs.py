@@ -32,9 +32,9 @@ pytestmark = pytest.mark.timeout(60)
 # -- lost tasks ------------------------------------------------------------------------------
 
 
-async def test_a_task_of_a_dead_fetcher_is_fetched_by_another(start, farm, queue_server):
+async def test_a_task_of_a_dead_fetcher_is_fetched_by_another(start, farm, one_redis):
     settings = Queue(lease=1.0)
-    async with connect(queue_server.url) as redis:
+    async with connect(one_redis.url) as redis:
         dead = TaskQueue(redis, settings)
         await dead.push([pack({"taskid": "t", "url": farm.origin.url + "/get"})])
         assert len(await dead.take(1) or []) == 1

@@ -32,11 +32,11 @@ NOW = 1_800_000_000.0
 class Api:
     """The routes on a real server, over a real Redis."""
 
-    def __init__(self, client: Redis, gate: Gate) -> None:
-        self.redis = client
-        self.store = Store(client, Pool())
-        self.other = Store(client, Pool(), key="proxies:shop")
-        self.sources = Sources(client)
+    def __init__(self, redis: Redis, gate: Gate) -> None:
+        self.redis = redis
+        self.store = Store(redis, Pool())
+        self.other = Store(redis, Pool(), key="proxies:shop")
+        self.sources = Sources(redis)
         self.snapshot, self.shop = Snapshot(Pool().score), Snapshot(Pool().score)
         self.follower = Follower(self.store, self.snapshot, 60.0)
         pools = Pools({KEY: self.snapshot}, KEY, sites={"shop": self.shop})
@@ -89,16 +89,16 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def serving(client: Redis, gate: Gate) -> AsyncIterator[Api]:
-    api = Api(client, gate)
+async def serving(redis: Redis, gate: Gate) -> AsyncIterator[Api]:
+    api = Api(redis, gate)
     yield api
     api.server.stop()
     await api.server.close_all_connections()
 
 
 @pytest_asyncio.fixture
-async def api(client: Redis) -> AsyncIterator[Api]:
-    async with serving(client, Gate()) as started:
+async def api(redis: Redis) -> AsyncIterator[Api]:
+    async with serving(redis, Gate()) as started:
         yield started
 
 
@@ -282,15 +282,15 @@ async def test_the_pool_and_the_queue_are_told_in_numbers(api: Api) -> None:
      ("GET", "/sources"), ("GET", "/stats")],
 )  # fmt: skip
 async def test_nothing_is_told_or_done_without_the_key(
-    client: Redis, method: str, path: str
+    redis: Redis, method: str, path: str
 ) -> None:
     body = "8.8.8.8:80" if method == "POST" else None
-    async with serving(client, Gate(keys=frozenset({"k"}))) as api:
+    async with serving(redis, Gate(keys=frozenset({"k"}))) as api:
         assert (await api.call(path, method, body)).code == 400
         assert (await api.call(path, method, body, {"API-KEY": "x"})).code == 403
         assert (await api.call(path, method, body, {"Authorization": "Bearer k"})).code != 403
         if method == "POST":
-            assert await client.zcard(KEY) == 1
+            assert await redis.zcard(KEY) == 1
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://evil"}])
@@ -300,7 +300,7 @@ async def test_other_sites_pages_change_nothing(api: Api, headers: dict[str, str
     assert await api.redis.exists(KEY) == 0
 
 
-async def test_a_redis_that_is_away_is_named(client: Redis) -> None:
+async def test_a_redis_that_is_away_is_named(redis: Redis) -> None:
     away = connect("redis://127.0.0.1:1")
     async with serving(away, Gate()) as api:
         for code, said in [

@@ -108,10 +108,10 @@ def page(origin: Origin, **changes: object) -> Site:
 
 
 @pytest.mark.parametrize("body", [PAGE, "not in this page"])
-async def test_failures_count_if_the_canary_works(client: Redis, body: str) -> None:
+async def test_failures_count_if_the_canary_works(redis: Redis, body: str) -> None:
     async with (
         Origin() as origin,
-        stepping(client, Site(url=[f"{origin.url}/html"], body=body), pool=SLOW) as one,
+        stepping(redis, Site(url=[f"{origin.url}/html"], body=body), pool=SLOW) as one,
     ):
         await one.check(Kind.TIMEOUT)
         works = body == PAGE
@@ -119,8 +119,8 @@ async def test_failures_count_if_the_canary_works(client: Redis, body: str) -> N
         assert await one.frozen() == (None if works else f"{origin.url}/html")
 
 
-async def test_a_site_that_passes_asks_no_canary(client: Redis) -> None:
-    async with Origin() as origin, stepping(client, page(origin), CHECKS + 9, SLOW) as one:
+async def test_a_site_that_passes_asks_no_canary(redis: Redis) -> None:
+    async with Origin() as origin, stepping(redis, page(origin), CHECKS + 9, SLOW) as one:
         await one.check(Kind.PASSED, 8)
         await one.check(Kind.TIMEOUT, CHECKS - 1)
         assert origin.hits.total() == 0
@@ -129,10 +129,10 @@ async def test_a_site_that_passes_asks_no_canary(client: Redis) -> None:
         assert origin.hits == {"/html": 1}
 
 
-async def test_what_fails_without_a_proxy_too_costs_nobody_anything(client: Redis) -> None:
+async def test_what_fails_without_a_proxy_too_costs_nobody_anything(redis: Redis) -> None:
     async with Origin() as origin:
         site = page(origin)
-    async with stepping(client, site, 200, SLOW) as one:
+    async with stepping(redis, site, 200, SLOW) as one:
         assert await one.check(Kind.TIMEOUT) == Settled(kept=200)
         assert await one.scores() == {10: 200}
         [record] = await one.store.http.records(["192.0.2.1:1000"])
@@ -140,8 +140,8 @@ async def test_what_fails_without_a_proxy_too_costs_nobody_anything(client: Redi
         assert await one.store.claim(BATCH, 60.0) == []  # put off
 
 
-async def test_a_frozen_site_asks_its_canary_once_a_cycle_and_thaws_with_it(client: Redis) -> None:
-    async with Origin() as origin, stepping(client, page(origin), 20, SLOW) as one:
+async def test_a_frozen_site_asks_its_canary_once_a_cycle_and_thaws_with_it(redis: Redis) -> None:
+    async with Origin() as origin, stepping(redis, page(origin), 20, SLOW) as one:
         up = list(origin.pages)
 
         async def fail(call: Call) -> None:
@@ -160,10 +160,10 @@ async def test_a_frozen_site_asks_its_canary_once_a_cycle_and_thaws_with_it(clie
         assert await one.frozen() is None
 
 
-async def test_a_pass_thaws_at_once(client: Redis) -> None:
+async def test_a_pass_thaws_at_once(redis: Redis) -> None:
     async with Origin() as origin:
         site = page(origin)
-    async with stepping(client, site, 10, SLOW) as one:
+    async with stepping(redis, site, 10, SLOW) as one:
         await one.check(Kind.TIMEOUT, 2)
         assert await one.frozen() is not None
         await one.check(Kind.PASSED, 1)
@@ -172,16 +172,16 @@ async def test_a_pass_thaws_at_once(client: Redis) -> None:
         assert await one.scores() == {10: 7, 100: 1, 9: 2}
 
 
-async def test_a_freeze_left_by_one_who_died_ends_with_the_first_check(client: Redis) -> None:
-    async with Origin() as origin, stepping(client, page(origin), 2, SLOW) as one:
+async def test_a_freeze_left_by_one_who_died_ends_with_the_first_check(redis: Redis) -> None:
+    async with Origin() as origin, stepping(redis, page(origin), 2, SLOW) as one:
         await one.store.freeze("http://old/", 3600.0)
         await one.check(Kind.PASSED, 1)
         assert await one.frozen() is None
 
 
 @pytest.mark.parametrize("kind", [Kind.UNUSABLE, Kind.OURS])
-async def test_what_says_nothing_of_the_site_asks_nobody(client: Redis, kind: Kind) -> None:
-    async with Origin() as origin, stepping(client, page(origin), 3, SLOW) as one:
+async def test_what_says_nothing_of_the_site_asks_nobody(redis: Redis, kind: Kind) -> None:
+    async with Origin() as origin, stepping(redis, page(origin), 3, SLOW) as one:
         await one.check(kind)
         assert await one.scores() == {9 if kind is Kind.UNUSABLE else 10: 3}
         assert origin.hits.total() == 0
@@ -192,28 +192,28 @@ async def test_what_says_nothing_of_the_site_asks_nobody(client: Redis, kind: Ki
     [("/html", True), ("/status/204", True), ("/status/404", False), ("/status/503", False)],
 )
 async def test_another_canary_is_up_if_it_answers_like_a_page(
-    client: Redis, path: str, works: bool
+    redis: Redis, path: str, works: bool
 ) -> None:
     async with Origin() as origin:
         site = Site(url=["http://127.0.0.1:9/"], body="nowhere", canary=f"{origin.url}{path}")
-        async with stepping(client, site, pool=SLOW) as one:
+        async with stepping(redis, site, pool=SLOW) as one:
             await one.check(Kind.TIMEOUT)
             assert await one.scores() == {9 if works else 10: 1}
             assert await one.frozen() == (None if works else f"{origin.url}{path}")
 
 
-async def test_one_page_that_works_is_enough(client: Redis) -> None:
+async def test_one_page_that_works_is_enough(redis: Redis) -> None:
     async with Origin() as origin:
         site = Site(url=["http://127.0.0.1:9/", f"{origin.url}/html"], body=PAGE)
-        async with stepping(client, site, pool=SLOW) as one:
+        async with stepping(redis, site, pool=SLOW) as one:
             await one.check(Kind.TIMEOUT)
             assert await one.scores() == {9: 1}
 
 
-async def test_a_batch_may_be_sent_again(client: Redis) -> None:
+async def test_a_batch_may_be_sent_again(redis: Redis) -> None:
     async with Origin() as origin:
         site = page(origin)
-    async with stepping(client, site, 3, SLOW) as one:
+    async with stepping(redis, site, 3, SLOW) as one:
         checks = await one.store.claim(3, 60.0)
         batch = [Checked(check, Kind.TIMEOUT, Record(failures=1), 0.0) for check in checks]
         assert await one.canary.settle(batch) == Settled(kept=3)
@@ -222,11 +222,11 @@ async def test_a_batch_may_be_sent_again(client: Redis) -> None:
 
 
 async def test_while_a_site_is_frozen_traffic_costs_nothing_and_snapshots_know(
-    client: Redis,
+    redis: Redis,
 ) -> None:
     async with Origin() as origin:
         site = page(origin)
-    async with stepping(client, site, 1, SLOW) as one:
+    async with stepping(redis, site, 1, SLOW) as one:
         follower = Follower(one.store, Snapshot(SLOW.score), SLOW.resync)
         await one.check(Kind.TIMEOUT)
         await follower.step()
@@ -278,21 +278,21 @@ async def scores(redis: Redis) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("outage", ["target", "uplink"])
-async def test_an_outage_of_ten_cycles_empties_nothing(client: Redis, outage: str) -> None:
+async def test_an_outage_of_ten_cycles_empties_nothing(redis: Redis, outage: str) -> None:
     async with Farm({FarmKind.GOOD: 20, FarmKind.REFUSING: 10}, tls=False) as farm:
         async with Origin() as target:
             site = page(target)
             port = target.port
             old = farm.of(FarmKind.GOOD)[:10]
             stack = contextlib.AsyncExitStack()
-            counting = await stack.enter_async_context(checking(client, site, old))
+            counting = await stack.enter_async_context(checking(redis, site, old))
 
             async def all_good() -> bool:
-                return set((await scores(client)).values()) == {100}
+                return set((await scores(redis)).values()) == {100}
 
             await wait_until(all_good, 10)
         # The target is gone; ten good ones that nobody has checked yet and ten dead ones come in.
-        store = Store(client, POOL)
+        store = Store(redis, POOL)
         await store.add(
             Candidate(parse_proxy(proxy.url()), Record())
             for proxy in farm.proxies
@@ -304,7 +304,7 @@ async def test_an_outage_of_ten_cycles_empties_nothing(client: Redis, outage: st
         counting.checks.clear()
         members = {parse_proxy(proxy.url()).member for proxy in farm.proxies}
         await wait_until(lambda: all(counting.checks[one] >= 10 for one in members), 30)
-        during = await scores(client)
+        during = await scores(redis)
         assert set(during) == members
         # At most three before there is doubt, as nothing had passed for two cycles only then.
         assert min(during.values()) >= 7
@@ -315,7 +315,7 @@ async def test_an_outage_of_ten_cycles_empties_nothing(client: Redis, outage: st
         async with Origin(port=port):  # it is back
 
             async def good_are_good_and_dead_go_down() -> bool:
-                now = await scores(client)
+                now = await scores(redis)
                 good = {parse_proxy(one.url()).member for one in farm.proxies[:20]}
                 return all(now.get(one) == 100 for one in good) and set(now) == good
 
@@ -323,21 +323,21 @@ async def test_an_outage_of_ten_cycles_empties_nothing(client: Redis, outage: st
             await stack.aclose()
 
 
-async def test_dead_proxies_before_a_living_target_go(client: Redis) -> None:
+async def test_dead_proxies_before_a_living_target_go(redis: Redis) -> None:
     async with (
         Farm({FarmKind.REFUSING: 20}, tls=False) as farm,
-        checking(client, page(farm.origin), farm.proxies),
+        checking(redis, page(farm.origin), farm.proxies),
     ):
 
         async def all_gone() -> bool:
-            return not await client.exists(KEY)
+            return not await redis.exists(KEY)
 
         await wait_until(all_gone, 30)
         assert farm.origin.hits["/html"] >= 2  # the canary, once a cycle
 
 
 async def test_checkers_on_two_clients_and_two_sites_check_nobody_twice(
-    one_redis: RedisServer, client: Redis
+    one_redis: RedisServer, redis: Redis
 ) -> None:
     pool = replace(POOL, check=replace(TIMES, cycle=3600.0, concurrency=7, timeout=5.0))
     keys = [KEY, "proxies:zhihu"]
@@ -345,13 +345,13 @@ async def test_checkers_on_two_clients_and_two_sites_check_nobody_twice(
         site = page(farm.origin)
         loops = []
         for _ in range(2):  # as two processes
-            redis = connect(one_redis.url)
-            stack.push_async_callback(redis.aclose)
+            own = connect(one_redis.url)
+            stack.push_async_callback(own.aclose)
             curl = CurlClient(force_instance=True)
             stack.callback(curl.close)
             lanes = []
             for key in keys:
-                store = Store(redis, pool, key=key)
+                store = Store(own, pool, key=key)
                 await store.add(Candidate(parse_proxy(one.url()), Record()) for one in farm.proxies)
                 canary = Canary(store, curl, pool, site, user_agent="x")
                 lanes.append(
@@ -363,7 +363,7 @@ async def test_checkers_on_two_clients_and_two_sites_check_nobody_twice(
             stack.push_async_callback(loop.stop, 5.0)
 
         async def is_done() -> bool:
-            return all([await client.zcount(key, 100, 100) == 60 for key in keys])
+            return all([await redis.zcount(key, 100, 100) == 60 for key in keys])
 
         await wait_until(is_done, 30)
         await asyncio.gather(*(loop.stop(5.0) for loop in loops))

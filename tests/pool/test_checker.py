@@ -128,11 +128,11 @@ def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("environment")
-async def test_verdicts_equal_the_truth(client: Redis) -> None:
+async def test_verdicts_equal_the_truth(redis: Redis) -> None:
     kinds = dict.fromkeys([*sorted(PASSING), *FAILING], 2)
     async with Farm(kinds, delay=0.3) as farm:
-        async with checking(client, settings(), page(farm), farm.proxies) as store:
-            seen = await settled(client, len(farm.proxies), timeout=20)
+        async with checking(redis, settings(), page(farm), farm.proxies) as store:
+            seen = await settled(redis, len(farm.proxies), timeout=20)
         members = {proxy: parse_proxy(proxy.url()).member for proxy in farm.proxies}
         passed = {proxy.kind for proxy in farm.proxies if seen[members[proxy]] == 100}
         failed = {proxy.kind for proxy in farm.proxies if seen[members[proxy]] == 9}
@@ -143,38 +143,38 @@ async def test_verdicts_equal_the_truth(client: Redis) -> None:
             assert record.last is FAILING[proxy.kind], proxy
 
 
-async def test_waiting_for_a_place_is_no_time_of_the_proxy(client: Redis) -> None:
+async def test_waiting_for_a_place_is_no_time_of_the_proxy(redis: Redis) -> None:
     """ProxyPool's live bug: 80 hanging ones made 20 good ones fail."""
     times = replace(TIMES, concurrency=20, timeout=0.5, connect_timeout=0.5)
     async with (
         Farm({FarmKind.HANGING: 80, FarmKind.GOOD: 20}, tls=False) as farm,
-        checking(client, settings(times), page(farm), farm.proxies),
+        checking(redis, settings(times), page(farm), farm.proxies),
     ):
-        seen = await settled(client, 100, timeout=30)
+        seen = await settled(redis, 100, timeout=30)
         good = {proxy.address for proxy in farm.of(FarmKind.GOOD)}
         assert {member for member, score in seen.items() if score == 100} == good
 
 
-async def test_several_checkers_share_the_work_without_checking_twice(client: Redis) -> None:
+async def test_several_checkers_share_the_work_without_checking_twice(redis: Redis) -> None:
     pool = settings(replace(TIMES, concurrency=7))
     async with Farm({FarmKind.GOOD: 60}, tls=False) as farm:
         async with (
-            checking(client, pool, page(farm), farm.proxies),
-            checking(client, pool, page(farm), []),
-            checking(client, pool, page(farm), []),
+            checking(redis, pool, page(farm), farm.proxies),
+            checking(redis, pool, page(farm), []),
+            checking(redis, pool, page(farm), []),
         ):
-            await settled(client, 60, timeout=20)
+            await settled(redis, 60, timeout=20)
         assert {proxy.requests for proxy in farm.proxies} == {1}
 
 
 async def test_good_ones_are_seen_again_on_fresh_connections_and_urls_take_turns(
-    client: Redis,
+    redis: Redis,
 ) -> None:
     times = replace(TIMES, cycle=0.05)
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm:
         urls = [f"{farm.origin.url}/html", f"{farm.origin.url}/anything/two"]
         site = Site(url=urls, status=[200])
-        async with checking(client, settings(times), site, farm.proxies):
+        async with checking(redis, settings(times), site, farm.proxies):
             [proxy] = farm.proxies
             await wait_until(lambda: proxy.requests >= 4, timeout=10)
         assert proxy.connections == proxy.requests
@@ -182,38 +182,36 @@ async def test_good_ones_are_seen_again_on_fresh_connections_and_urls_take_turns
         assert asked == ["/html", "/anything/two"] * 2
 
 
-async def test_redirects_are_not_followed_but_may_be_what_the_rule_wants(client: Redis) -> None:
+async def test_redirects_are_not_followed_but_may_be_what_the_rule_wants(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm:
         site = Site(url=[f"{farm.origin.url}/redirect/1"], status=[302])
-        async with checking(client, settings(), site, farm.proxies):
-            seen = await settled(client, 1)
+        async with checking(redis, settings(), site, farm.proxies):
+            seen = await settled(redis, 1)
         assert set(seen.values()) == {100}
         assert farm.origin.hits.total() == 1
 
 
 @pytest.mark.parametrize(("size", "expected"), [(16384, 100), (16385, 100), (3_000_000, 100)])
-async def test_a_body_that_was_cut_still_counts(client: Redis, size: int, expected: float) -> None:
+async def test_a_body_that_was_cut_still_counts(redis: Redis, size: int, expected: float) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm:
         site = Site(url=[f"{farm.origin.url}/bytes/{size}"], status=[200], body=".")
-        async with checking(client, settings(), site, farm.proxies):
-            seen = await settled(client, 1)
+        async with checking(redis, settings(), site, farm.proxies):
+            seen = await settled(redis, 1)
         assert set(seen.values()) == {expected}
 
 
 @pytest.mark.parametrize("member", ["127.0.0.1:6379", "1.2.3.4:80:80", "localhost:80", "a b:1"])
-async def test_what_may_not_be_reached_loses_its_score_and_goes(client: Redis, member: str) -> None:
+async def test_what_may_not_be_reached_loses_its_score_and_goes(redis: Redis, member: str) -> None:
     pool = settings(replace(TIMES, backoff_max=0.0, cycle=0.01), allow_private=False)
-    async with Farm(tls=False) as farm, checking(client, pool, page(farm), []) as store:
-        await client.zadd(KEY, {member: 3})
+    async with Farm(tls=False) as farm, checking(redis, pool, page(farm), []) as store:
+        await redis.zadd(KEY, {member: 3})
         await store.adopt()
 
         async def gone() -> bool:
-            return not await client.exists(KEY)
+            return not await redis.exists(KEY)
 
         await wait_until(gone)
-        assert await client.zrange("fetchpool:{proxies:universal}:tombs", 0, -1) == [
-            member.encode()
-        ]
+        assert await redis.zrange("fetchpool:{proxies:universal}:tombs", 0, -1) == [member.encode()]
 
 
 class Unable:
@@ -247,9 +245,9 @@ async def fill(redis: Redis, pool: Pool, count: int) -> Store:
     return store
 
 
-async def test_what_is_our_fault_does_not_count_and_comes_back(client: Redis) -> None:
+async def test_what_is_our_fault_does_not_count_and_comes_back(redis: Redis) -> None:
     pool = settings(replace(TIMES, cycle=1.0))
-    store = await fill(client, pool, 1)
+    store = await fill(redis, pool, 1)
     checks = lane(store, pool)
     [check] = await checks.take(5)
     ended: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
@@ -257,7 +255,7 @@ async def test_what_is_our_fault_does_not_count_and_comes_back(client: Redis) ->
     checked = await ended
     await checks.finish([checked])
     assert (checked.kind, checked.delay, checked.record) == (Kind.OURS, 0.75, check.record)
-    assert await scores(client) == {check.member: 10}
+    assert await scores(redis) == {check.member: 10}
 
     async def again() -> list[Check]:
         return list(await checks.take(5))
@@ -265,21 +263,21 @@ async def test_what_is_our_fault_does_not_count_and_comes_back(client: Redis) ->
     assert [one.member for one in await wait_until(again)] == [check.member]
 
 
-async def test_no_more_checks_begin_than_the_rate_allows(client: Redis) -> None:
+async def test_no_more_checks_begin_than_the_rate_allows(redis: Redis) -> None:
     pool = settings(replace(TIMES, rate=10.0))
-    store = await fill(client, pool, 50)
+    store = await fill(redis, pool, 50)
     checks = lane(store, pool, clocks(0.0, 0.05, 0.31, 100.0))
     assert [len(await checks.take(500)) for _ in range(4)] == [10, 0, 3, 10]
 
 
-async def test_the_window_is_the_setting(client: Redis) -> None:
+async def test_the_window_is_the_setting(redis: Redis) -> None:
     pool = settings(replace(TIMES, concurrency=123))
-    assert lane(Store(client, pool), pool).window == 123
+    assert lane(Store(redis, pool), pool).window == 123
 
 
-async def test_checks_that_are_not_carried_out_are_due_again(client: Redis) -> None:
+async def test_checks_that_are_not_carried_out_are_due_again(redis: Redis) -> None:
     pool = settings()
-    checks = lane(await fill(client, pool, 3), pool)
+    checks = lane(await fill(redis, pool, 3), pool)
     taken = await checks.take(500)
     assert await checks.take(500) == []
     await checks.give_back(taken)
@@ -288,29 +286,27 @@ async def test_checks_that_are_not_carried_out_are_due_again(client: Redis) -> N
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-async def test_a_checker_remembers_nothing_of_what_it_has_checked(
-    client: Redis, scale: int
-) -> None:
+async def test_a_checker_remembers_nothing_of_what_it_has_checked(redis: Redis, scale: int) -> None:
     size = 5000 * min(scale, 10)
     with socket.socket() as silent:  # bound and not listening: all are refused
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
         members = [f"127.66.{n // 250}.{n % 250 + 1}:{port}" for n in range(size)]
         pool = replace(settings(replace(TIMES, concurrency=100)), max_size=0)
-        await Store(client, pool).add(Candidate(parse_proxy(one), Record()) for one in members)
+        await Store(redis, pool).add(Candidate(parse_proxy(one), Record()) for one in members)
 
         async def size_when(score: int, count: int) -> int:
             async def are_there() -> bool:
-                return await client.zcount(KEY, score, score) >= count
+                return await redis.zcount(KEY, score, score) >= count
 
             await wait_until(are_there, 200, f"{count} at {score}")
             gc.collect()
             return resident_bytes()
 
-        async with Farm(tls=False) as farm, checking(client, pool, page(farm), []):
+        async with Farm(tls=False) as farm, checking(redis, pool, page(farm), []):
             begun = await size_when(9, 2000)
             once = await size_when(9, size)
-            await make_all_due(client)
+            await make_all_due(redis)
             twice = await size_when(8, size)
         assert once - begun < 300 * size  # libcurl keeps each address for a minute
         assert twice - once < 1_500_000
@@ -366,13 +362,13 @@ async def farm_with_judge(
             yield farm, server
 
 
-async def test_what_a_judge_proves_equals_the_truth(client: Redis) -> None:
+async def test_what_a_judge_proves_equals_the_truth(redis: Redis) -> None:
     async with farm_with_judge(dict.fromkeys(TRUTH, 2)) as (farm, server):
         judges = [f"{server.url}/judge", f"{server.https_url}/judge"]
         async with checking(
-            client, settings(), page(farm), farm.proxies, judges, farm.ca_file
+            redis, settings(), page(farm), farm.proxies, judges, farm.ca_file
         ) as store:
-            seen = await settled(client, len(farm.proxies), timeout=20)
+            seen = await settled(redis, len(farm.proxies), timeout=20)
             found = await records(store, farm.proxies)
     assert set(seen.values()) == {100}
     for proxy, record in found.items():
@@ -387,7 +383,7 @@ async def test_what_a_judge_proves_equals_the_truth(client: Redis) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_two_checkers_learn_the_truth_of_a_random_mixture_in_two_cycles(
-    client: Redis, scale: int
+    redis: Redis, scale: int
 ) -> None:
     draw = random.Random(scale)
     steady = sorted((TRUTH.keys() | FAILING.keys()) - {FarmKind.FLAKY})
@@ -405,18 +401,18 @@ async def test_two_checkers_learn_the_truth_of_a_random_mixture_in_two_cycles(
             return {asked[one.exit_host] for one in farm.proxies if one.kind in TRUTH}
 
         async with (
-            checking(client, settings(), site, farm.proxies, judges, trusted) as store,
-            checking(client, settings(), site, [], judges, trusted),
+            checking(redis, settings(), site, farm.proxies, judges, trusted) as store,
+            checking(redis, settings(), site, [], judges, trusted),
         ):
-            await settled(client, count, timeout=300)
+            await settled(redis, count, timeout=300)
             assert site_requests() == {1}
-            await make_all_due(client)
+            await make_all_due(redis)
             # Of the failing ones each loses a point in each cycle.
             await wait_until(
-                lambda: all_at(client, {100.0, 8.0}), timeout=300, what="the second cycle"
+                lambda: all_at(redis, {100.0, 8.0}), timeout=300, what="the second cycle"
             )
             await wait_until(lambda: site_requests() == {2}, timeout=30)
-            seen, found = await scores(client), await records(store, farm.proxies)
+            seen, found = await scores(redis), await records(store, farm.proxies)
     for proxy, record in found.items():
         score = seen[parse_proxy(proxy.url()).member]
         assert score == (100 if proxy.kind in TRUTH else 8), proxy
@@ -440,23 +436,23 @@ async def all_at(redis: Redis, expected: set[float]) -> bool:
     return set((await scores(redis)).values()) <= expected
 
 
-async def test_a_portal_that_a_lax_rule_lets_pass_is_found_out(client: Redis) -> None:
+async def test_a_portal_that_a_lax_rule_lets_pass_is_found_out(redis: Redis) -> None:
     async with farm_with_judge({FarmKind.PORTAL: 1}) as (farm, server):
         site = Site(url=[f"{farm.origin.url}/html"], status=[200])
         judges = [f"{server.url}/judge", f"{server.https_url}/judge"]
-        async with checking(client, settings(), site, farm.proxies, judges, farm.ca_file) as store:
-            assert set((await settled(client, 1)).values()) == {100}
+        async with checking(redis, settings(), site, farm.proxies, judges, farm.ca_file) as store:
+            assert set((await settled(redis, 1)).values()) == {100}
             [record] = (await records(store, farm.proxies)).values()
     assert properties(record) == (True, False, False, None)
     assert record.exit is None
 
 
-async def test_an_https_site_proves_the_tunnel_and_no_judge_is_asked_for_it(client: Redis) -> None:
+async def test_an_https_site_proves_the_tunnel_and_no_judge_is_asked_for_it(redis: Redis) -> None:
     async with farm_with_judge({FarmKind.GOOD: 1, FarmKind.NO_CONNECT: 1}) as (farm, server):
         site = Site(url=[f"{farm.origin.https_url}/html"], status=[200], body="Chickens")
         judges = [f"{server.https_url}/judge"]
-        async with checking(client, settings(), site, farm.proxies, judges, farm.ca_file) as store:
-            await settled(client, 2)
+        async with checking(redis, settings(), site, farm.proxies, judges, farm.ca_file) as store:
+            await settled(redis, 2)
             found = await records(store, farm.proxies)
         assert server.count("/judge", direct=False) == 0
     assert properties(found[farm.one(FarmKind.GOOD)]) == (True, True, None, None)
@@ -464,23 +460,23 @@ async def test_an_https_site_proves_the_tunnel_and_no_judge_is_asked_for_it(clie
 
 
 async def test_without_a_judge_nothing_is_known_and_a_tunnel_by_nature_is_one(
-    client: Redis,
+    redis: Redis,
 ) -> None:
     async with (
         Farm({FarmKind.GOOD: 1, FarmKind.SOCKS5: 1}, tls=False) as farm,
-        checking(client, settings(), page(farm), farm.proxies) as store,
+        checking(redis, settings(), page(farm), farm.proxies) as store,
     ):
-        await settled(client, 2)
+        await settled(redis, 2)
         found = await records(store, farm.proxies)
     assert properties(found[farm.one(FarmKind.GOOD)]) == (None, None, None, None)
     assert properties(found[farm.one(FarmKind.SOCKS5)]) == (True, None, None, None)
 
 
-async def test_a_proof_holds_for_ten_cycles(client: Redis) -> None:
+async def test_a_proof_holds_for_ten_cycles(redis: Redis) -> None:
     times = replace(TIMES, cycle=0.02)
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, judging() as server:
         async with checking(
-            client, settings(times), page(farm), farm.proxies, [f"{server.url}/judge"]
+            redis, settings(times), page(farm), farm.proxies, [f"{server.url}/judge"]
         ):
             await wait_until(lambda: server.count("/judge", direct=False) >= 3, timeout=10)
         checks = farm.origin.hits["/html"]
@@ -488,7 +484,7 @@ async def test_a_proof_holds_for_ten_cycles(client: Redis) -> None:
 
 
 async def test_a_judge_that_begins_to_lie_changes_nothing(
-    client: Redis, caplog: pytest.LogCaptureFixture
+    redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Farm({FarmKind.GOOD: 6}, tls=False) as farm, judging() as server:
 
@@ -497,9 +493,9 @@ async def test_a_judge_that_begins_to_lie_changes_nothing(
 
         judges = [f"{server.url}/judge"]
         async with checking(
-            client, settings(), page(farm), farm.proxies, judges, after_look=lie
+            redis, settings(), page(farm), farm.proxies, judges, after_look=lie
         ) as store:
-            seen = await settled(client, 6)
+            seen = await settled(redis, 6)
             found = await records(store, farm.proxies)
         assert server.count("/judge", direct=False) == 6
         assert server.count("/judge", direct=True) == 2  # one look answers all doubts
@@ -509,13 +505,13 @@ async def test_a_judge_that_begins_to_lie_changes_nothing(
 
 
 async def test_a_judge_that_lies_from_the_start_is_asked_through_no_proxy(
-    client: Redis, caplog: pytest.LogCaptureFixture
+    redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Farm({FarmKind.GOOD: 3}, tls=False) as farm, judging() as server:
         server.foreign = liar
         judges = [f"{server.url}/foreign"]
-        async with checking(client, settings(), page(farm), farm.proxies, judges) as store:
-            seen = await settled(client, 3)
+        async with checking(redis, settings(), page(farm), farm.proxies, judges) as store:
+            seen = await settled(redis, 3)
             found = await records(store, farm.proxies)
         assert server.count("/foreign", direct=False) == 0
     assert set(seen.values()) == {100}
@@ -523,12 +519,12 @@ async def test_a_judge_that_lies_from_the_start_is_asked_through_no_proxy(
     assert caplog.text.count("passed over") == 1
 
 
-async def test_a_judge_of_others_tells_exit_and_anonymity_only(client: Redis) -> None:
+async def test_a_judge_of_others_tells_exit_and_anonymity_only(redis: Redis) -> None:
     kinds = {FarmKind.GOOD: 1, FarmKind.TRANSPARENT: 1, FarmKind.OTHER_EXIT: 1}
     async with Farm(kinds, tls=False) as farm, judging() as server:
         judges = [f"{server.url}/foreign"]
-        async with checking(client, settings(), page(farm), farm.proxies, judges) as store:
-            await settled(client, 3)
+        async with checking(redis, settings(), page(farm), farm.proxies, judges) as store:
+            await settled(redis, 3)
             found = await records(store, farm.proxies)
     for proxy, record in found.items():
         is_seen = proxy.kind is FarmKind.TRANSPARENT
@@ -537,12 +533,12 @@ async def test_a_judge_of_others_tells_exit_and_anonymity_only(client: Redis) ->
         assert record.exit == proxy.exit_host
 
 
-async def test_proofs_count_in_the_rate(client: Redis) -> None:
+async def test_proofs_count_in_the_rate(redis: Redis) -> None:
     pool = settings(replace(TIMES, rate=4.0))
     async with Farm({FarmKind.GOOD: 12}, tls=False) as farm, judging() as server:
         began = asyncio.get_running_loop().time()
-        async with checking(client, pool, page(farm), farm.proxies, [f"{server.url}/judge"]):
-            await settled(client, 12, timeout=20)
+        async with checking(redis, pool, page(farm), farm.proxies, [f"{server.url}/judge"]):
+            await settled(redis, 12, timeout=20)
         took = asyncio.get_running_loop().time() - began
     # 24 requests at 4 a second, of which the last 8 may be ahead: the bucket and their proofs.
     assert took >= 3.5
@@ -566,7 +562,7 @@ async def prepared(
 
 @pytest.mark.parametrize("error", [StoreAway("gone"), ValueError("unforeseen")])
 async def test_what_fails_at_a_judge_leaves_the_check_as_it_is(
-    client: Redis, error: Exception
+    redis: Redis, error: Exception
 ) -> None:
     known = [SECRET]
 
@@ -576,7 +572,7 @@ async def test_what_fails_at_a_judge_leaves_the_check_as_it_is(
         return known.pop()
 
     async with Farm({FarmKind.TAMPERING: 1}, tls=False) as farm, judging() as server:
-        checks, curl = await prepared(client, farm, server, secret)
+        checks, curl = await prepared(redis, farm, server, secret)
         [check] = await checks.take(5)
         ended: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
         checks.start(check, ended.set_result)
@@ -585,9 +581,9 @@ async def test_what_fails_at_a_judge_leaves_the_check_as_it_is(
     assert (checked.kind, properties(checked.record)) == (Kind.PASSED, (None,) * 4)
 
 
-async def test_a_stop_does_not_wait_for_a_judge(client: Redis) -> None:
+async def test_a_stop_does_not_wait_for_a_judge(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, judging() as server:
-        checks, curl = await prepared(client, farm, server, read_secret)
+        checks, curl = await prepared(redis, farm, server, read_secret)
         server.holds = True
         [check] = await checks.take(5)
         checks.start(check, lambda _: pytest.fail("it was given back"))
@@ -598,14 +594,14 @@ async def test_a_stop_does_not_wait_for_a_judge(client: Redis) -> None:
         curl.close()
 
 
-async def test_bytes_that_could_not_be_counted_are_counted_later(client: Redis) -> None:
+async def test_bytes_that_could_not_be_counted_are_counted_later(redis: Redis) -> None:
     pool = settings(replace(TIMES, bytes_per_day=10**9))
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm:
-        store = Store(client, pool)
+        store = Store(redis, pool)
         await store.add(Candidate(parse_proxy(proxy.url()), Record()) for proxy in farm.proxies)
         away = connect("redis://127.0.0.1:1")
         curl = CurlClient(force_instance=True)
-        ledger = Judging(client)
+        ledger = Judging(redis)
         checks = CheckLane(
             store, curl, pool, page(farm), user_agent="x", judging=ledger, now=lambda: 1e9
         )
@@ -616,18 +612,18 @@ async def test_bytes_that_could_not_be_counted_are_counted_later(client: Redis) 
         ledger._client = away
         with pytest.raises(StoreAway):
             await checks.take(5)
-        ledger._client = client
+        ledger._client = redis
         await checks.take(5)
         assert await ledger.spend(int(1e9 // 86400), 0) > 400
         curl.close()
         await away.aclose()
 
 
-async def test_a_spent_day_lets_no_check_begin(client: Redis) -> None:
+async def test_a_spent_day_lets_no_check_begin(redis: Redis) -> None:
     day = 20_000
     pool = settings(replace(TIMES, bytes_per_day=2_400_000))
-    store = await fill(client, pool, 60)
-    ledger = Judging(client)
+    store = await fill(redis, pool, 60)
+    ledger = Judging(redis)
     times = clocks(*[day * 86400.0] * 4, *[day * 86400.0 + 43200.0] * 4)
     checks = CheckLane(
         store, Unable(), pool, pool.sites["universal"],
@@ -641,15 +637,15 @@ async def test_a_spent_day_lets_no_check_begin(client: Redis) -> None:
     assert len(await checks.take(500)) == 0
 
 
-async def test_what_checks_use_is_counted_for_all_checkers(client: Redis) -> None:
+async def test_what_checks_use_is_counted_for_all_checkers(redis: Redis) -> None:
     pool = settings(replace(TIMES, bytes_per_day=10**9, cycle=0.05))
     async with (
         Farm({FarmKind.GOOD: 1}, tls=False) as farm,
-        checking(client, pool, page(farm), farm.proxies),
+        checking(redis, pool, page(farm), farm.proxies),
     ):
 
         async def counted() -> int:
-            [key] = await client.keys("fetchpool:check-bytes:*") or [b"none"]
-            return int(await client.get(key) or 0)
+            [key] = await redis.keys("fetchpool:check-bytes:*") or [b"none"]
+            return int(await redis.get(key) or 0)
 
         assert await wait_until(counted) > 400  # the packets alone

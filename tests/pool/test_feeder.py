@@ -31,10 +31,10 @@ class Clock:
 class Feeding:
     """A feeder whose steps and clock the test moves."""
 
-    def __init__(self, client: Redis) -> None:
-        self.client = client
+    def __init__(self, redis: Redis) -> None:
+        self.client = redis
         self.clock = Clock()
-        self.sites = build_stores(client, POOL)
+        self.sites = build_stores(redis, POOL)
         self.universal = self.sites.pop("universal")
         self.feeder = Feeder(self.universal, self.sites, POOL, clock=self.clock)
 
@@ -62,8 +62,8 @@ class Feeding:
 
 
 @pytest.fixture
-def feeding(client: Redis) -> Feeding:
-    return Feeding(client)
+def feeding(redis: Redis) -> Feeding:
+    return Feeding(redis)
 
 
 async def test_what_is_good_enters_every_site_as_a_newcomer(feeding: Feeding) -> None:

@@ -83,16 +83,16 @@ async def members(redis: Redis) -> set[str]:
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_a_source_of_each_kind_fills_the_pool(client: Redis, path: str) -> None:
+async def test_a_source_of_each_kind_fills_the_pool(redis: Redis, path: str) -> None:
     # A table's column of schemes is for `select`; the tolerant reader takes all for http.
     others = FarmKind.REFUSING if path.endswith("html") else FarmKind.SOCKS5
     kinds = {FarmKind.GOOD: 5, FarmKind.HANGING: 3, others: 2}
     async with Farm(kinds, tls=False) as farm, fetching() as fetcher:
         source = Source(name="farm", url=farm.origin.url + path)
-        one = Harvesting(client, fetcher, settings(source))
+        one = Harvesting(redis, fetcher, settings(source))
         await one.harvester.step()
         expected = {parse_proxy(proxy.url()).member for proxy in farm.proxies}
-        assert await members(client) == expected
+        assert await members(redis) == expected
         assert await one.accounts() == {
             "farm": SourceAccount(
                 found=10,
@@ -107,20 +107,20 @@ async def test_a_source_of_each_kind_fills_the_pool(client: Redis, path: str) ->
         assert (check.record.source, check.record.added) == ("farm", one.now.now)
 
 
-async def test_private_addresses_are_refused_unless_allowed(client: Redis) -> None:
+async def test_private_addresses_are_refused_unless_allowed(redis: Redis) -> None:
     async with Farm(tls=False) as farm, fetching() as fetcher:
         body = b"127.0.0.1:6379\n10.0.0.1:80\n192.168.0.1:80\n8.8.8.8:3128\n1.1.1.1:99999\n"
         farm.origin.lists["/list"] = ("text/plain", body)
         pool = settings(Source(name="list", url=f"{farm.origin.url}/list"), allow_private=False)
-        one = Harvesting(client, fetcher, pool)
+        one = Harvesting(redis, fetcher, pool)
         await one.harvester.step()
-        assert await members(client) == {"8.8.8.8:3128"}
+        assert await members(redis) == {"8.8.8.8:3128"}
         account = (await one.accounts())["list"]
         assert (account.found, account.new, account.refused) == (4, 1, 3)
 
 
 async def test_a_bad_source_is_told_of_and_the_others_go_on(
-    client: Redis, caplog: pytest.LogCaptureFixture
+    redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Farm({FarmKind.GOOD: 2}, tls=False) as farm, fetching() as fetcher:
         at = farm.origin.url
@@ -136,7 +136,7 @@ async def test_a_bad_source_is_told_of_and_the_others_go_on(
             Source(name="good", url=f"{at}{LISTS[0]}"),
             harvest=Harvest(timeout=0.5, max_bytes=100_000),
         )
-        one = Harvesting(client, fetcher, pool)
+        one = Harvesting(redis, fetcher, pool)
         await one.harvester.step()
         accounts = await one.accounts()
         assert sorted(accounts) == ["empty", "gone", "good", "long", "secret", "silent"]
@@ -153,13 +153,13 @@ async def test_a_bad_source_is_told_of_and_the_others_go_on(
             assert f"source {name}: {errors[name]}" in caplog.messages
         assert "pass-word" not in caplog.text + str(errors)
         assert accounts["gone"].consecutive_failures == 1
-        assert await client.zcard(KEY) == 2
+        assert await redis.zcard(KEY) == 2
 
 
-async def test_failures_count_until_a_success(client: Redis) -> None:
+async def test_failures_count_until_a_success(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
         source = Source(name="list", url=f"{farm.origin.url}/list")
-        one = Harvesting(client, fetcher, settings(source))
+        one = Harvesting(redis, fetcher, settings(source))
         for count in (1, 2):
             account = await one.harvester.harvest(source)
             assert (account.consecutive_failures, account.last_success) == (count, 0.0)
@@ -174,18 +174,18 @@ async def test_failures_count_until_a_success(client: Redis) -> None:
         assert account.consecutive_failures == 1
 
 
-async def test_pages_add_up_and_one_bad_page_does_not_spoil_the_rest(client: Redis) -> None:
+async def test_pages_add_up_and_one_bad_page_does_not_spoil_the_rest(redis: Redis) -> None:
     async with Farm(tls=False) as farm, fetching() as fetcher:
         farm.origin.lists["/page/1"] = ("text/plain", b"8.8.8.8:1\n8.8.8.8:2\n")
         farm.origin.lists["/page/3"] = ("text/plain", b"8.8.8.8:2\n8.8.8.8:3\n")
         source = Source(name="pages", url=f"{farm.origin.url}/page/{{page}}", pages=(1, 3))
-        one = Harvesting(client, fetcher, settings(source))
+        one = Harvesting(redis, fetcher, settings(source))
         account = await one.harvester.harvest(source)
         assert (account.found, account.consecutive_failures) == (3, 0)
         assert "/page/2" in (account.last_error or "")
 
 
-async def test_the_request_is_what_the_source_says(client: Redis) -> None:
+async def test_the_request_is_what_the_source_says(redis: Redis) -> None:
     async with Farm(tls=False) as farm, fetching() as fetcher:
         source = Source(
             name="form",
@@ -195,23 +195,23 @@ async def test_the_request_is_what_the_source_says(client: Redis) -> None:
             headers={"Referer": "http://list.example/"},
             body="page=1",
         )
-        one = Harvesting(client, fetcher, settings(source))
+        one = Harvesting(redis, fetcher, settings(source))
         await one.harvester.harvest(source)
         [seen] = farm.origin.requests
         assert (seen.method, seen.target, seen.body) == ("POST", "/post?day=2023-11-14", b"page=1")
         assert seen.get("Referer") == "http://list.example/"
 
 
-async def test_a_source_is_harvested_once_a_cycle_by_one_of_many(client: Redis) -> None:
+async def test_a_source_is_harvested_once_a_cycle_by_one_of_many(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
         url = farm.origin.url + LISTS[0]
         pool = settings(Source(name="slow", url=url, every=3600.0), Source(name="usual", url=url))
-        several = [Harvesting(client, fetcher, pool) for _ in range(3)]
+        several = [Harvesting(redis, fetcher, pool) for _ in range(3)]
         await asyncio.gather(*(one.harvester.step() for one in several))
         assert farm.origin.hits[LISTS[0]] == 2
-        assert await client.pttl("fetchpool:source:slow") > 3_500_000
-        assert 95_000 < await client.pttl("fetchpool:source:usual") <= 100_000
-        await client.delete("fetchpool:source:slow", "fetchpool:source:usual")
+        assert await redis.pttl("fetchpool:source:slow") > 3_500_000
+        assert 95_000 < await redis.pttl("fetchpool:source:usual") <= 100_000
+        await redis.delete("fetchpool:source:slow", "fetchpool:source:usual")
         await several[0].harvester.step()
         for one in several:
             one.clock.now = 100.0
@@ -219,56 +219,56 @@ async def test_a_source_is_harvested_once_a_cycle_by_one_of_many(client: Redis) 
         assert farm.origin.hits[LISTS[0]] == 4  # the slow one by those who did not have it
 
 
-async def test_run_harvests_and_stops(client: Redis) -> None:
+async def test_run_harvests_and_stops(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 4}, tls=False) as farm, fetching() as fetcher:
         pool = settings(Source(name="farm", url=farm.origin.url + LISTS[2]))
-        one = Harvesting(client, fetcher, pool)
+        one = Harvesting(redis, fetcher, pool)
         running = asyncio.create_task(one.harvester.run())
 
         async def filled() -> bool:
-            return len(await members(client)) == 4
+            return len(await members(redis)) == 4
 
         await wait_until(filled)
         one.harvester.stop()
         await asyncio.wait_for(running, 5)
 
 
-async def test_a_harvest_cut_short_is_left_to_others(client: Redis) -> None:
+async def test_a_harvest_cut_short_is_left_to_others(redis: Redis) -> None:
     async with Farm(tls=False) as farm, fetching() as fetcher:
         pool = settings(Source(name="silent", url=f"{farm.origin.url}/never"))
-        one = Harvesting(client, fetcher, pool)
+        one = Harvesting(redis, fetcher, pool)
         running = asyncio.create_task(one.harvester.step())
         await wait_until(lambda: farm.origin.requests)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert await client.exists("fetchpool:source:silent") == 0
+        assert await redis.exists("fetchpool:source:silent") == 0
 
 
-async def test_a_failing_store_ends_the_round_and_frees_the_source(client: Redis) -> None:
+async def test_a_failing_store_ends_the_round_and_frees_the_source(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
         pool = settings(Source(name="farm", url=farm.origin.url + LISTS[0]))
-        one = Harvesting(client, fetcher, pool)
-        await client.set(KEY, "no sorted set")
+        one = Harvesting(redis, fetcher, pool)
+        await redis.set(KEY, "no sorted set")
         with pytest.raises(StoreAway):
             await one.harvester.step()
-        assert await client.exists("fetchpool:source:farm") == 0
-        await client.delete(KEY)
+        assert await redis.exists("fetchpool:source:farm") == 0
+        await redis.delete(KEY)
         one.clock.now = 25.0
         await one.harvester.step()
-        assert await client.zcard(KEY) == 1
+        assert await redis.zcard(KEY) == 1
 
 
 async def test_a_bug_in_reading_is_logged_with_its_traceback(
-    client: Redis, caplog: pytest.LogCaptureFixture
+    redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(task: dict[str, Any]) -> Result:
         raise ZeroDivisionError("a bug")
 
     pool = settings(Source(name="list", url="http://127.0.0.1:9/"))
-    harvester = Harvester(Store(client, pool), Sources(client), broken, pool)
+    harvester = Harvester(Store(redis, pool), Sources(redis), broken, pool)
     await harvester.step()
-    assert (await Sources(client).account("list")).last_error == "a bug"
+    assert (await Sources(redis).account("list")).last_error == "a bug"
     assert any(record.exc_info for record in caplog.records)
 
 
@@ -276,70 +276,70 @@ OWN = ["http://u:p@10.0.0.1:8000", OwnProxy(url="socks5://gateway.example:1080",
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-async def test_own_proxies_are_added_trusted_and_put_back(client: Redis, enabled: bool) -> None:
+async def test_own_proxies_are_added_trusted_and_put_back(redis: Redis, enabled: bool) -> None:
     async with fetching() as fetcher:
         harvest = Harvest(enabled=enabled, cycle=100.0)
         pool = settings(proxies=OWN, allow_private=False, max_size=1, harvest=harvest)
-        one = Harvesting(client, fetcher, pool)
+        one = Harvesting(redis, fetcher, pool)
         await one.harvester.step()
         expected = {"u:p@10.0.0.1:8000", "socks5://gateway.example:1080"}
-        assert await members(client) == expected
+        assert await members(redis) == expected
         records = {check.member: check.record for check in await one.store.claim(9, 1.0)}
         assert all(record.own for record in records.values())
         assert records["socks5://gateway.example:1080"].country == "DE"
         await one.store.remove(sorted(expected))
         one.clock.now = 99.9
         await one.harvester.step()
-        assert await members(client) == set()
+        assert await members(redis) == set()
         one.clock.now = 100.0
         await one.harvester.step()
-        assert await members(client) == expected
+        assert await members(redis) == expected
 
 
-async def test_own_proxies_that_are_never_checked_are_good_until_they_expire(client: Redis) -> None:
+async def test_own_proxies_that_are_never_checked_are_good_until_they_expire(redis: Redis) -> None:
     async with fetching() as fetcher:
         until = datetime.fromtimestamp(1_700_000_050, UTC)
         own = OwnProxy(url="http://10.0.0.1:8000", never_check=True, expires=until)
-        one = Harvesting(client, fetcher, settings(proxies=[own]))
+        one = Harvesting(redis, fetcher, settings(proxies=[own]))
         await one.harvester.step()
-        assert await client.zscore("proxies:universal", "10.0.0.1:8000") == 100
+        assert await redis.zscore("proxies:universal", "10.0.0.1:8000") == 100
         assert await one.store.adopt() == 0
         assert await one.store.claim(9, 1.0) == []
         one.clock.now, one.now.now = 200.0, 1_700_000_050.0
         await one.harvester.step()
-        assert await members(client) == set()
+        assert await members(redis) == set()
 
 
-async def test_own_proxies_go_when_they_expire(client: Redis) -> None:
+async def test_own_proxies_go_when_they_expire(redis: Redis) -> None:
     async with fetching() as fetcher:
         until = datetime.fromtimestamp(1_700_000_050, UTC)
         pool = settings(proxies=[OwnProxy(url="http://10.0.0.1:8000", expires=until)])
-        one = Harvesting(client, fetcher, pool)
+        one = Harvesting(redis, fetcher, pool)
         await one.harvester.step()
-        assert await members(client) == {"10.0.0.1:8000"}
+        assert await members(redis) == {"10.0.0.1:8000"}
         one.clock.now, one.now.now = 200.0, 1_700_000_050.0
         await one.harvester.step()
-        assert await members(client) == set()
+        assert await members(redis) == set()
 
 
-async def test_switched_off_no_source_is_asked(client: Redis) -> None:
+async def test_switched_off_no_source_is_asked(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
         source = Source(name="farm", url=farm.origin.url + LISTS[0])
-        one = Harvesting(client, fetcher, settings(source, harvest=Harvest(enabled=False)))
+        one = Harvesting(redis, fetcher, settings(source, harvest=Harvest(enabled=False)))
         await one.harvester.step()
-        assert (len(farm.origin.requests), await members(client)) == (0, set())
+        assert (len(farm.origin.requests), await members(redis)) == (0, set())
 
 
-async def test_a_plug_in_is_a_source_with_an_account(client: Redis) -> None:
+async def test_a_plug_in_is_a_source_with_an_account(redis: Redis) -> None:
     def crawl_few():
         yield "8.8.8.8", 80
         yield "10.0.0.1", 80
 
     pool = settings(allow_private=False)
     async with fetching() as fetcher:
-        one = Harvesting(client, fetcher, pool, Plugin("own.crawl_few", crawl_few))
+        one = Harvesting(redis, fetcher, pool, Plugin("own.crawl_few", crawl_few))
         await one.harvester.step()
-        assert await members(client) == {"8.8.8.8:80"}
+        assert await members(redis) == {"8.8.8.8:80"}
         account = (await one.accounts())["own.crawl_few"]
         assert (account.found, account.new, account.refused) == (2, 1, 1)
         assert (account.plugin, account.last_error) == (True, None)
@@ -347,13 +347,13 @@ async def test_a_plug_in_is_a_source_with_an_account(client: Redis) -> None:
         assert check.record.source == "own.crawl_few"
 
 
-async def test_what_came_before_a_plug_in_failed_is_taken(client: Redis) -> None:
+async def test_what_came_before_a_plug_in_failed_is_taken(redis: Redis) -> None:
     def crawl_half():
         yield "8.8.8.8:80"
         raise LookupError("gone")
 
     async with fetching() as fetcher:
-        one = Harvesting(client, fetcher, settings(), Plugin("own.crawl_half", crawl_half))
+        one = Harvesting(redis, fetcher, settings(), Plugin("own.crawl_half", crawl_half))
         await one.harvester.step()
         account = (await one.accounts())["own.crawl_half"]
         assert (account.new, account.consecutive_failures) == (1, 0)
@@ -362,16 +362,16 @@ async def test_what_came_before_a_plug_in_failed_is_taken(client: Redis) -> None
 
 @pytest.mark.parametrize(("limit", "count"), [(1, 1), (2, 2), (3, 2), (0, 2)])
 async def test_no_more_is_taken_of_a_plug_in_than_the_limit(
-    client: Redis, limit: int, count: int
+    redis: Redis, limit: int, count: int
 ) -> None:
     plugin = Plugin("own.crawl_two", lambda: ["8.8.8.8:80", "8.8.4.4:80"])
     async with fetching() as fetcher:
         pool = settings(harvest=Harvest(max_items=limit))
-        account = await Harvesting(client, fetcher, pool, plugin).harvester.harvest(plugin)
+        account = await Harvesting(redis, fetcher, pool, plugin).harvester.harvest(plugin)
         assert account.found == count
 
 
-async def test_a_plug_in_that_hangs_hurts_nobody(client: Redis) -> None:
+async def test_a_plug_in_that_hangs_hurts_nobody(redis: Redis) -> None:
     go_on = threading.Event()
 
     def crawl_hanging():
@@ -382,7 +382,7 @@ async def test_a_plug_in_that_hangs_hurts_nobody(client: Redis) -> None:
     async with Farm({FarmKind.GOOD: 2}, tls=False) as farm, fetching() as fetcher:
         source = Source(name="farm", url=farm.origin.url + LISTS[0])
         pool = settings(source, harvest=Harvest(cycle=0.2))
-        one = Harvesting(client, fetcher, pool, *hanging)
+        one = Harvesting(redis, fetcher, pool, *hanging)
         await one.harvester.step()
         go_on.set()
         accounts = await one.accounts()
@@ -394,37 +394,37 @@ async def test_a_plug_in_that_hangs_hurts_nobody(client: Redis) -> None:
         assert sum(account.last_error is not None for account in accounts.values()) >= CRAWLS
 
 
-async def test_a_source_of_the_settings_goes_before_a_plug_in_of_its_name(client: Redis) -> None:
+async def test_a_source_of_the_settings_goes_before_a_plug_in_of_its_name(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
         source = Source(name="own.crawl_x", url=farm.origin.url + LISTS[0])
         plugin = Plugin("own.crawl_x", lambda: ["8.8.8.8:80"])
-        one = Harvesting(client, fetcher, settings(source), plugin)
+        one = Harvesting(redis, fetcher, settings(source), plugin)
         await one.harvester.step()
-        assert await members(client) == {parse_proxy(farm.proxies[0].url()).member}
+        assert await members(redis) == {parse_proxy(farm.proxies[0].url()).member}
 
 
-async def test_a_plug_in_that_fails_is_an_error_in_its_account(client: Redis) -> None:
+async def test_a_plug_in_that_fails_is_an_error_in_its_account(redis: Redis) -> None:
     def crawl_none():
         raise LookupError("gone")
 
     async with fetching() as fetcher:
-        one = Harvesting(client, fetcher, settings(), Plugin("own.crawl_none", crawl_none))
+        one = Harvesting(redis, fetcher, settings(), Plugin("own.crawl_none", crawl_none))
         await one.harvester.step()
         account = (await one.accounts())["own.crawl_none"]
         assert (account.last_error, account.consecutive_failures) == ("LookupError: gone", 1)
 
 
 async def test_a_paused_source_is_said_once_and_a_success_ends_it(
-    client: Redis, caplog: pytest.LogCaptureFixture
+    redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     yields: list[str] = []
     plugin = Plugin("own.crawl_some", lambda: yields)
     async with fetching() as fetcher:
-        one = Harvesting(client, fetcher, settings(harvest=Harvest(cycle=100)), plugin)
+        one = Harvesting(redis, fetcher, settings(harvest=Harvest(cycle=100)), plugin)
 
         async def turns(count: int, seconds: float) -> None:
             for _ in range(count):
-                await client.delete("fetchpool:source:own.crawl_some")
+                await redis.delete("fetchpool:source:own.crawl_some")
                 one.clock.now += seconds
                 await one.harvester.step()
 
@@ -440,34 +440,34 @@ async def test_a_paused_source_is_said_once_and_a_success_ends_it(
         assert caplog.text.count("asked ever more seldom") == 1
 
 
-async def test_a_pause_binds_all_processes_but_not_a_corrected_declaration(client: Redis) -> None:
+async def test_a_pause_binds_all_processes_but_not_a_corrected_declaration(redis: Redis) -> None:
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
         source = Source(name="list", url=f"{farm.origin.url}/list", every=100.0)
-        one = Harvesting(client, fetcher, settings(source))
+        one = Harvesting(redis, fetcher, settings(source))
         for _ in range(PATIENCE):
             account = await one.harvester.harvest(source)
         assert account.paused_until == one.now.now + 200
-        assert 190_000 < await client.pttl("fetchpool:source:list") <= 200_000
+        assert 190_000 < await redis.pttl("fetchpool:source:list") <= 200_000
         farm.origin.lists["/list"] = farm.origin.lists[LISTS[0]]
-        await Harvesting(client, fetcher, settings(source)).harvester.step()
+        await Harvesting(redis, fetcher, settings(source)).harvester.step()
         assert farm.origin.hits["/list"] == PATIENCE
         corrected = Source(name="list", url=f"{farm.origin.url}/list?right", every=100.0)
-        another = Harvesting(client, fetcher, settings(corrected))
+        another = Harvesting(redis, fetcher, settings(corrected))
         await another.harvester.step()
         account = (await another.accounts())["list"]
         assert (account.new, account.consecutive_failures, account.paused_until) == (1, 0, 0.0)
-        assert 90_000 < await client.pttl("fetchpool:source:list") <= 100_000
+        assert 90_000 < await redis.pttl("fetchpool:source:list") <= 100_000
 
 
 async def test_a_corrected_declaration_that_is_wrong_too_begins_to_count_anew(
-    client: Redis,
+    redis: Redis,
 ) -> None:
     async with Farm(tls=False) as farm, fetching() as fetcher:
         wrong, also = (Source(name="list", url=f"{farm.origin.url}/{n}") for n in "ab")
-        one = Harvesting(client, fetcher, settings(wrong))
+        one = Harvesting(redis, fetcher, settings(wrong))
         for _ in range(PATIENCE):
             await one.harvester.harvest(wrong)
-        another = Harvesting(client, fetcher, settings(also))
+        another = Harvesting(redis, fetcher, settings(also))
         await another.harvester.step()
         account = (await another.accounts())["list"]
         assert (account.consecutive_failures, account.paused_until) == (1, 0.0)
@@ -488,19 +488,19 @@ UNCHANGED = answer(status="304 Not Modified")  # an error to whoever has not ask
 
 
 @contextlib.asynccontextmanager
-async def listing(client: Redis, **more: Any) -> AsyncIterator[tuple[Harvesting, Source]]:
+async def listing(redis: Redis, **more: Any) -> AsyncIterator[tuple[Harvesting, Source]]:
     """After a first harvest of two proxies; from then on the page has not changed."""
     async with RawOrigin() as origin, fetching() as fetcher:
         source = Source(name="list", url=origin.add(answer("1", "2", etag="a")))
-        one = Harvesting(client, fetcher, settings(source, **more))
+        one = Harvesting(redis, fetcher, settings(source, **more))
         assert (await one.harvester.harvest(source)).found == 2
         [path] = origin.scripts
         origin.scripts[path] = (UNCHANGED,)
         yield one, source
 
 
-async def test_a_page_that_has_not_changed_is_a_success_with_nothing_new(client: Redis) -> None:
-    async with listing(client) as (one, source):
+async def test_a_page_that_has_not_changed_is_a_success_with_nothing_new(redis: Redis) -> None:
+    async with listing(redis) as (one, source):
         first = (await one.accounts())["list"]
         one.now.now += 100
         account = await one.harvester.harvest(source)
@@ -515,45 +515,45 @@ async def test_a_page_that_has_not_changed_is_a_success_with_nothing_new(client:
     [(299, 0, True), (300, 0, False), (3599, 3600, True), (3600, 3600, False)],
 )
 async def test_now_and_then_it_is_read_in_full(
-    client: Redis, later: float, tombstone: float, is_asked: bool
+    redis: Redis, later: float, tombstone: float, is_asked: bool
 ) -> None:
-    async with listing(client, tombstone=tombstone) as (one, source):
-        ttl = await client.pttl("fetchpool:validators:list")
+    async with listing(redis, tombstone=tombstone) as (one, source):
+        ttl = await redis.pttl("fetchpool:validators:list")
         assert 0 <= max(tombstone, 300) * 1000 - ttl < 10_000
         one.now.now += later
         account = await one.harvester.harvest(source)
         assert (account.last_error is None) == is_asked
 
 
-async def test_while_the_pool_is_empty_it_is_read_in_full(client: Redis) -> None:
-    async with listing(client) as (one, source):
-        await client.delete(KEY)
+async def test_while_the_pool_is_empty_it_is_read_in_full(redis: Redis) -> None:
+    async with listing(redis) as (one, source):
+        await redis.delete(KEY)
         account = await one.harvester.harvest(source)
         assert "304" in (account.last_error or "")
 
 
-async def test_what_found_no_room_is_offered_again(client: Redis) -> None:
-    async with listing(client, max_size=1) as (one, source):
-        assert await client.zcard(KEY) == 1
+async def test_what_found_no_room_is_offered_again(redis: Redis) -> None:
+    async with listing(redis, max_size=1) as (one, source):
+        assert await redis.zcard(KEY) == 1
         account = await one.harvester.harvest(source)
         assert "304" in (account.last_error or "")
 
 
 @pytest.mark.parametrize("change", [{"scheme": "socks5"}, {"max_items": 1}])
 async def test_who_would_take_something_else_from_it_reads_it_in_full(
-    client: Redis, change: dict[str, Any]
+    redis: Redis, change: dict[str, Any]
 ) -> None:
-    async with listing(client) as (one, source):
+    async with listing(redis) as (one, source):
         changed = msgspec.structs.replace(source, **change)
         account = await one.harvester.harvest(changed)
         assert "304" in (account.last_error or "")
 
 
-async def test_pages_that_have_changed_add_to_those_that_have_not(client: Redis) -> None:
+async def test_pages_that_have_changed_add_to_those_that_have_not(redis: Redis) -> None:
     async with RawOrigin() as origin, fetching() as fetcher:
         urls = [origin.add(answer(*ports, etag="a")) for ports in ("12", "3", "4")]
         source = Source(name="list", url=urls)
-        one = Harvesting(client, fetcher, settings(source))
+        one = Harvesting(redis, fetcher, settings(source))
         assert (await one.harvester.harvest(source)).found == 4
         same, other, broken = origin.scripts
         origin.scripts[same] = (UNCHANGED,)
@@ -571,25 +571,25 @@ async def test_pages_that_have_changed_add_to_those_that_have_not(client: Redis)
 
 
 async def test_a_silent_source_holds_up_no_other_and_is_handed_on(
-    client: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pool.harvester.ROUND", 0.01)
     async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
         quick = farm.origin.url + LISTS[0]
         silent = farm.origin.url.replace("127.0.0.1", "localhost") + "/never"
         pool = settings(Source(name="silent", url=silent), Source(name="quick", url=quick))
-        one = Harvesting(client, fetcher, pool)
+        one = Harvesting(redis, fetcher, pool)
         running = asyncio.create_task(one.harvester.run())
         await wait_until(lambda: farm.origin.hits[LISTS[0]])
         await wait_until(lambda: one.accounts())
-        await client.delete("fetchpool:source:quick")
+        await redis.delete("fetchpool:source:quick")
         one.clock.now = 100.0
         await wait_until(lambda: farm.origin.hits[LISTS[0]] == 2)
         assert farm.origin.hits["/never"] == 1
         one.harvester.stop()
         await asyncio.wait_for(running, 5)
-        assert await client.exists("fetchpool:source:silent") == 0
-        assert await client.exists("fetchpool:source:quick") == 1
+        assert await redis.exists("fetchpool:source:silent") == 0
+        assert await redis.exists("fetchpool:source:quick") == 1
 
 
 async def test_an_absent_redis_is_said_once_however_many_sources_miss_it(

@@ -38,8 +38,8 @@ class Site:
 
 
 @pytest_asyncio.fixture
-async def site(client: Redis) -> AsyncIterator[Site]:
-    secret = JudgeSecret(Judging(client))
+async def site(redis: Redis) -> AsyncIterator[Site]:
+    secret = JudgeSecret(Judging(redis))
     server = HTTPServer(Application(routes(secret.read), gate=Gate(keys=frozenset({"k"}))))
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
@@ -103,24 +103,24 @@ async def test_a_strange_host_is_refused(site: Site) -> None:
     assert (await site.get("?nonce=n", {"Host": "evil.test"})).code == 421
 
 
-async def test_all_have_one_secret(client: Redis) -> None:
-    first, second = JudgeSecret(Judging(client)), JudgeSecret(Judging(client))
+async def test_all_have_one_secret(redis: Redis) -> None:
+    first, second = JudgeSecret(Judging(redis)), JudgeSecret(Judging(redis))
     secrets = await asyncio.gather(first.read(), second.read())
     assert len(set(secrets)) == 1
     assert len(secrets[0]) == 32
 
 
-async def test_after_redis_was_emptied_all_agree_again(client: Redis) -> None:
+async def test_after_redis_was_emptied_all_agree_again(redis: Redis) -> None:
     clock = Clock()
-    secret = JudgeSecret(Judging(client), clock)
+    secret = JudgeSecret(Judging(redis), clock)
     known = await secret.read()
-    await client.flushall()
+    await redis.flushall()
     clock.now += 30.0
     assert await secret.read() == known
     clock.now += 0.1
     renewed = await secret.read()
     assert renewed != known
-    assert renewed == await JudgeSecret(Judging(client)).read()
+    assert renewed == await JudgeSecret(Judging(redis)).read()
 
 
 async def test_without_redis_it_says_so() -> None:

@@ -30,9 +30,9 @@ NOTHING = {"code": 0, "src": "no proxy"}
 class ProxyPool:
     """The routes at the root and below a prefix."""
 
-    def __init__(self, client: Redis, gate: Gate) -> None:
-        self.redis = client
-        self.store, self.other = Store(client, Pool()), Store(client, Pool(), key="proxies:shop")
+    def __init__(self, redis: Redis, gate: Gate) -> None:
+        self.redis = redis
+        self.store, self.other = Store(redis, Pool()), Store(redis, Pool(), key="proxies:shop")
         self.snapshot = Snapshot(Pool().score)
         access = Access(Pools({KEY: self.snapshot}, KEY), [self.store, self.other])
         specs = [*routes(access), *routes(access, "/proxy_pool")]
@@ -63,16 +63,16 @@ class ProxyPool:
 
 
 @contextlib.asynccontextmanager
-async def serving(client: Redis, gate: Gate) -> AsyncIterator[ProxyPool]:
-    pool = ProxyPool(client, gate)
+async def serving(redis: Redis, gate: Gate) -> AsyncIterator[ProxyPool]:
+    pool = ProxyPool(redis, gate)
     yield pool
     pool.server.stop()
     await pool.server.close_all_connections()
 
 
 @pytest_asyncio.fixture
-async def pool(client: Redis) -> AsyncIterator[ProxyPool]:
-    async with serving(client, Gate()) as started:
+async def pool(redis: Redis) -> AsyncIterator[ProxyPool]:
+    async with serving(redis, Gate()) as started:
         yield started
 
 
@@ -187,8 +187,8 @@ async def test_other_sites_pages_remove_nothing(pool: ProxyPool, path: str) -> N
 
 
 @pytest.mark.parametrize("path", ["/", "/get", "/pop", "/delete", "/all", "/count"])
-async def test_nothing_is_told_without_the_key(client: Redis, path: str) -> None:
-    async with serving(client, Gate(keys=frozenset({"k"}))) as pool:
+async def test_nothing_is_told_without_the_key(redis: Redis, path: str) -> None:
+    async with serving(redis, Gate(keys=frozenset({"k"}))) as pool:
         assert (await pool.call(path)).code == 400
         assert (await pool.call(path, {"API-KEY": "x"})).code == 403
 

@@ -27,9 +27,9 @@ HOST = "www.zhihu.example"
 class Reporting:
     """A reporter on a pool with two proxies that passed everywhere at second 1000."""
 
-    def __init__(self, client: Redis) -> None:
-        self.client = client
-        self.stores = build_stores(client, POOL)
+    def __init__(self, redis: Redis) -> None:
+        self.client = redis
+        self.stores = build_stores(redis, POOL)
         snapshots = {name: Snapshot(POOL.score) for name in self.stores}
         self.followers = [
             Follower(store, snapshots[name], POOL.resync) for name, store in self.stores.items()
@@ -80,9 +80,9 @@ def passed(check: object) -> Checked:
     ],
 )
 async def test_findings_reach_the_scores_they_concern(
-    client: Redis, finding: Finding, universal: float, zhihu: float
+    redis: Redis, finding: Finding, universal: float, zhihu: float
 ) -> None:
-    reporting = Reporting(client)
+    reporting = Reporting(redis)
     await reporting.fill()
     reporting.see(finding)
     assert await reporting.scores() == {"universal": 100, "zhihu": 100}  # nothing until the step
@@ -90,18 +90,18 @@ async def test_findings_reach_the_scores_they_concern(
     assert await reporting.scores() == {"universal": universal, "zhihu": zhihu}
 
 
-async def test_a_success_by_the_sites_rules_lifts_it_there_only(client: Redis) -> None:
-    reporting = Reporting(client)
+async def test_a_success_by_the_sites_rules_lifts_it_there_only(redis: Redis) -> None:
+    reporting = Reporting(redis)
     await reporting.fill()
     for key in ("proxies:universal", "proxies:zhihu"):
-        await client.zadd(key, {A.member: 50})
+        await redis.zadd(key, {A.member: 50})
     reporting.see(Finding.GOOD)
     await reporting.reporter.step()
     assert await reporting.scores() == {"universal": 50, "zhihu": 100}
 
 
-async def test_who_was_seen_at_work_is_checked_later_up_to_a_limit(client: Redis) -> None:
-    reporting = Reporting(client)
+async def test_who_was_seen_at_work_is_checked_later_up_to_a_limit(redis: Redis) -> None:
+    reporting = Reporting(redis)
     await reporting.fill()
     for later, expected in [(0.0, 20.0), (80.0, 20.0), (95.0, 20.0), (101.0, 20.0)]:
         reporting.now = 1000.0 + later
@@ -109,8 +109,8 @@ async def test_who_was_seen_at_work_is_checked_later_up_to_a_limit(client: Redis
         await reporting.reporter.step()
         for site in reporting.stores:
             assert expected - 2 < await reporting.due(site) <= expected
-    other = Reporting(client)
-    await client.flushall()
+    other = Reporting(redis)
+    await redis.flushall()
     await other.fill()
     other.now = 1000.0 + 5 * POOL.check.cycle
     other.see(Finding.ANSWERED)
@@ -118,8 +118,8 @@ async def test_who_was_seen_at_work_is_checked_later_up_to_a_limit(client: Redis
     assert await other.due("universal") <= 1.0
 
 
-async def test_a_point_leaves_the_next_check_where_it_was(client: Redis) -> None:
-    reporting = Reporting(client)
+async def test_a_point_leaves_the_next_check_where_it_was(redis: Redis) -> None:
+    reporting = Reporting(redis)
     await reporting.fill()
     reporting.see(Finding.BANNED)
     await reporting.reporter.step()
@@ -128,9 +128,9 @@ async def test_a_point_leaves_the_next_check_where_it_was(client: Redis) -> None
 
 
 async def test_a_down_target_costs_nothing_and_a_bad_proxy_at_a_good_one_a_point(
-    client: Redis,
+    redis: Redis,
 ) -> None:
-    reporting = Reporting(client)
+    reporting = Reporting(redis)
     await reporting.fill()
     for _ in range(500):
         reporting.see(Finding.UNKNOWN)
@@ -141,19 +141,19 @@ async def test_a_down_target_costs_nothing_and_a_bad_proxy_at_a_good_one_a_point
     assert await reporting.scores() == {"universal": 100, "zhihu": 99}
 
 
-async def test_a_site_that_there_is_not_is_passed_over(client: Redis) -> None:
-    reporting = Reporting(client)
+async def test_a_site_that_there_is_not_is_passed_over(redis: Redis) -> None:
+    reporting = Reporting(redis)
     await reporting.fill()
     reporting.see(Finding.PROXY, site="nosuch")
     await reporting.reporter.step()
     assert await reporting.scores() == {"universal": 99, "zhihu": 100}
 
 
-async def test_nothing_gathered_means_nothing_asked(client: Redis) -> None:
-    reporting = Reporting(client)
-    before = (await client.info("stats"))["total_commands_processed"]
+async def test_nothing_gathered_means_nothing_asked(redis: Redis) -> None:
+    reporting = Reporting(redis)
+    before = (await redis.info("stats"))["total_commands_processed"]
     await reporting.reporter.step()
-    assert (await client.info("stats"))["total_commands_processed"] == before + 1
+    assert (await redis.info("stats"))["total_commands_processed"] == before + 1
 
 
 async def test_it_outlasts_an_outage_of_redis(tmp_path: Path) -> None:

@@ -34,10 +34,10 @@ class Clock:
 class Following:
     """A follower whose steps and clock the test moves."""
 
-    def __init__(self, client: Redis) -> None:
-        self.client = client
+    def __init__(self, redis: Redis) -> None:
+        self.client = redis
         self.clock = Clock()
-        self.store = Store(client, Pool())
+        self.store = Store(redis, Pool())
         self.snapshot = Snapshot(Pool().score)
         self.follower = Follower(self.store, self.snapshot, resync=60.0, clock=self.clock)
 
@@ -60,8 +60,8 @@ class Following:
 
 
 @pytest_asyncio.fixture
-async def following(client: Redis) -> AsyncIterator[Following]:
-    yield Following(client)
+async def following(redis: Redis) -> AsyncIterator[Following]:
+    yield Following(redis)
 
 
 async def test_the_first_step_reads_everything(following: Following) -> None:
@@ -74,12 +74,12 @@ async def test_the_first_step_reads_everything(following: Following) -> None:
     assert len(following.snapshot.http.country("DE")) == len(members)
 
 
-async def test_countries_are_those_of_exits_where_they_are_known(client: Redis) -> None:
+async def test_countries_are_those_of_exits_where_they_are_known(redis: Redis) -> None:
     def locate(record: Record) -> tuple[Record, bool]:
         known = {"192.0.2.9": "NL"}.get(record.exit or "")
         return (replace(record, country=known), False) if known else (record, True)
 
-    store, snapshot = Store(client, Pool()), Snapshot(Pool().score)
+    store, snapshot = Store(redis, Pool()), Snapshot(Pool().score)
     follower = Follower(store, snapshot, 60.0, locate=locate)
     for member, exit in [("192.0.2.1:80", "192.0.2.9"), ("192.0.2.2:80", None)]:
         record = Record(country="DE", exit=exit)
@@ -197,11 +197,11 @@ async def test_after_a_loss_records_are_read_anew_even_where_scores_agree(
     assert entry.record.source == "another"
 
 
-async def test_a_site_knows_what_judges_told_of_its_proxies(client: Redis) -> None:
+async def test_a_site_knows_what_judges_told_of_its_proxies(redis: Redis) -> None:
     universal = Snapshot(Pool().score)
     told = Record(proven=5.0, connect=True, tls=True, anonymity="elite", exit="192.0.2.7")
     universal.put(Entry("192.0.2.1:80", parse_proxy("192.0.2.1:80"), 100, told))
-    store = Store(client, Pool(), key="proxies:zhihu")
+    store = Store(redis, Pool(), key="proxies:zhihu")
     snapshot = Snapshot(Pool().score)
     follower = Follower(store, snapshot, 60.0, universal=universal)
     await store.add(
