@@ -99,6 +99,12 @@ _OTHERS: Final = (Outcome.TARGET, Outcome.PATH)
 _TLS_FAILURES: Final = frozenset({Code.SSL_CONNECT_ERROR, Code.PEER_FAILED_VERIFICATION})
 _PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
+# CURLINFO_PROXY_ERROR (``curl/curl.h``): what a SOCKS proxy understood but did not carry out
+# (CURLPX_REPLY_* of RFC 1928 section 6, CURLPX_REQUEST_FAILED of SOCKS4), and where it wants to
+# know better who asks (CURLPX_IDENTD*, CURLPX_NO_AUTH, CURLPX_USER_REJECTED).
+_SOCKS_REFUSALS: Final = range(17, 27)
+_SOCKS_STRANGERS: Final = frozenset({7, 8, 12, 33})
+
 
 class Path(msgspec.Struct, frozen=True, kw_only=True):
     """How far a failed transfer had come."""
@@ -108,6 +114,7 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool = False  # a TCP connection stood: to the proxy, if there is one
     connect_code: int = 0  # what the proxy answered to CONNECT, if it did
     errno: int = 0  # the OS error of the failed connect, 0 if none was given
+    socks_error: int = 0  # CURLINFO_PROXY_ERROR: where the SOCKS handshake failed
 
 
 def outcome_of(code: int, path: Path) -> Outcome:
@@ -126,6 +133,15 @@ def outcome_of(code: int, path: Path) -> Outcome:
         return Outcome.PROXY
     if code == Code.COULDNT_CONNECT and path.connect_code:
         return Outcome.PATH  # the proxy refused the CONNECT
+    if code == Code.PROXY and path.socks_error in _SOCKS_REFUSALS:
+        return Outcome.PATH  # likewise
     if code == Code.OPERATION_TIMEDOUT and not path.connected:
         return Outcome.PROXY
     return through_proxy
+
+
+def is_stranger(path: Path) -> bool:
+    """Whether the proxy turned us away for want of the right credentials, before the request."""
+    return (
+        path.connect_code == _PROXY_AUTHENTICATION_REQUIRED or path.socks_error in _SOCKS_STRANGERS
+    )

@@ -8,7 +8,7 @@ import pycurl
 from msgspec import structs
 
 from fetcher.dns_cache import Addresses
-from fetcher.errors import ANSWERED, Code, Outcome, Path, outcome_of
+from fetcher.errors import ANSWERED, Code, Outcome, Path, is_stranger, outcome_of
 from fetcher.handle import AddressCheck, Handle
 from fetcher.head import final_head
 from fetcher.model import Exit, Limits, Request, Response, Timing
@@ -223,16 +223,16 @@ def _explain(
     response.code = code
     response.connect_code = get(pycurl.HTTP_CONNECTCODE)
     response.message = message or f"libcurl gives no reason for its error {code}"
-    response.outcome = outcome_of(
-        code,
-        Path(
-            proxied=exit.proxy is not None,
-            tls_proxy=exit.proxy is not None and exit.proxy.scheme == "https",
-            connected=get(pycurl.NUM_CONNECTS) > 0 or get(pycurl.REQUEST_SIZE) > 0,
-            connect_code=response.connect_code,
-            errno=get(pycurl.OS_ERRNO),
-        ),
+    path = Path(
+        proxied=exit.proxy is not None,
+        tls_proxy=exit.proxy is not None and exit.proxy.scheme == "https",
+        connected=get(pycurl.NUM_CONNECTS) > 0 or get(pycurl.REQUEST_SIZE) > 0,
+        connect_code=response.connect_code,
+        errno=get(pycurl.OS_ERRNO),
+        socks_error=get(pycurl.PROXY_ERROR) if code == Code.PROXY else 0,
     )
+    response.outcome = outcome_of(code, path)
+    response.stranger = is_stranger(path)
     # Counts what left for the target, not the CONNECT before it.
     was_refused = _was_refused(message, transfer.limits)
     response.sent = get(pycurl.REQUEST_SIZE) > 0 and not was_refused

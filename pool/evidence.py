@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from fetcher.errors import Code, Outcome
+from fetcher.errors import Outcome
 from fetcher.head import field
 from fetcher.model import Response
 from fetcher.proxy import Proxy
@@ -112,8 +112,7 @@ def judge_traffic(response: Response, ban: Ban | None) -> Finding:
     """What an attempt of a task shows, by the rules of the site it went to."""
     if response.outcome is Outcome.ANSWERED:
         return _judge_answer(response, ban)
-    if response.outcome is Outcome.PATH or response.code == Code.PROXY:
-        # SOCKS says "cannot connect" of the target as of itself: nobody can tell whose it is.
+    if response.outcome is Outcome.PATH:
         return Finding.UNKNOWN
     return Finding.PROXY if response.outcome is Outcome.PROXY else Finding.NONE
 

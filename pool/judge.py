@@ -40,6 +40,8 @@ def judge(response: Response, rule: Rule, limit: int) -> Kind:
         return Kind.UNUSABLE  # the guard: its name or address leads into a private network
     if response.outcome in (Outcome.OURS, Outcome.TARGET):
         return Kind.OURS
+    if response.stranger:
+        return Kind.AUTH
     if response.code == Code.OPERATION_TIMEDOUT:
         return Kind.TIMEOUT
     if response.outcome is Outcome.PATH:

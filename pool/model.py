@@ -20,7 +20,7 @@ class Kind(Enum):
 
     PASSED = "passed"  # the site's rule holds
     REFUSED = "refused"  # the proxy was not reached
-    AUTH = "auth"  # it wants credentials (407)
+    AUTH = "auth"  # it wants credentials, or others
     GARBAGE = "garbage"  # it does not speak its protocol
     TIMEOUT = "timeout"  # nothing came in time
     BROKEN = "broken"  # reset, refused CONNECT, certificate: in it or behind it

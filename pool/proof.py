@@ -275,7 +275,8 @@ def read_tunnel(response: Response, question: Question, proxy: Proxy) -> Reading
         return Reading(Learned(connect=True, tls=True, exit=exit), told=True)
     if response.outcome is not Outcome.PATH:
         return _UNREADABLE
-    if proxy.scheme.startswith("socks") or 200 <= response.connect_code < 300:
+    is_tunnel = proxy.scheme.startswith("socks") and response.code != Code.PROXY
+    if is_tunnel or 200 <= response.connect_code < 300:
         return Reading(Learned(connect=True, tls=False))
     return Reading(Learned(connect=False, tls=None))
 

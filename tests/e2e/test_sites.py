@@ -94,6 +94,22 @@ async def test_a_target_that_is_down_costs_nobody_anything_until_it_answers_some
         await one.become(good, {**good, bad.address: 99})
 
 
+async def test_a_target_that_is_down_costs_socks_proxies_nothing_either(tmp_path: Path) -> None:
+    async with running(tmp_path, {Kind.SOCKS5: 2, Kind.SOCKS4A: 2}) as one:
+        good = {proxy.url(): 100.0 for proxy in one.farm.proxies}
+        universal, shop = f"{UNIVERSAL}:socks", f"{SHOP}:socks"
+        asked = "/fetch?url=http://gone.shop.test.invalid/"
+
+        async def are_good() -> bool:
+            return await one.scores(universal) == await one.scores(shop) == good
+
+        await wait_until(are_good, 15)
+        codes = {(await one.ask(asked)).code for _ in range(20)}
+        assert 502 in codes and codes <= {502, 503}  # 503 until the site's snapshot has them
+        await one.service._view.reporter.step()
+        assert await are_good()
+
+
 async def test_reports_of_clients_are_the_same_evidence(tmp_path: Path) -> None:
     async with running(tmp_path, {Kind.GOOD: 2}) as one:
         first, second = (proxy.address for proxy in one.farm.proxies)

@@ -797,3 +797,31 @@ async def test_a_failure_says_what_the_proxy_answered_to_connect(
             url = f"{farm.origin.https_url}/ip"
             response = await run(client, url, through(farm.one(kind)), limits)
     assert (response.outcome, response.connect_code) == (Outcome.PATH, connect_code)
+    assert not response.stranger
+
+
+@pytest.mark.parametrize("kind", [Kind.SOCKS4, Kind.SOCKS4A, Kind.SOCKS5, Kind.SOCKS5_AUTH])
+async def test_a_target_that_a_socks_proxy_cannot_reach_is_no_fault_of_the_proxy(
+    kind: Kind,
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
+        async with Farm({kind: 1}, tls=False) as farm:
+            with closing(CurlClient(force_instance=True)) as client:
+                response = await run(client, url, through(farm.one(kind)))
+    assert (response.code, response.outcome) == (Code.PROXY, Outcome.PATH)
+    assert not response.stranger and not response.sent
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.SOCKS5_AUTH])
+@pytest.mark.parametrize("userinfo", ["", "some:body@"])
+async def test_a_proxy_that_wants_other_credentials_is_known_by_it(
+    kind: Kind, userinfo: str
+) -> None:
+    async with Farm({kind: 1}) as farm:
+        scheme, address = kind.scheme, farm.one(kind).address
+        exit = Exit(proxy=parse_proxy(f"{scheme}://{userinfo}{address}"), trusted=True)
+        with closing(CurlClient(force_instance=True, ca_file=farm.ca_file)) as client:
+            response = await run(client, f"{farm.origin.https_url}/ip", exit)
+    assert (response.outcome, response.stranger) == (Outcome.PROXY, True)

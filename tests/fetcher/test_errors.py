@@ -8,6 +8,7 @@ from fetcher.errors import (
     Path,
     ProxyError,
     TaskError,
+    is_stranger,
     outcome_of,
 )
 
@@ -80,12 +81,35 @@ def test_each_code_on_a_standing_connection_is_somebodys_fault(
         (35, Path(proxied=True, tls_proxy=True, connected=True), PROXY),
         (60, Path(proxied=True, tls_proxy=True, connected=True, connect_code=200), PATH),
         (60, Path(proxied=True, connected=True), PATH),  # behind a SOCKS proxy
+        (97, Path(proxied=True, connected=True, socks_error=16), PROXY),  # no reply to its request
+        (97, Path(proxied=True, connected=True, socks_error=17), PATH),
+        (97, Path(proxied=True, connected=True, socks_error=19), PATH),  # connection refused
+        (97, Path(proxied=True, connected=True, socks_error=26), PATH),  # SOCKS4: rejected
+        (97, Path(proxied=True, connected=True, socks_error=27), PROXY),
+        (97, Path(proxied=True, connected=True, socks_error=12), PROXY),
+        (97, Path(proxied=True, connected=True, socks_error=33), PROXY),
     ],
 )
 def test_how_far_a_transfer_got_says_whose_fault_it_was(
     code: int, path: Path, expected: Outcome
 ) -> None:
     assert outcome_of(code, path) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (Path(proxied=True), False),
+        (Path(proxied=True, connect_code=407), True),
+        (Path(proxied=True, connect_code=403), False),
+        (Path(proxied=True, socks_error=12), True),  # it accepts none of our methods
+        (Path(proxied=True, socks_error=33), True),
+        (Path(proxied=True, socks_error=7), True),
+        (Path(proxied=True, socks_error=19), False),
+    ],
+)
+def test_a_proxy_says_that_it_wants_other_credentials(path: Path, expected: bool) -> None:
+    assert is_stranger(path) is expected
 
 
 def test_codes_bear_libcurls_numbers() -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import gzip
+import re
 import resource
 import socket
 import ssl
@@ -244,8 +245,8 @@ async def test_a_silent_name_server_costs_no_more_than_the_deadline(naming, name
     names.table["silent.test"] = SILENT
     response = await run(naming, "http://silent.test/", limits=limits)
     assert (response.outcome, response.code) == (Outcome.TARGET, Code.OPERATION_TIMEDOUT)
-    assert response.message.startswith("Resolving timed out after 3")
-    assert response.message.endswith(" milliseconds")
+    said = re.fullmatch(r"Resolving timed out after (\d+) milliseconds", response.message)
+    assert said and 290 <= int(said[1]) < 2000
     assert not response.sent
     assert 0.29 <= response.timing.dns == response.timing.total < 2
     assert naming.in_flight == 0

@@ -45,7 +45,8 @@ def answer(status: int, body: bytes = b"", head: bytes = b"") -> Response:
         (Outcome.PROXY, Code.WEIRD_SERVER_REPLY, Finding.PROXY),
         (Outcome.PROXY, Code.OPERATION_TIMEDOUT, Finding.PROXY),  # not reached in time
         (Outcome.PROXY, Code.SSL_CONNECT_ERROR, Finding.PROXY),  # TLS to it
-        (Outcome.PROXY, Code.PROXY, Finding.UNKNOWN),  # SOCKS: of the proxy or of the target
+        (Outcome.PROXY, Code.PROXY, Finding.PROXY),
+        (Outcome.PATH, Code.PROXY, Finding.UNKNOWN),  # SOCKS, and no way to the target
         (Outcome.PATH, Code.OPERATION_TIMEDOUT, Finding.UNKNOWN),
         (Outcome.PATH, Code.RECV_ERROR, Finding.UNKNOWN),
         (Outcome.PATH, Code.COULDNT_CONNECT, Finding.UNKNOWN),  # refused CONNECT

@@ -16,8 +16,12 @@ def answer(status: int = 200, body: bytes = b"<title>baidu</title>", head: bytes
     )
 
 
-def failure(outcome: Outcome, code: Code, status: int = 0, body: bytes = b"") -> Response:
-    return Response(url="http://x/", outcome=outcome, code=code, status=status, body=body)
+def failure(
+    outcome: Outcome, code: Code, status: int = 0, body: bytes = b"", *, stranger: bool = False
+) -> Response:
+    return Response(
+        url="http://x/", outcome=outcome, code=code, status=status, body=body, stranger=stranger
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,9 @@ def failure(outcome: Outcome, code: Code, status: int = 0, body: bytes = b"") ->
         (failure(Outcome.PROXY, Code.WEIRD_SERVER_REPLY), Kind.GARBAGE),
         (failure(Outcome.PROXY, Code.UNSUPPORTED_PROTOCOL), Kind.GARBAGE),
         (failure(Outcome.PROXY, Code.PROXY), Kind.GARBAGE),
+        (failure(Outcome.PATH, Code.PROXY), Kind.BROKEN),
+        (failure(Outcome.PROXY, Code.PROXY, stranger=True), Kind.AUTH),
+        (failure(Outcome.PROXY, Code.RECV_ERROR, stranger=True), Kind.AUTH),
         (failure(Outcome.PATH, Code.RECV_ERROR), Kind.BROKEN),
         (failure(Outcome.PATH, Code.GOT_NOTHING), Kind.BROKEN),
         (failure(Outcome.PATH, Code.COULDNT_CONNECT), Kind.BROKEN),

@@ -369,6 +369,7 @@ CLOSED = Reading(Learned(connect=False, tls=None))
         (PROXY, failure(Outcome.PATH, Code.OPERATION_TIMEDOUT, 200), BROKEN),
         (SOCKS, failure(Outcome.PATH, Code.PEER_FAILED_VERIFICATION), BROKEN),
         (SOCKS, failure(Outcome.PROXY, Code.PROXY), Reading()),
+        (SOCKS, failure(Outcome.PATH, Code.PROXY), CLOSED),
         (TLS, failure(Outcome.PATH, Code.SSL_CONNECT_ERROR, 200), BROKEN),
         (PROXY, failure(Outcome.PATH, Code.COULDNT_CONNECT, 405), CLOSED),
         (PROXY, failure(Outcome.PATH, Code.COULDNT_CONNECT, 300), CLOSED),
