@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 from bench.measure import Row
 from fetcher.budget import Budget
 from fetcher.connect import connect
-from fetcher.curl_options import Tls
+from fetcher.curl_options import Common
 from fetcher.exits import Exits
 from fetcher.handle import AddressCheck, Handle
 from fetcher.head import fields_dict, final_head
@@ -89,7 +89,7 @@ def task_steps() -> Iterator[Step]:
     yield "a transfer", lambda: CurlTransfer(owner, plan.request, DIRECT, limits, print)
     transfer = CurlTransfer(owner, plan.request, DIRECT, limits, print)
     handle = Handle(None, Budget(), print)
-    prepare = (plan.request, DIRECT, limits, NOTHING, Tls())
+    prepare = (plan.request, DIRECT, limits, NOTHING, Common())
     yield "a handle set for a request alike", lambda: handle.prepare(*prepare)
     other = msgspec.structs.replace(plan.request, headers=(b"User-Agent: other",))
 

@@ -20,7 +20,7 @@ import pycurl
 from msgspec.structs import replace
 
 from fetcher.budget import Budget
-from fetcher.curl_options import Tls
+from fetcher.curl_options import Common
 from fetcher.dns_cache import Addresses, Failure, build_failure
 from fetcher.errors import ANSWERED, Code
 from fetcher.handle import AddressCheck, Handle, set_guard
@@ -71,7 +71,7 @@ class CurlClient(Multi):
     ) -> None:
         self.time = time.monotonic  # uvloop's own stands still for a turn, and counts in ms
         self.guard = guard
-        self._tls = Tls(ca_file, http2)
+        self._common = Common(ca_file, http2, resolved=resolver is not None)
         self.budget = budget or Budget()
         self.budget.holders.append(self)
         self._slow = low_speed * low_speed_time  # bytes within low_speed_time
@@ -169,7 +169,11 @@ class CurlClient(Multi):
         handle = self._spare.pop() if self._spare else self._new_handle()
         try:
             handle.prepare(
-                transfer.request, transfer.exit, transfer.limits_left(), transfer.found, self._tls
+                transfer.request,
+                transfer.exit,
+                transfer.limits_left(),
+                transfer.found,
+                self._common,
             )
             self._multi.add_handle(handle.curl)
         except (pycurl.error, ValueError, TypeError) as error:
@@ -267,8 +271,8 @@ class CurlClient(Multi):
         """Tornado's own path: what holds for every transfer of a client holds there too."""
         if self.guard is not None:
             set_guard(curl, self.guard)
-        if self._tls.ca_file is not None:
-            curl.setopt(pycurl.CAINFO, self._tls.ca_file)
+        if self._common.ca_file is not None:
+            curl.setopt(pycurl.CAINFO, self._common.ca_file)
         super()._curl_setup_request(curl, *rest)
 
     def _end(self, transfer: CurlTransfer, code: int, message: str, seconds: float = 0.0) -> None:

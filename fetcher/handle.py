@@ -11,7 +11,7 @@ from typing import Any, Final
 import pycurl
 
 from fetcher.budget import Budget
-from fetcher.curl_options import Shape, Tls, set_options, set_rest, shape_of
+from fetcher.curl_options import Common, Shape, set_options, set_rest, shape_of
 from fetcher.head import final_head
 from fetcher.model import Exit, Limits, Request
 from fetcher.names import Found
@@ -77,7 +77,9 @@ class Handle:
         """Bytes of head and body that have come so far."""
         return sum(map(len, self.lines)) + self.size
 
-    def prepare(self, request: Request, exit: Exit, limits: Limits, found: Found, tls: Tls) -> None:
+    def prepare(
+        self, request: Request, exit: Exit, limits: Limits, found: Found, common: Common
+    ) -> None:
         """Set the options of a transfer. Raises pycurl.error, ValueError or TypeError for what
         cannot be set: the handle is of no more use then."""
         self._body_limit = request.max_body
@@ -89,7 +91,7 @@ class Handle:
             self._connect_ms = 0
         self._connect_ms = set_rest(self.curl, request, limits, found, self._connect_ms)
         if not is_alike:
-            set_options(self.curl, request, exit, limits, tls, found)
+            set_options(self.curl, request, exit, limits, common, found)
             self._set_callbacks(request, exit)
 
     def clear(self) -> None:

@@ -25,7 +25,15 @@ def bench(*words: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize(
     ("row", "claims"),
-    [("queue", 1), ("lone", 1), ("seed", 2), ("fetch_through", 1), ("checking", 4), ("random", 2)],
+    [
+        ("queue", 1),
+        ("lone", 1),
+        ("seed", 2),
+        ("hosts", 1),
+        ("fetch_through", 1),
+        ("checking", 4),
+        ("random", 2),
+    ],
 )
 def test_a_row_runs_and_says_what_it_found(row: str, claims: int) -> None:
     done = bench(row, "--quick")

@@ -5,17 +5,19 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import msgspec
+import pycurl
 import pytest
 import pytest_asyncio
 
 from fetcher.curl import CurlClient
-from fetcher.curl_options import shape_of
+from fetcher.curl_options import Common, set_options, shape_of
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
 from fetcher.names import NOTHING, Found
-from fetcher.proxy import Proxy
+from fetcher.proxy import Proxy, parse_proxy
 from fetcher.schemes import S3, S3Request
 from tests.farm import Farm, FarmProxy, Kind
 from tests.peers import Server, has_ipv6_loopback, nginx_h2, squid, tinyproxy
@@ -664,3 +666,40 @@ def test_all_else_makes_another_shape(change):
 )
 def test_what_is_not_plain_has_no_shape(request_, exit, limits):
     assert shape_of(request_, exit, limits, NOTHING) is None
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+class Recording(pycurl.Curl):
+    """libcurl's handle, which also remembers the options it was given."""
+
+    def __init__(self) -> None:
+        self.options: dict[int, object] = {}
+
+    def setopt(self, option: int, value: Any | None, **words: Any) -> None:
+        self.options[option] = value
+        super().setopt(option, value, **words)
+
+
+@pytest.mark.parametrize(
+    ("resolved", "proxy", "expected"),
+    [
+        (True, None, 0),
+        (True, "http://proxy.test:80", 0),  # by its address
+        (True, "socks5://192.0.2.1:80", 0),
+        (True, "https://192.0.2.1:443", 0),
+        (True, "https://[2001:db8::1]:443", 0),
+        (True, "https://proxy.test:443", None),
+        (False, None, None),
+        (False, "http://proxy.test:80", None),
+    ],
+)
+def test_libcurl_keeps_no_addresses_unless_it_looks_them_up_itself(
+    resolved: bool, proxy: str | None, expected: int | None
+) -> None:
+    curl = Recording()
+    exit = Exit(proxy=parse_proxy(proxy)) if proxy else DIRECT
+    set_options(curl, Request(url="http://a.test/"), exit, LIMITS, Common(resolved=resolved))
+    assert curl.options.get(pycurl.DNS_CACHE_TIMEOUT) == expected
+    curl.close()

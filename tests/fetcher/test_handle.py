@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from fetcher.budget import Budget
-from fetcher.curl_options import Tls
+from fetcher.curl_options import Common
 from fetcher.handle import Handle
 from fetcher.model import DIRECT, Limits, Request
 from fetcher.names import NOTHING
@@ -38,7 +38,7 @@ class Sheds:
 
 async def fetch(handle: Handle, request: Request) -> int:
     """libcurl's code for one transfer, in a thread: the handle alone, without any client."""
-    handle.prepare(request, DIRECT, LIMITS, NOTHING, Tls())
+    handle.prepare(request, DIRECT, LIMITS, NOTHING, Common())
     try:
         await asyncio.to_thread(handle.curl.perform)
     except pycurl.error as error:
@@ -115,5 +115,5 @@ async def test_a_head_with_a_body_of_its_own_ends_with_its_head(origin) -> None:
 async def test_what_cannot_be_set_is_raised(request_) -> None:
     handle = Sheds().handle()
     with pytest.raises((pycurl.error, ValueError, TypeError)):
-        handle.prepare(request_, DIRECT, LIMITS, NOTHING, Tls())
+        handle.prepare(request_, DIRECT, LIMITS, NOTHING, Common())
     handle.close()
