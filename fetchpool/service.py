@@ -398,6 +398,7 @@ class Service:
             self.settings.pool.key,
             retry_after=self.settings.pool.check.cycle,
             sites={name: site.snapshot for name, site in self._view.further.items()},
+            judged=bool(self.settings.pool.judges) or self.settings.api.public_url is not None,
         )
 
     def _build_access(self, pools: pool_routes.Pools) -> pool_api.Access:

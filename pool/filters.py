@@ -58,6 +58,11 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     countries: frozenset[str] = frozenset()  # two capitals
     max_latency: float | None = None
 
+    @property
+    def need_judge(self) -> bool:
+        """Whether they ask for what is known of a proxy only once a judge was asked through it."""
+        return self.connect or bool(self.anonymity)
+
     def want(self, traits: Traits) -> bool:
         """Whether a proxy of these traits will do, whatever its country and latency."""
         return (

@@ -94,3 +94,16 @@ def test_https_passes_unharmed_where_nothing_says_otherwise(
 ) -> None:
     expected = Traits("http", record.connect, clean, None)
     assert traits_of(parse_proxy("192.0.2.1:80"), record) == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(), False),
+        (Filters(connect=True), True),
+        (Filters(anonymity=frozenset({"elite"})), True),
+        (Filters(countries=frozenset({"DE"}), max_latency=1.0), False),
+    ],
+)
+def test_some_things_are_known_by_judges_only(filters: Filters, expected: bool) -> None:
+    assert filters.need_judge is expected

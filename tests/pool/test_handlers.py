@@ -69,10 +69,11 @@ async def serving(
     universal: Snapshot,
     gate: Gate = OPEN,
     sites: Mapping[str, Snapshot] | None = None,
+    judged: bool = True,
     **others: Snapshot,
 ) -> AsyncIterator[Site]:
     by_key = {KEY: universal} | {name.replace("_", ":"): pool for name, pool in others.items()}
-    pools = Pools(by_key, KEY, retry_after=12.5, sites=sites or {})
+    pools = Pools(by_key, KEY, retry_after=12.5, sites=sites or {}, judged=judged)
     server = HTTPServer(Application(routes(pools), gate=gate))
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
@@ -332,6 +333,24 @@ async def test_nothing_that_fits_is_503_in_words_or_json(filtered: Site) -> None
     async with serving(snapshot()) as site:
         empty = await site.get("/random?format=text")
         assert (empty.code, empty.body) == (503, b"no proxy in the pool (0 alive of 0)\n")
+
+
+@pytest.mark.parametrize(
+    ("query", "judged", "says_why"),
+    [
+        ("anonymity=elite&country=XK", False, True),
+        ("connect=1&country=XK", False, True),
+        ("anonymity=elite&country=XK", True, False),
+        ("country=XK", False, False),
+    ],
+)
+async def test_where_only_a_judge_could_tell_the_lack_of_one_is_said(
+    query: str, judged: bool, says_why: bool
+) -> None:
+    async with serving(snapshot(*FILTERED), judged=judged) as site:
+        answer = await site.get(f"/random?{query}")
+    assert answer.code == 503
+    assert (b"set pool.judges or api.public_url" in answer.body) is says_why
 
 
 async def test_a_site_without_proxies_never_falls_back_on_others() -> None:
