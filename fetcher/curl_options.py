@@ -14,9 +14,8 @@ import msgspec
 import pycurl
 from msgspec.structs import replace
 
-from fetcher.guard import literal_address
 from fetcher.model import Exit, Limits, Request
-from fetcher.names import NOTHING, Found, connect_to, proxy_url
+from fetcher.names import NOTHING, Found, connect_to, is_left_to_libcurl, proxy_url
 from fetcher.proxy import Proxy
 from fetcher.request import sends_body
 from fetcher.schemes import S3Request
@@ -98,7 +97,7 @@ def set_options(
     set_(pycurl.ENCODING, "" if request.decode else "identity")
     _set_method(set_, request)
     _set_exit(set_, request, exit, found, http2=common.http2)
-    if common.resolved and not _has_named_tls_proxy(exit):
+    if common.resolved and not is_left_to_libcurl(exit):
         # libcurl walks through its cache after each transfer; a thousand addresses cost 20 us.
         set_(pycurl.DNS_CACHE_TIMEOUT, 0)
     if limits.fresh:
@@ -186,12 +185,6 @@ def _is_proxy_the_origin(request: Request, exit: Exit) -> bool:
     proxy = exit.proxy
     is_asked = proxy is not None and proxy.noconnect and _is_https(request)
     return proxy is not None and is_asked and proxy.scheme == "https"
-
-
-def _has_named_tls_proxy(exit: Exit) -> bool:
-    """Whether libcurl has to look up a proxy's name, which its certificate is for."""
-    proxy = exit.proxy
-    return proxy is not None and proxy.scheme == "https" and literal_address(proxy.host) is None
 
 
 def _set_absolute_form(set_: Setter, request: Request, proxy: Proxy) -> None:

@@ -127,7 +127,7 @@ def outcome_of(code: int, path: Path) -> Outcome:
     direct, through_proxy = _CODES.get(code, _OTHERS)
     if not path.proxied:
         return direct
-    if path.connect_code == _PROXY_AUTHENTICATION_REQUIRED:
+    if is_stranger(path):
         return Outcome.PROXY
     if path.tls_proxy and code in _TLS_FAILURES and not path.connect_code:
         return Outcome.PROXY

@@ -65,10 +65,16 @@ def wanted_names(place: Place, exit: Exit, *, judged: bool) -> Names:
     if proxy is None:
         return place.names
     names = place.names if judged or proxy.scheme in RESOLVED_HERE else NO_NAMES
-    # The certificate of an https:// proxy is for its name.
-    if proxy.scheme != "https" and _is_name(proxy.host):
+    if _is_name(proxy.host) and not is_left_to_libcurl(exit):
         names = Names(names.target, proxy.host)
     return names
+
+
+def is_left_to_libcurl(exit: Exit) -> bool:
+    """Whether libcurl looks a name up even so: that of an https:// proxy, as its certificate is
+    for it."""
+    proxy = exit.proxy
+    return proxy is not None and proxy.scheme == "https" and _is_name(proxy.host)
 
 
 def place_of(url: str) -> Place:

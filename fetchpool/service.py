@@ -115,6 +115,14 @@ def find_urls(settings: Settings, roles: Roles, listeners: Listeners) -> dict[st
     }
 
 
+def find_judges(settings: Settings) -> list[str]:
+    """URLs: those of the settings, and our own if others can reach it."""
+    public_url = settings.api.public_url
+    # Without credentials: every proxy would see them, and /judge asks for none.
+    own = [f"{loggable(public_url).rstrip('/')}/judge"] if public_url is not None else []
+    return [*settings.pool.judges, *own]
+
+
 def build_announcement(
     settings: Settings, roles: Roles, urls: Mapping[str, str], redis: str
 ) -> list[str]:
@@ -307,11 +315,8 @@ class Service:
         return lane
 
     def _build_judges(self) -> Judges | None:
-        """None if there are none. Those of the settings, and our own if others can reach it."""
-        pool, public_url = self.settings.pool, self.settings.api.public_url
-        # Without credentials: every proxy would see them, and /judge asks for none.
-        own = [f"{loggable(public_url).rstrip('/')}/judge"] if public_url is not None else []
-        urls = [*pool.judges, *own]
+        """None if there are none."""
+        pool, urls = self.settings.pool, find_judges(self.settings)
         if not urls:
             return None
         judges = Judges(
@@ -398,7 +403,7 @@ class Service:
             self.settings.pool.key,
             retry_after=self.settings.pool.check.cycle,
             sites={name: site.snapshot for name, site in self._view.further.items()},
-            judged=bool(self.settings.pool.judges) or self.settings.api.public_url is not None,
+            judged=bool(find_judges(self.settings)),
         )
 
     def _build_access(self, pools: pool_routes.Pools) -> pool_api.Access:

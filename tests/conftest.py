@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -75,19 +76,23 @@ def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
         yield server
 
 
-@pytest_asyncio.fixture
-async def redis(one_redis: RedisServer) -> AsyncIterator[Redis]:
-    """Of an empty database."""
-    client = connect(one_redis.url)
+@contextlib.asynccontextmanager
+async def emptied(server: RedisServer) -> AsyncIterator[Redis]:
+    client = connect(server.url)
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest_asyncio.fixture
+async def redis(one_redis: RedisServer) -> AsyncIterator[Redis]:
+    """Of an empty database."""
+    async with emptied(one_redis) as client:
+        yield client
 
 
 @pytest_asyncio.fixture
 async def any_redis(every_redis: RedisServer) -> AsyncIterator[Redis]:
     """Of an empty database, once for each version."""
-    client = connect(every_redis.url)
-    await client.flushall()
-    yield client
-    await client.aclose()
+    async with emptied(every_redis) as client:
+        yield client

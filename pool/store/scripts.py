@@ -46,16 +46,16 @@ local function is_own(member)
   local read, record = pcall(cmsgpack.unpack, redis.call('HGET', KEYS[4], member) or '')
   return read and type(record) == 'table' and record.own == true
 end
-local spared = 0
+local kept = 0
 local function make_room(initial, tomb)
-  while spared < 1000 do
-    local worst = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. initial, 'LIMIT', spared, 1)
+  while kept < 1000 do
+    local worst = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. initial, 'LIMIT', kept, 1)
     if #worst == 0 then return false end
     if not is_own(worst[1]) then
       bury(worst[1], now + tomb)
       return true
     end
-    spared = spared + 1
+    kept = kept + 1
   end
   return false
 end

@@ -41,8 +41,8 @@ class Store:
             for batch in batches(by_key[one.key]):
                 yield one, batch
 
-    def _key(self, candidate: Candidate) -> str:
-        return (self.http if candidate.proxy.scheme == "http" else self.others).key
+    def _key(self, item: Candidate | Found) -> str:
+        return (self.http if item.proxy.scheme == "http" else self.others).key
 
     async def add(
         self,
@@ -55,27 +55,28 @@ class Store:
         never to be checked with the maximum, and never due.
 
         Those that are there keep score and record, unless the operator has changed his mind about
-        checking them. Recently removed ones are refused, unless
-        somebody asks for them: the operator by his settings, or a caller. Beyond `max_size` a
-        newcomer takes the place of the worst proxy that has failed since it came, if there is one;
-        the operator's own need no room and are never replaced.
+        checking them. Recently removed ones are refused, unless somebody asks for them: the
+        operator by his settings, or a caller. Beyond `max_size` a newcomer takes the place of the
+        worst proxy that has failed since it came, in its own set or else in the other; the
+        operator's own need no room and are never replaced.
         """
         who = "operator" if operator else "caller" if caller else ""
         added = Added()
         for one, batch in self._split(candidates, self._key):
-            result = await self._add(one, batch, who)
             other = self.others if one is self.http else self.http
+            result = await self._add(one, other, batch, who)
             if result.full and await other.make_room(result.full, self._pool):
-                again = await self._add(one, batch, who)
+                again = await self._add(one, other, batch, who)
                 result = Added(result.new + again.new, again.buried, again.full)
             added += result
         return added
 
-    async def _add(self, one: ProxySet, batch: Sequence[Candidate], who: str) -> Added:
+    async def _add(
+        self, one: ProxySet, other: ProxySet, batch: Sequence[Candidate], who: str
+    ) -> Added:
         room = -1
         if self._pool.max_size:
-            elsewhere = sum([await other.size() for other in self.sets if other is not one])
-            room = max(self._pool.max_size - elsewhere, 0)
+            room = max(self._pool.max_size - await other.size(), 0)
         return await one.add(batch, self._pool, room=room, who=who)
 
     async def claim(self, n: int, seconds: float) -> list[Check]:
@@ -133,10 +134,7 @@ class Store:
     async def enter(self, findings: Iterable[Found]) -> Entered:
         """Enter what traffic showed. A proxy that is not there stays away."""
         entered = Entered()
-        parts = self._split(
-            findings, lambda one: (self.http if one.proxy.scheme == "http" else self.others).key
-        )
-        for one, part in parts:
+        for one, part in self._split(findings, self._key):
             entered += await one.enter(part, self._pool)
         return entered
 

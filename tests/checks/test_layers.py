@@ -102,6 +102,7 @@ def test_an_import_along_the_direction_is_free(tmp_path: Path, path: str, line: 
         ("pool/checker.py", "TAKE = \"return redis.call('GET', KEYS[1])\"", False),
         ("pool/checker.py", "TAKE = \"return redis.pcall('GET', KEYS[1])\"", False),
         ("pool/store/sub/scripts.py", "import redis", False),
+        ("pool/store.py", "import redis", False),
         ("pool/sources/store.py", f"{DECISION}TAKE = 'redis.call(1)'", False),
         ("pool/store/__init__.py", "import redis", False),
         ("fetchpool/store.py", "import redis", False),

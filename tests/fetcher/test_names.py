@@ -7,6 +7,7 @@ from fetcher.model import DIRECT, Exit
 from fetcher.names import (
     Names,
     connect_to,
+    is_left_to_libcurl,
     is_spelled_alike,
     place_of,
     proxy_url,
@@ -171,3 +172,21 @@ def test_a_url_said_to_be_spelled_alike_is_what_libcurl_names(scheme, host, port
 )
 def test_in_doubt_libcurl_is_asked_for_the_url(url, is_alike):
     assert is_spelled_alike(url, place_of(url)) == is_alike
+
+
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [
+        (None, False),
+        ("http://proxy.test:80", False),
+        ("socks5h://proxy.test:80", False),
+        ("https://proxy.test:443", True),
+        ("https://192.0.2.1:443", False),
+        ("https://[2001:db8::1]:443", False),
+    ],
+)
+def test_the_name_of_an_https_proxy_is_libcurls_to_look_up(
+    proxy: str | None, expected: bool
+) -> None:
+    exit = Exit(proxy=parse_proxy(proxy)) if proxy else DIRECT
+    assert is_left_to_libcurl(exit) is expected
