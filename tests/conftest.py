@@ -18,8 +18,26 @@ from redis.asyncio import Redis
 from fetcher.connect import connect
 from tests.redis_server import KINDS, RedisServer, find_binary
 
+
+class StrictLoop(asyncio.SelectorEventLoop):
+    """asyncio's loop, which names the connections that a test leaves open.
+
+    Else the garbage collector finds them, in the middle of some other test.
+    """
+
+    def close(self) -> None:
+        transports = self._transports.values()  # type: ignore[attr-defined]
+        left = [one for one in transports if one._sock is not None]
+        super().close()
+        named = [(one.get_extra_info("sockname"), one.get_extra_info("peername")) for one in left]
+        for one in left:
+            one._sock.close()
+            one._sock = None
+        assert named == []
+
+
 LOOP_FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
+    "asyncio": StrictLoop,
     "uvloop": uvloop.new_event_loop,
 }
 

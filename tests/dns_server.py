@@ -14,6 +14,8 @@ from typing import Final, Self, cast
 
 import msgspec
 
+from tests.serving import serving
+
 A: Final = 1
 AAAA: Final = 28
 CNAME: Final = 5
@@ -64,12 +66,11 @@ class DnsServer(asyncio.DatagramProtocol):
         server.port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: server, sock=datagrams)
-        tcp = await asyncio.start_server(server._converse, sock=listener)
-        try:
-            yield server
-        finally:
-            transport.close()
-            tcp.close()
+        async with serving(server._converse, sock=listener):
+            try:
+                yield server
+            finally:
+                transport.close()
 
     def count(self, name: str) -> int:
         """How often an address of `name` was asked for, the questions for A and AAAA together."""
@@ -87,19 +88,14 @@ class DnsServer(asyncio.DatagramProtocol):
             self._transport.sendto(reply, addr)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                (length,) = struct.unpack("!H", await reader.readexactly(2))
-                data = await reader.readexactly(length)
-                name, kind = read_question(data)
-                self.asked_by_tcp[name, kind] += 1
-                reply = self._reply(data, name, kind, udp=False)
-                if reply is not None:
-                    writer.write(struct.pack("!H", len(reply)) + reply)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        while True:
+            (length,) = struct.unpack("!H", await reader.readexactly(2))
+            data = await reader.readexactly(length)
+            name, kind = read_question(data)
+            self.asked_by_tcp[name, kind] += 1
+            reply = self._reply(data, name, kind, udp=False)
+            if reply is not None:
+                writer.write(struct.pack("!H", len(reply)) + reply)
 
     def _reply(self, data: bytes, name: str, kind: int, *, udp: bool) -> bytes | None:
         answer = self.table.get(name, NO_SUCH_NAME)

@@ -12,9 +12,12 @@ import enum
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final, Self
 
 import msgspec
+
+from tests.serving import serving
 
 MAX_HEAD: Final = 1 << 20  # bytes of a request's head
 _LINGER_0: Final = struct.pack("ii", 1, 0)
@@ -58,31 +61,27 @@ class RawOrigin:
         self.greeting = greeting
         self.scripts: dict[str, Script] = {}
         self.connections = 0
-        self._serving: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
-        self._silent: set[asyncio.StreamWriter] = set()
+        self.port = 0
+        self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, self.host, 0, limit=MAX_HEAD)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = await self._stack.enter_async_context(
+            serving(self._accept, self.host, limit=MAX_HEAD)
+        )
         self.netloc = f"{self.host}:{self.port}"
         self.url = f"http://{self.netloc}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        ending = list(self._serving.values())
-        for writer in self._serving:
-            writer.transport.abort()
-        if ending:
-            await asyncio.wait(ending)
+        await self._stack.aclose()
 
     async def release(self) -> None:
         """Close the connections that hang, so that nobody is kept waiting by a next request."""
-        closing = [self._serving[writer] for writer in self._silent]
-        for writer in self._silent:
+        closing = dict(self._silent)
+        for writer in closing:
             writer.close()
-        if closing:
-            await asyncio.wait(closing)
+        await asyncio.gather(*closing.values())
 
     def add(self, *script: Step) -> str:
         """The URL of a new page that is served by this script."""
@@ -92,18 +91,13 @@ class RawOrigin:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        serving = asyncio.current_task()
-        assert serving is not None
-        self._serving[writer] = serving
         try:
             if await self._play(self.greeting, reader, writer):
                 await self._converse(reader, writer)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
-            pass  # the client has gone, as it may
+        except asyncio.LimitOverrunError:
+            pass  # a head that is none
         finally:
-            del self._serving[writer]
-            self._silent.discard(writer)
-            writer.close()
+            self._silent.pop(writer, None)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -139,7 +133,9 @@ class RawOrigin:
                 await reader.read()
                 return False
             elif step is HANG:
-                self._silent.add(writer)
+                task = asyncio.current_task()
+                assert task is not None
+                self._silent[writer] = task
                 await reader.read(1)
                 return False
         return True

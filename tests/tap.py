@@ -5,7 +5,6 @@ whose TLS certificate it showed. Answers depend on the request alone, so that tw
 get equal answers however they come.
 """
 
-import asyncio
 import contextlib
 import gzip
 import hashlib
@@ -19,8 +18,7 @@ from tests.farm.certificate import Certificate, make_certificate
 from tests.farm.wire import Head, relay
 from tests.h2_server import Fields, respond, serve_h2
 from tests.redis_server import unavailable
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+from tests.serving import Streams, calling, serving
 
 NO_AUTH, BY_PASSWORD = 0, 2
 SOCKS_GRANTED: Final = bytes([5, 0, 0, 1]) + bytes(6)
@@ -72,7 +70,6 @@ class Tap:
         self.arrivals: list[Arrival] = []
         self.connections = 0
         self._ways: dict[tuple[str, str], Way] = {}  # by both ends of a connection
-        self._tasks: set[asyncio.Task[None]] = set()
         self._stack = contextlib.AsyncExitStack()
         self.http = self.https = self.untrusted = 0  # ports of the origins
         self.http_proxy = self.https_proxy = self.socks_proxy = 0
@@ -90,29 +87,12 @@ class Tap:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await self._stack.aclose()
 
     async def _listen(self, serve, tls: ssl.SSLContext | None = None) -> int:
-        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.get_running_loop().create_task(self._run(serve, (reader, writer)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
-        self._stack.callback(server.close)
-        return int(server.sockets[0].getsockname()[1])
-
-    async def _run(self, serve, client: Streams) -> None:
-        try:
-            await serve(client)
-        except (OSError, EOFError, ValueError):
-            pass  # the client left in the middle
-        finally:
-            client[1].close()
+        return await self._stack.enter_async_context(
+            serving(lambda reader, writer: serve((reader, writer)), tls=tls)
+        )
 
     # -- origins -------------------------------------------------------------------------------
 
@@ -202,15 +182,14 @@ class Tap:
         granted: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n",
     ) -> None:
         """Whatever host it is: all origins are here, and differ by port."""
-        server = await asyncio.open_connection("127.0.0.1", int(authority.rpartition(":")[2]))
-        ends = _ends(server, "sockname", "peername")
-        self._ways[ends] = Way(proxy, opening, client[1].get_extra_info("peername")[0])
-        try:
-            client[1].write(granted)
-            await relay(client, server)
-        finally:
-            del self._ways[ends]  # before somebody else gets the number
-            server[1].close()
+        async with calling(port=int(authority.rpartition(":")[2])) as server:
+            ends = _ends(server, "sockname", "peername")
+            self._ways[ends] = Way(proxy, opening, client[1].get_extra_info("peername")[0])
+            try:
+                client[1].write(granted)
+                await relay(client, server)
+            finally:
+                del self._ways[ends]  # before somebody else gets the number
 
 
 def _ends(streams: Streams, near: str, far: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """Where pyspider's fetcher loses, leaks or breaks something, and we do not: one test for each."""
 
 import asyncio
-import contextlib
 import logging
 import random
 import statistics
@@ -23,7 +22,9 @@ from tests.e2e.conftest import Start
 from tests.e2e.pages import redirect_to, set_cookies
 from tests.e2e.pyspider import cookies_of, failure, headers_of, page_of, text_of
 from tests.e2e.rpc import RpcServer
-from tests.farm import Call, Farm, Kind, body_of
+from tests.farm import Call, Farm, Kind, body_of, wire
+from tests.peers import has_ipv6_loopback
+from tests.serving import calling, serving
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -516,21 +517,12 @@ async def test_a_proxy_may_have_an_ipv6_address(component: Component, farm: Farm
     good = farm.one(Kind.GOOD)
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward, back = await asyncio.open_connection(good.host, good.port)
-        await asyncio.gather(copy(reader, back), copy(onward, writer))
+        async with calling(good.host, good.port) as proxy:
+            await wire.relay((reader, writer), proxy)
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while piece := await reader.read(65536):
-                writer.write(piece)
-        writer.close()
-
-    try:
-        server = await asyncio.start_server(relay, "::1", 0)
-    except OSError as error:
-        pytest.skip(f"no IPv6 on loopback: {error}")
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    if not has_ipv6_loopback():
+        pytest.skip("no IPv6 on loopback")
+    async with serving(relay, "::1") as port:
         for form in (f"http://[::1]:{port}", f"[::1]:{port}"):
             result = await component.fetch(component.url + "/get", proxy=form)
             assert (result["status_code"], page_of(result)["origin"]) == (200, good.exit_host)

@@ -5,7 +5,6 @@ Nearly every row runs on Tornado's own `CurlAsyncHTTPClient` too and must end th
 
 import asyncio
 import base64
-import contextlib
 import datetime
 import functools
 import gzip
@@ -47,6 +46,7 @@ from tests.farm.certificate import Certificate, make_certificate
 from tests.h2_server import Fields, respond, serve_h2
 from tests.raw_origin import HANG, KEEP, RawOrigin
 from tests.redis_server import unavailable
+from tests.serving import serving
 from tests.wait import wait_until
 
 LOOPS = ("asyncio", "uvloop")
@@ -1326,9 +1326,7 @@ async def test_both_share_an_http2_connection(ours, certificate):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
-        with contextlib.suppress(OSError):
-            await serve_h2(reader, writer, answer)
-        writer.close()
+        await serve_h2(reader, writer, answer)
 
     async def start(path: str) -> bytes:
         return (await run(ours, Request(url=url + path, validate_cert=False))).body
@@ -1338,23 +1336,21 @@ async def test_both_share_an_http2_connection(ours, certificate):
 
     context = certificate.server_context()
     context.set_alpn_protocols(["h2"])
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    assert await fetch("/first") == b"/first"
-    leaving = ours.start(
-        Request(url=url + "/never", validate_cert=False), DIRECT, LIMITS, lambda response: None
-    )
-    late = ours.fetch(url + "/never", validate_cert=False, request_timeout=0.05)
-    await wait_until(lambda: seen.count(b"/never") == 2)
-    paths = [f"/{number}" for number in range(40)]
-    answers = asyncio.gather(*map(fetch, paths), *map(start, paths))
-    leaving.cancel()
-    assert await answers == [path.encode() for path in paths * 2]
-    assert (await failure_of(late)).code == 599
-    assert connections == 1
-    ours.close()
-    server.close()
-    await server.wait_closed()
+    async with serving(serve, tls=context) as port:
+        url = f"https://127.0.0.1:{port}"
+        assert await fetch("/first") == b"/first"
+        leaving = ours.start(
+            Request(url=url + "/never", validate_cert=False), DIRECT, LIMITS, lambda response: None
+        )
+        late = ours.fetch(url + "/never", validate_cert=False, request_timeout=0.05)
+        await wait_until(lambda: seen.count(b"/never") == 2)
+        paths = [f"/{number}" for number in range(40)]
+        answers = asyncio.gather(*map(fetch, paths), *map(start, paths))
+        leaving.cancel()
+        assert await answers == [path.encode() for path in paths * 2]
+        assert (await failure_of(late)).code == 599
+        assert connections == 1
+        ours.close()
 
 
 # -- Tornado's own tests ---------------------------------------------------------------------------

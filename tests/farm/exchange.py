@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from tests.farm import wire
 from tests.farm.wire import Fields, Head
+from tests.serving import Streams, ending
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 MAX_REWRITTEN = 8 * 1024 * 1024  # bytes of an answer held to be rewritten; the rest is cut
 
 
@@ -218,12 +218,8 @@ class Exchange:
     @contextlib.asynccontextmanager
     async def _connected(self, host: str, port: int, tls: bool = False) -> AsyncIterator[Streams]:
         server = await self.proxy.connect(host, port, tls)
-        try:
+        async with ending(server[1]):
             yield server
-        finally:
-            server[1].close()
-            with contextlib.suppress(OSError, ssl.SSLError):
-                await server[1].wait_closed()
 
     async def _swallow_body(self) -> None:
         """Read a body that is not wanted, so that the answer is not lost in a reset."""

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from tests.farm import wire
-from tests.farm.exchange import Exchange, Refused, Streams
+from tests.farm.exchange import Exchange, Refused
 from tests.farm.kinds import BEHAVIOURS, WITH_CREDENTIALS, Kind
 from tests.farm.socks import read_socks
+from tests.serving import Streams, ending
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class FarmProxy:
         self._tls = tls
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unserved: set[socket.socket] = set()
 
     def __repr__(self) -> str:
         return f"<FarmProxy {self.kind} {self.address}>"
@@ -130,6 +132,9 @@ class FarmProxy:
         tasks = list(self._tasks)
         self._close()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for accepted in self._unserved:  # whose tasks were cancelled before their first step
+            accepted.close()
+        self._unserved.clear()
 
     def _open(self) -> None:
         """REFUSING keeps the address bound without listening, so that nobody else gets it."""
@@ -171,6 +176,7 @@ class FarmProxy:
                 return
             accepted.setblocking(False)
             self.connections += 1
+            self._unserved.add(accepted)
             task = loop.create_task(self._serve(accepted))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -178,22 +184,17 @@ class FarmProxy:
     # -- a connection -----------------------------------------------------------------------
 
     async def _serve(self, accepted: socket.socket) -> None:
-        writer = None
+        self._unserved.discard(accepted)
         try:
             client = await self._streams(accepted)
-            writer = client[1]
-            while exchange := await self._read_exchange(client):
-                self._count(exchange)
-                await BEHAVIOURS[self.kind](exchange)
-                if not exchange.keeps_alive:
-                    break
+            async with ending(client[1]):
+                while exchange := await self._read_exchange(client):
+                    self._count(exchange)
+                    await BEHAVIOURS[self.kind](exchange)
+                    if not exchange.keeps_alive:
+                        break
         except (OSError, EOFError, ValueError) as error:
             logger.debug("%s: connection ended by %r", self.address, error)
-        finally:
-            if writer:
-                writer.close()
-            else:
-                accepted.close()
 
     async def _streams(self, accepted: socket.socket) -> Streams:
         loop = asyncio.get_running_loop()

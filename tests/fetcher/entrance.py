@@ -22,6 +22,7 @@ from fetcher.handlers import Places, application, health_routes
 from fetcher.model import Trust
 from fetcher.request import Defaults
 from fetcher.route import DIRECT, Route
+from tests.serving import serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
 KEY = Gate(keys=frozenset({"k-1"}))
@@ -78,7 +79,6 @@ class RawOrigin:
                 self.left += 1
             writer.write(self.answer)
             await writer.drain()
-        writer.close()
 
 
 @dataclass
@@ -127,8 +127,6 @@ async def entrance(
     **limits: Any,
 ) -> AsyncIterator[Entrance]:
     origin = RawOrigin()
-    origin_server = await asyncio.start_server(origin.serve, "127.0.0.1", 0)
-    origin.port = origin_server.sockets[0].getsockname()[1]
     clients = {
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
@@ -148,15 +146,15 @@ async def entrance(
     )
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
-    try:
-        port = listening.getsockname()[1]
-        yield Entrance(origin, fetcher, places, problems, port)
-    finally:
-        server.stop()
-        await server.close_all_connections()
-        for client in clients.values():
-            client.close()
-        origin_server.close()
+    async with serving(origin.serve) as origin.port:
+        try:
+            port = listening.getsockname()[1]
+            yield Entrance(origin, fetcher, places, problems, port)
+        finally:
+            server.stop()
+            await server.close_all_connections()
+            for client in clients.values():
+                client.close()
 
 
 @pytest_asyncio.fixture

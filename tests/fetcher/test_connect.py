@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from fetcher.connect import RedisURLError, connect, mask_url, parse_url, socket_url
 from tests.redis_server import KINDS, RedisServer, find_binary, unavailable
+from tests.serving import calling, serving
 
 SECRET = "s3cr"
 
@@ -146,8 +147,7 @@ async def losing_relay(server: RedisServer, command: bytes, losses: int) -> Asyn
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal losses
-        back_reader, back_writer = await asyncio.open_unix_connection(str(server.address))
-        try:
+        async with calling(path=str(server.address)) as (back_reader, back_writer):
             while request := await reader.read(65536):
                 back_writer.write(request)
                 reply = await back_reader.read(65536)
@@ -155,13 +155,9 @@ async def losing_relay(server: RedisServer, command: bytes, losses: int) -> Asyn
                     losses -= 1
                     return
                 writer.write(reply)
-        finally:
-            for one in (back_writer, writer):
-                one.close()
 
-    relaying = await asyncio.start_server(relay, "127.0.0.1", 0)
-    async with relaying:
-        yield relaying.sockets[0].getsockname()[1]
+    async with serving(relay) as port:
+        yield port
 
 
 @pytest.mark.parametrize("blocking", [False, True])

@@ -7,6 +7,7 @@ import random
 import socket
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from fetcher.proxy import Proxy, parse_proxy
 from fetcher.transfer import MAX_HEAD
 from tests.farm import Farm, FarmProxy, Kind, Origin, SeenRequest, body_of
 from tests.resources import open_files
+from tests.serving import serving
 from tests.wait import wait_until
 
 LOOPS = ("asyncio", "uvloop")
@@ -70,29 +72,24 @@ class RawSite:
         self.answer = answer
         self.connections = 0
         self.arrivals = 0
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "RawSite":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._stack.enter_async_context(serving(self._serve))
         self.url = f"http://127.0.0.1:{self.port}/"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await self._stack.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                self.arrivals += 1
-                length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-                await reader.readexactly(int(length or 0))
-                await self.answer(writer, self.arrivals)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, OSError):
-            pass
-        finally:
-            writer.close()
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            self.arrivals += 1
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+            await reader.readexactly(int(length or 0))
+            await self.answer(writer, self.arrivals)
+            await writer.drain()
 
 
 async def ok(writer: asyncio.StreamWriter, arrival: int) -> None:

@@ -22,6 +22,7 @@ from fetcher.schemes import S3, S3Request
 from tests.farm import Farm, FarmProxy, Kind
 from tests.peers import Server, has_ipv6_loopback, nginx_h2, squid, tinyproxy
 from tests.redis_server import unavailable
+from tests.serving import serving
 from tests.tap import Arrival, Certificates, Tap
 
 LIMITS = Limits(total=10.0, connect=5.0)
@@ -530,19 +531,15 @@ async def test_a_client_certificate_is_shown_per_request(certificates):
     shown: list[object] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, EOFError):
-            while await reader.readuntil(b"\r\n\r\n"):
-                tls = writer.get_extra_info("ssl_object")
-                shown.append(tls.getpeercert()["subject"])
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        writer.close()
+        while await reader.readuntil(b"\r\n\r\n"):
+            tls = writer.get_extra_info("ssl_object")
+            shown.append(tls.getpeercert()["subject"])
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    bare = Request(url=url)
-    known = Request(url=url, client_cert=own.file, client_key=own.key_file)
-    lost = Request(url=url, client_cert=own.file + ".gone", client_key=own.key_file)
-    async with server:
+    async with serving(serve, tls=context) as port:
+        bare = Request(url=f"https://127.0.0.1:{port}/")
+        known = msgspec.structs.replace(bare, client_cert=own.file, client_key=own.key_file)
+        lost = msgspec.structs.replace(known, client_cert=own.file + ".gone")
         with closing(CurlClient(force_instance=True, ca_file=certificates.trusted.file)) as client:
             for _ in range(2):
                 assert (await run(client, known)).body == b"ok"
@@ -557,17 +554,13 @@ async def test_tls_sessions_are_resumed_directly_but_never_through_a_proxy(certi
     resumed: list[bool] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, EOFError):
-            await reader.readuntil(b"\r\n\r\n")
-            resumed.append(writer.get_extra_info("ssl_object").session_reused)
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-        writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        resumed.append(writer.get_extra_info("ssl_object").session_reused)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 
-    server = await asyncio.start_server(
-        serve, "127.0.0.1", 0, ssl=certificates.trusted.server_context()
-    )
-    request = Request(url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-    async with server, Tap(certificates) as tap:
+    tls = certificates.trusted.server_context()
+    async with serving(serve, tls=tls) as port, Tap(certificates) as tap:
+        request = Request(url=f"https://127.0.0.1:{port}/")
         exits = [
             Exit(proxy=Proxy("http", "127.0.0.1", tap.http_proxy)),
             Exit(proxy=Proxy("https", "127.0.0.1", tap.https_proxy)),

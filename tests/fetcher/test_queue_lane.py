@@ -21,7 +21,9 @@ from fetcher.request import Defaults
 from fetcher.route import DIRECT
 from fetcher.settings import Queue
 from tests.farm import Origin
+from tests.farm.wire import copy_body
 from tests.redis_server import RedisServer
+from tests.serving import calling, serving
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -197,36 +199,24 @@ class Relay:
         self.lose = False
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_unix_connection(self.server)
-
-        async def upward() -> None:
-            while chunk := await reader.read(65536):
-                up_writer.write(chunk)
-
-        going_up = asyncio.ensure_future(upward())
-        try:
-            while chunk := await up_reader.read(65536):
-                if self.lose:
-                    self.lose = False
-                    break
-                writer.write(chunk)
-        finally:
-            going_up.cancel()
-            await asyncio.gather(going_up, return_exceptions=True)
-            up_writer.close()
-            writer.close()
+        async with calling(path=self.server) as (up_reader, up_writer):
+            going_up = asyncio.ensure_future(copy_body(reader, up_writer, "until close"))
+            try:
+                while chunk := await up_reader.read(65536):
+                    if self.lose:
+                        self.lose = False
+                        break
+                    writer.write(chunk)
+            finally:
+                going_up.cancel()
+                await asyncio.gather(going_up, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
 async def relayed(server: RedisServer, directory: Path) -> AsyncIterator[tuple[Relay, Redis]]:
     relay, path = Relay(str(server.address)), directory / "relay.sock"
-    listener = await asyncio.start_unix_server(relay, str(path))
-    client = connect(f"unix://{path}")
-    try:
+    async with serving(relay, path=path), connect(f"unix://{path}") as client:
         yield relay, client
-    finally:
-        await client.aclose()
-        listener.close()
 
 
 async def test_tasks_taken_by_a_call_whose_answer_was_lost_are_found_again(

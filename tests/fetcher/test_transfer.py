@@ -4,9 +4,8 @@ import gzip
 import re
 import resource
 import socket
-import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
@@ -26,6 +25,7 @@ from fetcher.transfer import MAX_CONNECTS, CurlTransfer
 from tests.dns_server import SILENT, Answer, DnsServer
 from tests.farm import Farm, FarmProxy, Kind, Origin
 from tests.h2_server import respond, serve_h2
+from tests.serving import Serve, serving
 from tests.tap import Certificates, Tap
 from tests.wait import wait_until
 
@@ -35,8 +35,6 @@ FRESH = Limits(total=10.0, connect=5.0, fresh=True)
 PUBLIC = "93.184.216.34"  # in answers only: nothing is ever sent there
 
 pytestmark = pytest.mark.timeout(60)
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.contextmanager
@@ -92,36 +90,6 @@ def through(proxy: FarmProxy, host: str | None = None, *, trusted: bool = True) 
     name, password = proxy.credentials or (None, None)
     made = Proxy(proxy.kind.scheme, host or proxy.host, proxy.port, name, password)
     return Exit(proxy=made, trusted=trusted)
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    serve: Serve, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[int]:
-    """The port on which each connection is served so."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def bounded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            with contextlib.suppress(OSError, EOFError):
-                await serve(reader, writer)
-        finally:
-            writer.close()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(bounded(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(connected, host, port, ssl=tls)
-    try:
-        yield int(server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
-        running = list(tasks)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
