@@ -40,6 +40,7 @@ from pool.janitor import Janitor
 from pool.judges import Judges
 from pool.picker import PoolChooser, Snapshot
 from pool.plugins import load_plugins
+from pool.proof import find_tunnel_page, find_untold
 from pool.reporter import Place, Reporter
 from pool.settings import Pool
 from pool.sites import UNIVERSAL, share, site_key
@@ -240,6 +241,8 @@ class Service:
         self._view = PoolView(settings, stores)
         self._judging = Judging(self._redis, settings.redis.prefix)
         self._judge_secret = judge_route.JudgeSecret(self._judging)
+        self._site_urls = settings.pool.sites[UNIVERSAL].url
+        self._tunnel_page = find_tunnel_page(self._site_urls, find_judges(settings))
         self.fetcher = Fetcher.from_settings(
             settings.fetcher, environment=environment, chooser=self._view.chooser
         )
@@ -317,7 +320,7 @@ class Service:
     def _build_judges(self) -> Judges | None:
         """None if there are none."""
         pool, urls = self.settings.pool, find_judges(self.settings)
-        if not urls:
+        if not urls and self._tunnel_page is None:
             return None
         judges = Judges(
             urls,
@@ -325,6 +328,7 @@ class Service:
             self._judge_secret.read,
             Limits(total=pool.check.timeout, connect=pool.check.connect_timeout, fresh=True),
             user_agent=self.settings.fetcher.user_agent,
+            tunnel_page=self._tunnel_page,
             allow_private=pool.allow_private,
         )
         self._duties.append(judges.run())
@@ -403,7 +407,7 @@ class Service:
             self.settings.pool.key,
             retry_after=self.settings.pool.check.cycle,
             sites={name: site.snapshot for name, site in self._view.further.items()},
-            judged=bool(find_judges(self.settings)),
+            untold=find_untold(self._site_urls, find_judges(self.settings), self._tunnel_page),
         )
 
     def _build_access(self, pools: pool_routes.Pools) -> pool_api.Access:

@@ -59,9 +59,9 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     max_latency: float | None = None
 
     @property
-    def need_judge(self) -> bool:
-        """Whether they ask for what is known of a proxy only once a judge was asked through it."""
-        return self.connect or bool(self.anonymity)
+    def need_judge(self) -> frozenset[str]:
+        """The names of those that ask for what only a judge that was asked through it can tell."""
+        return frozenset(name for name in ("connect", "anonymity") if getattr(self, name))
 
     def want(self, traits: Traits) -> bool:
         """Whether a proxy of these traits will do, whatever its country and latency."""

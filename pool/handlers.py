@@ -38,7 +38,7 @@ BAD_KEY: Final = """\
 """
 
 _NO_JUDGE: Final = (
-    "; without a judge CONNECT and anonymity are hardly known: set pool.judges or api.public_url"
+    "; without a judge hardly anything is known of {}: set pool.judges or api.public_url"
 )
 
 PIECE: Final = 1000  # lines of /all that go out at once: 20 kB
@@ -49,7 +49,7 @@ class Pools(msgspec.Struct, frozen=True):
 
     `by_key` holds a snapshot per sorted set that is kept up to date; `key` is the universal one.
     `sites`: those of the further sites by name. `retry_after`: seconds in which an empty pool may
-    have got a proxy. `judged`: judges are asked through the proxies.
+    have got a proxy. `untold`: names of filters that ask for what nobody tells of the proxies.
     """
 
     by_key: Mapping[str, Snapshot]
@@ -57,7 +57,7 @@ class Pools(msgspec.Struct, frozen=True):
     retry_after: float = 20.0
     draw: Draw = random.random
     sites: Mapping[str, Snapshot] = {}
-    judged: bool = True
+    untold: frozenset[str] = frozenset()
 
     @property
     def universal(self) -> Snapshot:
@@ -199,7 +199,8 @@ class RandomHandler(PoolHandler):
             status = pool.status()
             asked = " has what you ask for" if filters != Filters() else ""
             state = f"({status.good} alive of {status.found})"
-            hint = "" if self.pools.judged or not filters.need_judge else _NO_JUDGE
+            untold = filters.need_judge & self.pools.untold
+            hint = _NO_JUDGE.format(" and ".join(sorted(untold))) if untold else ""
             self._refuse_empty(f"no proxy in the pool{asked} {state}{hint}")
         elif kind == "json":
             shown = [describe_to_use(entry) for entry in chosen]

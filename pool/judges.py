@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from fetcher.guard import is_public, literal_address
 from fetcher.model import DIRECT, Client, Exit, Limits, Request, Response
 from fetcher.urls import fit_url, loggable
-from pool.proof import Question, Sight, is_https, read_sight, version_of
+from pool.proof import Question, Sight, is_https, read_page, read_sight, version_of
 from pool.rounds import Rounds
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,9 @@ async def ask(client: Client, request: Request, exit: Exit, limits: Limits) -> R
 class Judge:
     """One judge. `sight` None: it has never answered us; `failed`: proxies in a row."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, is_page: bool = False) -> None:
         self.url = fit_url(url)
+        self.is_page = is_page  # which echoes nothing, and shows only whether one gets there
         self.sight: Sight | None = None
         self.works = False  # at the last direct look
         self.looked: float | None = None  # when that began
@@ -68,7 +69,8 @@ class Judges:
     """All judges of a checker. `secret` is what our own sign with; it may raise StoreAway.
 
     `client` is an open one: judges are the operator's. An own address that is not public counts
-    only with `allow_private`, as no site could see it.
+    only with `allow_private`, as no site could see it. `tunnel_page` stands in for a judge over
+    https that there is none of (`proof.find_tunnel_page`).
     """
 
     def __init__(
@@ -79,10 +81,13 @@ class Judges:
         limits: Limits,
         *,
         user_agent: str,
+        tunnel_page: str | None = None,
         allow_private: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.judges = [Judge(url) for url in dict.fromkeys(urls)]
+        if tunnel_page is not None:
+            self.judges.append(Judge(tunnel_page, is_page=True))
         self.own: dict[int, str] = {}  # IP version -> our address
         self._client = client
         self._read_secret = secret
@@ -124,7 +129,8 @@ class Judges:
     async def doubt(self, judge: Judge, question: Question, proxy: str) -> bool:
         """It did not answer well through `proxy`: whether that is the proxy's doing."""
         judge.failed.add(proxy)
-        await self._look_at(judge, newer_than=self._clock() - FRESH)
+        fresh = LOOK_AGAIN if judge.is_page else FRESH  # a page has not offered to be asked
+        await self._look_at(judge, newer_than=self._clock() - fresh)
         if judge.works:
             judge.failed.clear()
         elif len(judge.failed) >= FAILURES:
@@ -138,8 +144,12 @@ class Judges:
         self._name(judge)
 
     def _name(self, judge: Judge) -> None:
-        if not judge.named:
-            judge.named = True
+        if judge.named:
+            return
+        judge.named = True
+        if judge.is_page:
+            logger.info("%s is not to be had: nobody tells which proxies tunnel", judge.name)
+        else:
             logger.warning("the judge %s does not answer as it should: passed over", judge.name)
 
     # -- directly ----------------------------------------------------------------------------------
@@ -171,7 +181,7 @@ class Judges:
             judge.passed_over = False
             if judge.named:
                 judge.named = False
-                logger.info("the judge %s answers again", judge.name)
+                logger.info("%s answers again", judge.name)
 
     async def _see(self, judge: Judge) -> Sight | None:
         """What it shows; our addresses on the way, one of each IP version if it has both."""
@@ -188,6 +198,8 @@ class Judges:
         request = self._build_request(judge, nonce, bindaddress)
         response = await ask(self._client, request, DIRECT, self._limits)
         sight = read_sight(response, nonce, self._secret)
+        if sight is None and judge.is_page:
+            return read_page(response)
         if sight is None or sight.address is None:
             return sight
         version = version_of(sight.address)
@@ -196,8 +208,9 @@ class Judges:
         return sight
 
     def _build_request(self, judge: Judge, nonce: str, bindaddress: str | None = None) -> Request:
-        mark = "&" if "?" in judge.url else "?"
-        url = f"{judge.url.partition('#')[0]}{mark}nonce={nonce}"
+        url = judge.url.partition("#")[0]
+        if not judge.is_page:
+            url += ("&" if "?" in url else "?") + f"nonce={nonce}"
         return Request(
             url=url,
             headers=self._headers,

@@ -14,14 +14,17 @@ import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from fetcher.errors import Code, Outcome
+from fetcher.guard import literal_address
 from fetcher.model import Response
 from fetcher.proxy import Proxy
+from fetcher.urls import fit_url, origin_of
 from pool.model import Anonymity, Record
 
 # A proxy changes its ways far less often than it comes and goes.
@@ -143,6 +146,34 @@ def is_https(url: str) -> bool:
     return url[:6].lower() == "https:"
 
 
+def find_tunnel_page(site: Sequence[str], judges: Sequence[str]) -> str | None:
+    """A page that shows whether proxies tunnel where no judge can: the site's own, over https.
+
+    None if it is not needed, or if no `site` URL is a named host's on port 80, beside which https
+    usually is.
+    """
+    if any(is_https(url) for url in (*site, *judges)):
+        return None
+    for url in map(fit_url, site):
+        _, host, port = origin_of(url)
+        if port == 80 and "." in host and literal_address(host) is None:
+            parts = urlsplit(url)
+            return urlunsplit(parts._replace(scheme="https", netloc=host))
+    return None
+
+
+def find_untold(
+    site: Sequence[str], judges: Sequence[str], tunnel_page: str | None
+) -> frozenset[str]:
+    """The names of filters that can hardly match, as nobody is asked for what they want."""
+    untold = set()
+    if tunnel_page is None and not any(is_https(url) for url in (*site, *judges)):
+        untold.add("connect")
+    if all(is_https(url) for url in judges):
+        untold.add("anonymity")
+    return frozenset(untold)
+
+
 # -- an echo, from the judge's side ----------------------------------------------------------------
 
 
@@ -246,6 +277,13 @@ def read_sight(response: Response, nonce: str, secret: bytes) -> Sight | None:
         return None
     signs = is_genuine(response.body, nonce, secret)
     return Sight(echo.address, echo.headers, signs, nonce.encode() in response.body)
+
+
+def read_page(response: Response) -> Sight | None:
+    """Likewise of a page that is no judge: that it is there is all it has to show."""
+    if response.outcome is not Outcome.ANSWERED:
+        return None
+    return Sight(None, None, signs=False, echoes=False)
 
 
 def read_plain(response: Response, question: Question) -> Reading:

@@ -64,6 +64,7 @@ async def checking(
     proxies: list[FarmProxy],
     judges: Sequence[str] = (),
     ca_file: str | None = None,
+    tunnel_page: str | None = None,
     after_look: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Store]:
     """A loop that serves one lane of checks over the proxies, with a real client."""
@@ -76,6 +77,7 @@ async def checking(
         read_secret,
         Limits(total=2.0, connect=1.0, fresh=True),
         user_agent="fetchpool-test",
+        tunnel_page=tunnel_page,
         allow_private=True,
         clock=(clock := Clock()),
     )
@@ -89,7 +91,7 @@ async def checking(
         pool,
         site,
         user_agent="fetchpool-test",
-        judges=bench if judges else None,
+        judges=bench if bench.judges else None,
         judging=Judging(redis),
     )
     loop = QueueLoop([lane])
@@ -457,6 +459,32 @@ async def test_an_https_site_proves_the_tunnel_and_no_judge_is_asked_for_it(redi
         assert server.count("/judge", direct=False) == 0
     assert properties(found[farm.one(FarmKind.GOOD)]) == (True, True, None, None)
     assert properties(found[farm.one(FarmKind.NO_CONNECT)]) == (None, None, None, None)
+
+
+async def test_without_a_judge_the_sites_https_page_shows_who_tunnels(redis: Redis) -> None:
+    kinds = (
+        *(FarmKind.GOOD, FarmKind.NO_CONNECT, FarmKind.TLS_INTERCEPTING),
+        *(FarmKind.RESETTING, FarmKind.SOCKS5),
+    )
+    async with Farm(dict.fromkeys(kinds, 1)) as farm:
+        page_over_tls, trusted = f"{farm.origin.https_url}/status/404", farm.ca_file
+        async with checking(
+            redis, settings(), page(farm), farm.proxies, (), trusted, page_over_tls
+        ) as store:
+            await settled(redis, len(kinds))
+            found = await records(store, farm.proxies)
+        asked = [one for one in farm.origin.requests if one.target.startswith("/status")]
+        direct = [one for one in asked if one.peer == "127.0.0.1"]
+        assert {one.target for one in asked} == {"/status/404"}  # nothing is added to it
+    shown = {proxy.kind: properties(record) for proxy, record in found.items()}
+    assert shown == {
+        FarmKind.GOOD: (True, True, None, None),
+        FarmKind.SOCKS5: (True, True, None, None),
+        FarmKind.NO_CONNECT: (False, None, None, None),
+        FarmKind.RESETTING: (True, False, None, None),
+        FarmKind.TLS_INTERCEPTING: (True, False, None, None),
+    }
+    assert len(direct) == 2  # at start, and once for all those in doubt
 
 
 async def test_without_a_judge_nothing_is_known_and_a_tunnel_by_nature_is_one(

@@ -69,11 +69,11 @@ async def serving(
     universal: Snapshot,
     gate: Gate = OPEN,
     sites: Mapping[str, Snapshot] | None = None,
-    judged: bool = True,
+    untold: frozenset[str] = frozenset(),
     **others: Snapshot,
 ) -> AsyncIterator[Site]:
     by_key = {KEY: universal} | {name.replace("_", ":"): pool for name, pool in others.items()}
-    pools = Pools(by_key, KEY, retry_after=12.5, sites=sites or {}, judged=judged)
+    pools = Pools(by_key, KEY, retry_after=12.5, sites=sites or {}, untold=untold)
     server = HTTPServer(Application(routes(pools), gate=gate))
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
@@ -336,21 +336,28 @@ async def test_nothing_that_fits_is_503_in_words_or_json(filtered: Site) -> None
 
 
 @pytest.mark.parametrize(
-    ("query", "judged", "says_why"),
+    ("query", "untold", "why"),
     [
-        ("anonymity=elite&country=XK", False, True),
-        ("connect=1&country=XK", False, True),
-        ("anonymity=elite&country=XK", True, False),
-        ("country=XK", False, False),
+        ("anonymity=elite&country=XK", {"anonymity"}, b"anonymity"),
+        ("connect=1&country=XK", {"anonymity", "connect"}, b"connect"),
+        (
+            "connect=1&anonymity=elite&country=XK",
+            {"anonymity", "connect"},
+            b"anonymity and connect",
+        ),
+        ("connect=1&country=XK", {"anonymity"}, b""),
+        ("anonymity=elite&country=XK", set(), b""),
+        ("country=XK", {"anonymity", "connect"}, b""),
     ],
 )
 async def test_where_only_a_judge_could_tell_the_lack_of_one_is_said(
-    query: str, judged: bool, says_why: bool
+    query: str, untold: set[str], why: bytes
 ) -> None:
-    async with serving(snapshot(*FILTERED), judged=judged) as site:
+    async with serving(snapshot(*FILTERED), untold=frozenset(untold)) as site:
         answer = await site.get(f"/random?{query}")
     assert answer.code == 503
-    assert (b"set pool.judges or api.public_url" in answer.body) is says_why
+    hint = b"is known of " + why + b": set pool.judges or api.public_url"
+    assert (hint in answer.body) if why else (b"judge" not in answer.body)
 
 
 async def test_a_site_without_proxies_never_falls_back_on_others() -> None:

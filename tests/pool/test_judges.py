@@ -1,5 +1,7 @@
 import asyncio
 import contextlib
+import logging
+import socket
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -19,7 +21,12 @@ LIMITS = Limits(total=2.0, connect=1.0, fresh=True)
 
 @contextlib.asynccontextmanager
 async def bench(
-    server: JudgeServer, urls: Sequence[str], clock: Clock, *, allow_private: bool = True
+    server: JudgeServer,
+    urls: Sequence[str],
+    clock: Clock,
+    *,
+    allow_private: bool = True,
+    tunnel_page: str | None = None,
 ) -> AsyncIterator[Judges]:
     client = CurlClient(force_instance=True)
     yield Judges(
@@ -28,6 +35,7 @@ async def bench(
         server.read_secret,
         LIMITS,
         user_agent="fetchpool-test",
+        tunnel_page=tunnel_page,
         allow_private=allow_private,
         clock=clock,
     )
@@ -90,6 +98,20 @@ async def test_judges_take_turns_each_scheme_its_own() -> None:
             assert set(order[:2]) == set(urls)
             assert order[:2] == order[2:]
             assert judges.take("https") is None
+
+
+async def test_a_page_that_is_away_is_no_reason_to_worry(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+    async with judging() as server, bench(server, [], clock, tunnel_page=url) as judges:
+        await judges.look()
+        assert judges.take("https") is None
+    [said] = [record for record in caplog.records if record.name == "pool.judges"]
+    assert (said.levelname, url in said.message) == ("INFO", True)
 
 
 async def test_a_question_is_new_each_time_and_joins_the_query() -> None:

@@ -18,11 +18,14 @@ from pool.proof import (
     Sight,
     build_echo,
     find_caller,
+    find_tunnel_page,
+    find_untold,
     is_genuine,
     is_proof_due,
     learn,
     learn_pass,
     parse_echo,
+    read_page,
     read_plain,
     read_sight,
     read_tunnel,
@@ -55,6 +58,44 @@ def failure(outcome: Outcome, code: Code, connect_code: int = 0) -> Response:
 
 def echo(*headers: tuple[str, str], address: str = EXIT) -> bytes:
     return build_echo(address, (*SENT, *headers), NONCE_SENT, SECRET)
+
+
+# -- who can tell ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("site", "judges", "page"),
+    [
+        (["http://www.baidu.com"], [], "https://www.baidu.com"),
+        (["http://u:p@www.shop.test:80/a?b=c"], ["http://j.test/"], "https://www.shop.test/a?b=c"),
+        (["http://192.0.2.1/", "http://shop.test/"], [], "https://shop.test/"),
+        (["http://shop.test:8080/", "http://192.0.2.1/", "http://[2001:db8::1]/"], [], None),
+        (["http://localhost/"], [], None),
+        (["http://shop.test/"], ["https://j.test/"], None),
+        (["http://shop.test/", "https://shop.test/"], [], None),
+    ],
+)
+def test_the_sites_own_page_over_https_stands_in_for_a_judge(
+    site: list[str], judges: list[str], page: str | None
+) -> None:
+    assert find_tunnel_page(site, judges) == page
+
+
+@pytest.mark.parametrize(
+    ("site", "judges", "page", "untold"),
+    [
+        ("http://shop.test/", [], None, {"connect", "anonymity"}),
+        ("http://shop.test/", [], "https://shop.test/", {"anonymity"}),
+        ("https://shop.test/", [], None, {"anonymity"}),
+        ("http://shop.test/", ["https://j.test/"], None, {"anonymity"}),
+        ("http://shop.test:81/", ["http://j.test/"], None, {"connect"}),
+        ("http://shop.test:81/", ["http://j.test/", "https://j.test/"], None, set()),
+    ],
+)
+def test_what_nobody_tells(
+    site: str, judges: list[str], page: str | None, untold: set[str]
+) -> None:
+    assert find_untold([site], judges, page) == untold
 
 
 # -- when, and what becomes of it ------------------------------------------------------------------
@@ -230,6 +271,17 @@ def test_echoes_are_read_in_any_known_form(body: bytes, expected: Echo | None) -
 )
 def test_a_judge_is_what_it_shows_directly(response: Response, expected: Sight | None) -> None:
     assert read_sight(response, NONCE_SENT, SECRET) == expected
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (answer(b"<html>", 404), Sight(None, None, signs=False, echoes=False)),
+        (failure(Outcome.TARGET, Code.COULDNT_CONNECT), None),
+    ],
+)
+def test_a_page_shows_that_it_is_there(response: Response, expected: Sight | None) -> None:
+    assert read_page(response) == expected
 
 
 def told(anonymity: Any, exit: str = EXIT) -> Reading:
