@@ -61,6 +61,7 @@ class RawOrigin:
         self.greeting = greeting
         self.scripts: dict[str, Script] = {}
         self.connections = 0
+        self.open = 0  # of them
         self.port = 0
         self._silent: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
@@ -91,12 +92,14 @@ class RawOrigin:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         try:
             if await self._play(self.greeting, reader, writer):
                 await self._converse(reader, writer)
         except asyncio.LimitOverrunError:
             pass  # a head that is none
         finally:
+            self.open -= 1
             self._silent.pop(writer, None)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

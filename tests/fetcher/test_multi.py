@@ -106,7 +106,7 @@ async def test_a_closed_one_is_off_the_loop(origin) -> None:
     await wait_until(lambda: origin.connections or None)
     multi.close()
     assert (multi._timer, multi._poller.watched) == (None, 0)
-    await wait_until(lambda: not origin._serving, what="its connections to be closed")
+    await wait_until(lambda: origin.open == 0, what="its connections to be closed")
     assert not under_way.done()
 
 
