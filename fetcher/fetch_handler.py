@@ -136,7 +136,7 @@ class FetchHandler(Handler):
             self.set_header("Retry-After", "1")
             self._write_failure(503, "all places for fetches are taken: try again", None)
             return
-        with self.places.take():
+        with self.places:
             await self._answer(task)
 
     get = head = post = put = patch = delete = options = _fetch
@@ -220,10 +220,14 @@ class FetchHandler(Handler):
             headers = forwarding.returned_headers(
                 response.head, method=self.method, cookies=self.keeps_cookies
             )
+        given = self._headers  # all of them are clean: `add_header` looks at each again
         for name, value in headers:
-            self._headers.add(name, value)  # they are clean: `add_header` looks at each again
+            if name in given:
+                given.add(name, value)
+            else:
+                given[name] = value
         for name, value in forwarding.SAFETY:
-            self._headers[name] = value
+            given[name] = value
         self._set_account(fetching, result)
         if self.method == "HEAD":
             await self.flush()  # else Tornado says that the length is 0

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from fetcher.head import field, fields
+from fetcher.head import SHORT_HEAD, field, field_lines, fields
 from fetcher.model import Fetch, Task
 
 # RFC 9110 7.6.1 and its older companions; a message's own framing is each hop's business.
 _HOP_BY_HOP: Final = frozenset(
     {
+        "Close",  # no field: a word for Connection (RFC 9110 18.4)
         "Connection",
         "Keep-Alive",
         "Te",
@@ -89,25 +90,45 @@ def returned_headers(head: bytes, *, method: str, cookies: bool) -> list[tuple[s
     5.5). `cookies`: Set-Cookie as it is. Of a HEAD the Content-Length goes on, unless it is that
     of a coding that a GET would undo.
     """
-    # `fields` reads UTF-8: each byte becomes one character of it, so that none is lost.
-    pairs = fields(head.decode("latin-1").encode())
+    if len(head) <= SHORT_HEAD and method != "HEAD":
+        # Servers say the same lines over and over: known ones cost 0.1 us instead of 1.
+        known = list(map(_return_line, field_lines(head)))
+        if _CAREFUL not in known:
+            return [pair for pair in known if pair is not None]
+    pairs = _fields(head)
     dropped = _RESPONSE_DROPPED | _listed(",".join(v for name, v in pairs if name == "Connection"))
     if method == "HEAD" and field(head, b"content-encoding") is None:
         dropped -= {"Content-Length"}
     out = []
     for name, value in pairs:
         if name == "Set-Cookie":
-            name = "Set-Cookie" if cookies else "X-Fetch-Set-Cookie"
-        elif name in dropped or not _may_return(name[:_LONG]):
-            continue
-        out.append((name, _clean(value) if _UNCLEAN.search(value) else value))
+            out.append((name if cookies else "X-Fetch-Set-Cookie", _clean(value)))
+        elif name not in dropped and _may_return(name):
+            out.append((name, _clean(value)))
     return out
 
 
-_LONG: Final = 100  # characters of a name, of which no longer one exists
+@lru_cache(maxsize=2048)
+def _return_line(line: bytes) -> tuple[str, str] | None:
+    """What goes back of one line, None for nothing; `_CAREFUL` where that is not for it to say."""
+    if line[:1] in (b" ", b"\t"):
+        return _CAREFUL
+    for name, value in _fields(b"\n" + line):
+        if name == "Set-Cookie" or (name == "Connection" and not _listed(value) <= _HOP_BY_HOP):
+            return _CAREFUL
+        if name not in _RESPONSE_DROPPED and _may_return(name):
+            return name, _clean(value)
+    return None
 
 
-@lru_cache(maxsize=512)
+_CAREFUL: Final = ("", "")
+
+
+def _fields(head: bytes) -> list[tuple[str, str]]:
+    # `fields` reads UTF-8: each byte becomes one character of it, so that none is lost.
+    return fields(head.decode("latin-1").encode())
+
+
 def _may_return(name: str) -> bool:
     return not name.startswith(_RESPONSE_PREFIXES) and _TOKEN.fullmatch(name) is not None
 
@@ -127,7 +148,7 @@ def _spell(name: str) -> str:
 
 
 def _clean(value: str) -> str:
-    return _CONTROLS.sub(" ", value).strip(" \t")
+    return _CONTROLS.sub(" ", value).strip(" \t") if _UNCLEAN.search(value) else value
 
 
 def task_for(

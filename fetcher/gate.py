@@ -6,7 +6,7 @@ Sec-Fetch-Site).
 """
 
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -36,15 +36,16 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     wildcard: bool = False  # bound to all addresses: any literal one may be ours
 
 
-def refuse_host(gate: Gate, host: str, bound: Collection[str]) -> Refusal | None:
+def refuse_host(gate: Gate, host: str, bound: Callable[[], str | None]) -> Refusal | None:
     """421 unless `host` (the Host header) is localhost, one of ours, or an address we listen on.
 
-    `bound` holds the address at our end of this connection. An empty Host names nobody.
+    `bound` tells the address at our end of this connection, None if it is gone (a call into the
+    kernel, 5 us). An empty Host names nobody.
     """
     name = _hostname(host)
     if name == "localhost" or name in gate.hosts:
         return None
-    if literal_address(name) == name and (gate.wildcard or name in bound):
+    if literal_address(name) == name and (gate.wildcard or name == bound()):
         return None
     return Refusal(421, f"This is not {name or 'a nameless host'}: add it to api.hosts if it is.\n")
 

@@ -1,10 +1,9 @@
 """What all HTTP entrances share: the gate at the door, errors in words, health, and our log."""
 
 import asyncio
-import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -39,7 +38,7 @@ class Handler(RequestHandler):
         gate: Gate = self.settings["gate"]
         headers = self.request.headers
         # Not `request.host`, which is 127.0.0.1 when the field is empty or missing.
-        refusal = refuse_host(gate, headers.get("Host", ""), self._bound())
+        refusal = refuse_host(gate, headers.get("Host", ""), self._bound)
         if refusal is None and (
             self.refuses_cross_site or self.request.method in ("POST", "DELETE")
         ):
@@ -48,11 +47,11 @@ class Handler(RequestHandler):
             refusal = refuse_key(gate, headers, bearer=self.takes_bearer)
         return refusal
 
-    def _bound(self) -> tuple[str, ...]:
+    def _bound(self) -> str | None:
         stream = getattr(self.request.connection, "stream", None)
         if stream is None or stream.socket is None:
-            return ()
-        return (stream.socket.getsockname()[0],)
+            return None
+        return str(stream.socket.getsockname()[0])
 
     def write_refusal(self, refusal: Refusal) -> None:
         self.set_status(refusal.status)
@@ -111,7 +110,7 @@ class HealthzHandler(Handler):
 
 
 class Places:
-    """The places of an entrance: how many are taken, and who waits until none is.
+    """The places of an entrance, `with places:` takes one; and who waits until all are free.
 
     A place is `taken` until its answer has been sent; one that is no longer `fetching` counts
     for no limit, or clients that do not read would keep others out.
@@ -124,14 +123,12 @@ class Places:
         self.closed = False  # the service is stopping: none is given any more
         self._left = asyncio.Event()
 
-    @contextlib.contextmanager
-    def take(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         self.taken += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
-            self._left.set()
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+        self._left.set()
 
     async def close(self, drain: float) -> None:
         """Give none any more, and wait at most `drain` seconds until all are free."""

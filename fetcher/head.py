@@ -47,11 +47,17 @@ def fields(head: bytes) -> list[tuple[str, str]]:
     return out
 
 
-def _parse_lines(head: bytes) -> list[tuple[str, str] | None]:
+def field_lines(head: bytes) -> list[bytes]:
+    """The lines behind the status line, each with or without its CR."""
     lines = head.rstrip(b"\r\n").split(b"\n")
     del lines[0]
+    return lines
+
+
+def _parse_lines(head: bytes) -> list[tuple[str, str] | None]:
     # Servers say the same lines over and over: known ones cost 0.1 us instead of 1.
-    return list(map(_known_field if len(head) <= _SHORT_HEAD else _parse_field, lines))
+    parse = _known_field if len(head) <= SHORT_HEAD else _parse_field
+    return list(map(parse, field_lines(head)))
 
 
 def _parse_field(line: bytes) -> tuple[str, str] | None:
@@ -68,7 +74,7 @@ def _parse_field(line: bytes) -> tuple[str, str] | None:
 
 _known_field: Final = lru_cache(maxsize=2048)(_parse_field)
 _FOLD: Final = "\n"  # no field is called so
-_SHORT_HEAD: Final = 4096  # bytes; so 2,048 lines are 8 MB at the very most
+SHORT_HEAD: Final = 4096  # bytes; so 2,048 lines are 8 MB at the very most
 
 
 def fields_dict(head: bytes) -> dict[str, str]:

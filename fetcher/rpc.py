@@ -263,7 +263,7 @@ class RpcHandler(Handler):
             raise Fault(Code.BUSY, "the service is stopping")
         if places.taken >= MAX_FETCHES:
             raise Fault(Code.BUSY, f"{MAX_FETCHES} fetches are under way here: try again")
-        with places.take():
+        with places:
             result = await self._result(tree)
             if result is not None:
                 await self._send(await _aside(len(result.content), _encode_binary, result))

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fetcher.forwarding import (
     SAFETY,
@@ -181,3 +183,29 @@ def test_a_request_becomes_a_task() -> None:
         url=url, fetch=Fetch(method="PUT", headers=headers, data=b"\x00", timeout=3.0)
     )
     assert task_for(url, "GET", {}, b"", {}) == Task(url=url, fetch=Fetch(method="GET", headers={}))
+
+
+NAMES = (
+    *(b"Server", b"Connection", b"Set-Cookie", b"Close", b"X-One", b"ETag", b"Content-Length"),
+    *(b"x-fetch-url", b"Bad Name", b"", b" folded", b"\tfolded", b"\xff"),
+)
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(NAMES),
+        st.sampled_from([b":", b": ", b""]),
+        st.sampled_from([b"", b"x-one", b"close", b"a\x01b", b"caf\xc3\xa9", b"\xff", b" \r "]),
+    ).map(b"".join),
+    max_size=6,
+)
+
+
+@given(LINES, st.booleans())
+@example([b"Connection: x-one", b"X-One: 1"], False)
+@example([b"X-One: 1", b" 2", b"Set-Cookie: a=b"], True)
+def test_known_lines_make_what_looking_at_all_of_them_makes(lines: list[bytes], cookies: bool):
+    """A head above 4 kB is read without the memory for lines."""
+    long = b"X-Pad: " + b"x" * 4096
+    assert (
+        returned(long, *lines, cookies=cookies)[1:]
+        == returned(b"X-Pad: x", *lines, cookies=cookies)[1:]
+    )

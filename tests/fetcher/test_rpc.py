@@ -298,7 +298,7 @@ async def test_beyond_the_places_and_while_stopping_there_is_a_fault(
     monkeypatch.setattr(rpc, "MAX_FETCHES", 1)
     task = {"url": "data:,"}
     assert (await entrance.fetch(task))["status_code"] == 200
-    with entrance.places.take():
+    with entrance.places:
         fault = await entrance.fault(entrance.call("fetch", task))
         assert (fault.faultCode, "try again" in fault.faultString) == (Code.BUSY, True)
     assert (await entrance.fetch(task))["status_code"] == 200
