@@ -59,16 +59,16 @@ def world(tmp_path: Path) -> Iterator[World]:
         )
         with service:
             service.start()
-            live = {tiny.address, big.address}
-            poll(lambda: _pair(service) == live, "both to be found good", 20)
+            live = {f"http://{tiny.address}", f"http://{big.address}"}
+            poll(lambda: _good(service) == live, "both to be found good", 20)
+            assert service.get("/count").body == b"7"
             yield World(service, site, tiny, big)
 
 
-def _pair(service: ServiceProcess) -> set[str]:
-    """Two of the best, once all of the list are known."""
-    if service.get("/count").body != b"7":
-        return set()
-    return set(service.get("/random?count=2").body.decode().split("\n"))
+def _good(service: ServiceProcess) -> set[str]:
+    """The proxies that the service itself knows at 100."""
+    shown = msgspec.json.decode(service.get("/api/proxies").body)["proxies"]
+    return {one["proxy"] for one in shown if one["score"] == 100}
 
 
 def test_a_pool_of_real_proxies_serves_and_survives_a_death(world: World) -> None:
