@@ -28,12 +28,14 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_-]+")
 class Addresses(msgspec.Struct, frozen=True):
     """What a name resolved to: literal addresses in the order to try, or an error in words.
 
-    Exactly one of both is there. `timed_out` tells libcurl's code 28 from its code 6.
+    Exactly one of both is there. `timed_out` tells libcurl's code 28 from its code 6; `ours`: it
+    is not the name's doing.
     """
 
     addresses: tuple[str, ...] = ()
     error: str | None = None
     timed_out: bool = False
+    ours: bool = False
 
 
 class Failure(enum.Enum):
@@ -53,6 +55,9 @@ class Failure(enum.Enum):
 # These are facts about the name; all others are about the servers and may be over in a moment.
 _FACTS: Final = frozenset({Failure.NO_NAME, Failure.NO_ADDRESS})
 
+# Who is silent, or fails, may have waited for the servers of the name.
+_OURS: Final = frozenset({Failure.UNREACHABLE, Failure.CLOSED})
+
 
 def build_failure(host: str, failure: Failure, waited: float = 0.0) -> Addresses:
     """The answer for a name without addresses, in libcurl's words; `waited` in seconds."""
@@ -61,7 +66,8 @@ def build_failure(host: str, failure: Failure, waited: float = 0.0) -> Addresses
             error=f"Resolving timed out after {waited * 1000:.0f} milliseconds", timed_out=True
         )
     shown = host if len(host) <= MAX_NAME + 2 else f"{host[:MAX_NAME]}..."
-    return Addresses(error=f"Could not resolve host: {shown} ({failure.value})")
+    error = f"Could not resolve host: {shown} ({failure.value})"
+    return Addresses(error=error, ours=failure in _OURS)
 
 
 def answer_unasked(host: str) -> Addresses | None:

@@ -11,6 +11,7 @@ are `Response` values with an `Outcome`.
 """
 
 import enum
+import errno
 from collections.abc import Mapping
 from typing import Final
 
@@ -97,7 +98,12 @@ _CODES: Final[Mapping[int, tuple[Outcome, Outcome]]] = {
 _OTHERS: Final = (Outcome.TARGET, Outcome.PATH)
 
 _TLS_FAILURES: Final = frozenset({Code.SSL_CONNECT_ERROR, Code.PEER_FAILED_VERIFICATION})
-_PROXY_AUTHENTICATION_REQUIRED: Final = 407
+PROXY_AUTHENTICATION_REQUIRED: Final = 407
+
+# Errors of connect by which we have too few of something; they say nothing of the other side.
+_OUR_WANT: Final = frozenset(
+    {errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+)
 
 # CURLINFO_PROXY_ERROR (``curl/curl.h``): what a SOCKS proxy understood but did not carry out
 # (CURLPX_REPLY_* of RFC 1928 section 6, CURLPX_REQUEST_FAILED of SOCKS4), and where it wants to
@@ -143,5 +149,10 @@ def outcome_of(code: int, path: Path) -> Outcome:
 def is_stranger(path: Path) -> bool:
     """Whether the proxy turned us away for want of the right credentials, before the request."""
     return (
-        path.connect_code == _PROXY_AUTHENTICATION_REQUIRED or path.socks_error in _SOCKS_STRANGERS
+        path.connect_code == PROXY_AUTHENTICATION_REQUIRED or path.socks_error in _SOCKS_STRANGERS
     )
+
+
+def is_our_want(code: int, path: Path) -> bool:
+    """Whether a proxy was not reached for want of local ports, descriptors or memory."""
+    return code == Code.COULDNT_CONNECT and path.errno in _OUR_WANT

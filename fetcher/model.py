@@ -161,7 +161,8 @@ class Response(msgspec.Struct, kw_only=True):
     address: str = ""  # the peer's address: the proxy's, if there was one
     sent: bool = False  # something of the request may have reached the target
     connect_code: int = 0  # of a failure: what the proxy answered to CONNECT; 0 = nothing
-    stranger: bool = False  # of a failure: the proxy wants credentials, or others
+    stranger: bool = False  # the proxy wants credentials, or others: nothing went further
+    unproven: bool = False  # of a failure: it may as well be our want of time, names or ports
     timing: Timing = Timing()
 
 

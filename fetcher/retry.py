@@ -12,17 +12,15 @@ from fetcher.model import Request, Response
 # RFC 9110 9.2.2: repeating these changes nothing more than asking once.
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
-_PROXY_AUTHENTICATION_REQUIRED: Final = 407
-
 
 def may_repeat(request: Request, response: Response, *, retry_unsafe: bool) -> bool:
     """Whether asking again is allowed at all.
 
     Any method while nothing of it has left for the target; idempotent ones until the first byte
-    of an answer; others only when the task says so.
+    of an answer, or if it is a ban; others only when the task says so.
     """
-    if not response.sent or response.status == _PROXY_AUTHENTICATION_REQUIRED:
-        return True  # a 407 is the proxy's own answer
+    if not response.sent or response.stranger:
+        return True
     if response.outcome is not Outcome.ANSWERED and response.head:
         return False
     return retry_unsafe or request.method in IDEMPOTENT
@@ -36,10 +34,10 @@ def is_repeatable(request: Request, *, retry_unsafe: bool) -> bool:
 def proxy_failed(response: Response) -> bool:
     """Whether what happened through a proxy is a reason to take another one.
 
-    A 407 asks for credentials to the proxy, which are ours to have and the page's never.
+    One that asks who we are does so for itself: the answer is no page for anybody.
     """
     if response.outcome is Outcome.ANSWERED:
-        return response.status == _PROXY_AUTHENTICATION_REQUIRED
+        return response.stranger
     return response.outcome in (Outcome.PROXY, Outcome.PATH)
 
 

@@ -8,7 +8,16 @@ import pycurl
 from msgspec import structs
 
 from fetcher.dns_cache import Addresses
-from fetcher.errors import ANSWERED, Code, Outcome, Path, is_stranger, outcome_of
+from fetcher.errors import (
+    ANSWERED,
+    PROXY_AUTHENTICATION_REQUIRED,
+    Code,
+    Outcome,
+    Path,
+    is_our_want,
+    is_stranger,
+    outcome_of,
+)
 from fetcher.handle import AddressCheck, Handle
 from fetcher.head import final_head
 from fetcher.model import Exit, Limits, Request, Response, Timing
@@ -135,6 +144,7 @@ class CurlTransfer:
             ),
             code=code,
             message=answer.error or "",
+            unproven=is_proxy and answer.ours,
             timing=Timing(dns=self.resolved, total=self.resolved),
         )
 
@@ -191,6 +201,8 @@ def response_of(handle: Handle, transfer: CurlTransfer, code: int, message: str)
     )
     if code or response.status < 200 or len(head) > MAX_HEAD or not head.endswith(_HEAD_ENDS):
         _explain(response, handle, transfer, code, message)
+    if response.status == PROXY_AUTHENTICATION_REQUIRED and _heard_the_proxy(transfer):
+        response.stranger = True
     return response
 
 
@@ -233,6 +245,7 @@ def _explain(
     )
     response.outcome = outcome_of(code, path)
     response.stranger = is_stranger(path)
+    response.unproven = is_our_want(code, path)
     # Counts what left for the target, not the CONNECT before it.
     was_refused = _was_refused(message, transfer.limits)
     response.sent = get(pycurl.REQUEST_SIZE) > 0 and not was_refused
@@ -246,6 +259,14 @@ def _was_refused(message: str, limits: Limits) -> bool:
     """
     gave_up = limits.fresh and message.startswith("Connection died, tried")
     return gave_up or "REFUSED_STREAM" in message
+
+
+def _heard_the_proxy(transfer: CurlTransfer) -> bool:
+    """Whether what HTTP says may be the proxy's own: through a tunnel it is the target's."""
+    proxy = transfer.exit.proxy
+    if proxy is None or proxy.scheme.startswith("socks"):
+        return False
+    return proxy.noconnect or transfer.request.url[:6].lower() != "https:"
 
 
 def _is_disguised(exit: Exit) -> bool:

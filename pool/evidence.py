@@ -48,7 +48,7 @@ class Finding(Enum):
 
     PROXY = "proxy"  # its own fault: not reached, 407, TLS or garbage instead of its protocol
     UNKNOWN = "unknown"  # something behind it, or it
-    NONE = "none"  # nothing: client left, limits, guard
+    NONE = "none"  # nothing: client left, limits, guard, too little time
     BANNED = "banned"  # the site answered that it does not like it
     ANSWERED = "answered"  # an answer that no rule was held against
     GOOD = "good"  # the site's rules were held against an answer, and none is broken
@@ -88,7 +88,6 @@ class _Failure(msgspec.Struct, frozen=True):
 # -- judging ---------------------------------------------------------------------------------------
 
 _BEHIND: Final = frozenset({502, 503, 504})  # a proxy's own words, or the site's
-_AUTHENTICATION: Final = 407
 
 # What clients may call an error. Every other text is a failure of which nobody is guilty for sure.
 _REPORTED: Final = {
@@ -112,13 +111,15 @@ def judge_traffic(response: Response, ban: Ban | None) -> Finding:
     """What an attempt of a task shows, by the rules of the site it went to."""
     if response.outcome is Outcome.ANSWERED:
         return _judge_answer(response, ban)
+    if response.unproven:
+        return Finding.NONE
     if response.outcome is Outcome.PATH:
         return Finding.UNKNOWN
     return Finding.PROXY if response.outcome is Outcome.PROXY else Finding.NONE
 
 
 def _judge_answer(response: Response, ban: Ban | None) -> Finding:
-    if response.status == _AUTHENTICATION:
+    if response.stranger:
         return Finding.PROXY
     if ban is not None and _is_ban(response, ban):
         return Finding.BANNED

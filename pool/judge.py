@@ -38,10 +38,12 @@ def judge(response: Response, rule: Rule, limit: int) -> Kind:
         return _judge_answer(response, rule)
     if response.code == Code.ABORTED_BY_CALLBACK:
         return Kind.UNUSABLE  # the guard: its name or address leads into a private network
-    if response.outcome in (Outcome.OURS, Outcome.TARGET):
-        return Kind.OURS
     if response.stranger:
         return Kind.AUTH
+    if response.code == Code.FILESIZE_EXCEEDED:
+        return Kind.GARBAGE  # a flood of headers: no page that is checked by has such
+    if response.unproven or response.outcome in (Outcome.OURS, Outcome.TARGET):
+        return Kind.OURS
     if response.code == Code.OPERATION_TIMEDOUT:
         return Kind.TIMEOUT
     if response.outcome is Outcome.PATH:
@@ -52,7 +54,7 @@ def judge(response: Response, rule: Rule, limit: int) -> Kind:
 
 
 def _judge_answer(response: Response, rule: Rule) -> Kind:
-    if response.status == 407:
+    if response.stranger:
         return Kind.AUTH
     if rule.statuses and response.status not in rule.statuses:
         return Kind.RULE

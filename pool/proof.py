@@ -300,7 +300,7 @@ def read_plain(response: Response, question: Question) -> Reading:
             anonymity=UNSET if anonymity is None else anonymity,
         )
         return Reading(learned, told=True)
-    if not sight.signs or response.status in (407, 429) or response.status >= 500:
+    if not sight.signs or response.stranger or response.status == 429 or response.status >= 500:
         return _UNREADABLE  # somebody may have said that he could not answer
     return Reading(Learned(unaltered=False, exit=None, anonymity=None))
 

@@ -90,6 +90,8 @@ def test_failures_speak_as_libcurl_does() -> None:
 
 
 def test_an_endless_name_is_cut_in_its_error() -> None:
+    theirs = [failure for failure in Failure if not build_failure("a", failure).ours]
+    assert set(Failure) - set(theirs) == {Failure.UNREACHABLE, Failure.CLOSED}
     error = build_failure("a" * 100_000, Failure.TOO_LONG).error
     assert error is not None
     assert len(error) < 400

@@ -1,3 +1,5 @@
+import errno
+
 import pycurl
 import pytest
 
@@ -8,6 +10,7 @@ from fetcher.errors import (
     Path,
     ProxyError,
     TaskError,
+    is_our_want,
     is_stranger,
     outcome_of,
 )
@@ -110,6 +113,22 @@ def test_how_far_a_transfer_got_says_whose_fault_it_was(
 )
 def test_a_proxy_says_that_it_wants_other_credentials(path: Path, expected: bool) -> None:
     assert is_stranger(path) is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "expected"),
+    [
+        (Code.COULDNT_CONNECT, errno.EADDRNOTAVAIL, True),
+        (Code.COULDNT_CONNECT, errno.EMFILE, True),
+        (Code.COULDNT_CONNECT, errno.ECONNREFUSED, False),
+        (Code.COULDNT_CONNECT, errno.EHOSTUNREACH, False),
+        (Code.RECV_ERROR, errno.EADDRNOTAVAIL, False),
+    ],
+)
+def test_too_few_ports_of_ours_are_nobody_elses_fault(
+    code: Code, number: int, expected: bool
+) -> None:
+    assert is_our_want(code, Path(proxied=True, errno=number)) is expected
 
 
 def test_codes_bear_libcurls_numbers() -> None:

@@ -30,6 +30,7 @@ class FarmPool:
         self.proxies = [parse_proxy(proxy.url()) for proxy in proxies]
         self.banned = banned  # a status that the site's rules call a ban
         self.reports: list[tuple[str, Outcome, int]] = []
+        self.unproven: list[bool] = []
         self.targets: list[Target] = []
 
     def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
@@ -41,6 +42,7 @@ class FarmPool:
 
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         self.reports.append((proxy.authority, response.outcome, response.status))
+        self.unproven.append(response.unproven)
         return Verdict.BANNED if response.status == self.banned else Verdict.GOOD
 
     def describe(self, target: Target) -> str:
@@ -387,6 +389,27 @@ async def test_a_407_moves_on_and_the_last_one_is_no_page_for_anybody(farm):
         assert result.error == "HTTP 599: HTTP 407 from the last proxy tried"
         # Who names one proxy hears what that one says, as from pyspider.
         assert (await fetcher.fetch(a_task(url, proxy=bare[0]))).status_code == 407
+
+
+@pytest.mark.parametrize("kind", [Kind.GOOD, Kind.SOCKS5])
+async def test_a_407_that_comes_through_a_tunnel_is_the_targets(tls_farm, kind):
+    pool = FarmPool(*(tls_farm.add(kind) for _ in range(3)))
+    with fetching(ca_file=tls_farm.ca_file, chooser=pool) as fetcher:
+        url = f"{tls_farm.origin.https_url}/status/407"
+        for _ in range(2):  # also on a kept connection
+            result = await fetcher.fetch(a_task(url, method="POST", data=b"x", proxy="pool"))
+            assert (result.status_code, result.attempts) == (407, 1)
+    assert seen_by(tls_farm) == ["POST /status/407"] * 2
+    assert [outcome for _, outcome, _ in pool.reports] == [Outcome.ANSWERED] * 2
+
+
+@pytest.mark.parametrize(("patience", "unproven"), [(5.0, True), (0.1, False)])
+async def test_who_had_less_time_than_it_takes_has_not_failed(farm, patience, unproven):
+    pool = FarmPool(farm.add(Kind.HANGING))
+    with fetching(chooser=pool, attempt_connect=patience) as fetcher:
+        result = await fetcher.fetch(a_task(farm.origin.url, proxy="pool", timeout=0.3))
+    assert result.status_code == 599
+    assert pool.unproven == [unproven]
 
 
 async def test_a_ban_by_the_sites_rules_moves_on(farm):

@@ -16,9 +16,16 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 def ended(
-    outcome: Outcome = Outcome.PATH, *, status: int = 0, head: bytes = b"", sent: bool = True
+    outcome: Outcome = Outcome.PATH,
+    *,
+    status: int = 0,
+    head: bytes = b"",
+    sent: bool = True,
+    stranger: bool = False,
 ) -> Response:
-    return Response(url="http://h/", outcome=outcome, status=status, head=head, sent=sent)
+    return Response(
+        url="http://h/", outcome=outcome, status=status, head=head, sent=sent, stranger=stranger
+    )
 
 
 def ask(method: str) -> Request:
@@ -54,8 +61,10 @@ def test_what_has_left_is_repeated_if_that_changes_nothing_or_the_task_says_so(
 
 @pytest.mark.parametrize("method", UNSAFE)
 def test_a_407_is_the_proxys_so_the_target_has_seen_nothing(method: str) -> None:
-    refused = ended(Outcome.ANSWERED, status=407, head=HEAD)
+    refused = ended(Outcome.ANSWERED, status=407, head=HEAD, stranger=True)
     assert may_repeat(ask(method), refused, retry_unsafe=False)
+    targets_own = ended(Outcome.ANSWERED, status=407, head=HEAD)
+    assert not may_repeat(ask(method), targets_own, retry_unsafe=False)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -72,7 +81,7 @@ def test_after_the_first_byte_of_a_broken_answer_nothing_is_repeated(
         (Outcome.ANSWERED, 200, False),
         (Outcome.ANSWERED, 403, False),
         (Outcome.ANSWERED, 406, False),
-        (Outcome.ANSWERED, 407, True),
+        (Outcome.ANSWERED, 407, False),
         (Outcome.ANSWERED, 408, False),
         (Outcome.ANSWERED, 502, False),
         (Outcome.PROXY, 0, True),
@@ -86,6 +95,7 @@ def test_another_proxy_is_taken_when_the_proxy_failed(
     outcome: Outcome, status: int, expected: bool
 ) -> None:
     assert proxy_failed(ended(outcome, status=status)) is expected
+    assert proxy_failed(ended(Outcome.ANSWERED, status=status, stranger=True))
 
 
 @pytest.mark.parametrize("code", list(Code))

@@ -70,7 +70,7 @@ def test_a_failure_counts_against_whose_fault_it_is(
         (404, Finding.ANSWERED, Finding.GOOD),
         (500, Finding.ANSWERED, Finding.GOOD),
         (403, Finding.ANSWERED, Finding.BANNED),
-        (407, Finding.PROXY, Finding.PROXY),
+        (407, Finding.ANSWERED, Finding.GOOD),
         (501, Finding.ANSWERED, Finding.GOOD),
         (502, Finding.UNKNOWN, Finding.UNKNOWN),
         (503, Finding.UNKNOWN, Finding.UNKNOWN),
@@ -83,6 +83,18 @@ def test_an_answer_is_held_against_the_sites_bans(
 ) -> None:
     assert judge_traffic(answer(status), None) is without
     assert judge_traffic(answer(status), build_ban(ban([403]))) is banned_by_403
+
+
+def test_who_asks_for_credentials_does_not_let_us_through() -> None:
+    response = answer(407)
+    response.stranger = True
+    assert judge_traffic(response, build_ban(ban([407]))) is Finding.PROXY
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PROXY, Outcome.PATH])
+def test_what_may_be_our_own_want_shows_nothing(outcome: Outcome) -> None:
+    response = Response(url="http://a/", outcome=outcome, code=7, unproven=True)
+    assert judge_traffic(response, None) is Finding.NONE
 
 
 def test_a_status_that_a_site_bans_with_is_no_doubt() -> None:

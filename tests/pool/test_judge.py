@@ -17,10 +17,22 @@ def answer(status: int = 200, body: bytes = b"<title>baidu</title>", head: bytes
 
 
 def failure(
-    outcome: Outcome, code: Code, status: int = 0, body: bytes = b"", *, stranger: bool = False
+    outcome: Outcome,
+    code: Code,
+    status: int = 0,
+    body: bytes = b"",
+    *,
+    stranger: bool = False,
+    unproven: bool = False,
 ) -> Response:
     return Response(
-        url="http://x/", outcome=outcome, code=code, status=status, body=body, stranger=stranger
+        url="http://x/",
+        outcome=outcome,
+        code=code,
+        status=status,
+        body=body,
+        stranger=stranger,
+        unproven=unproven,
     )
 
 
@@ -34,7 +46,8 @@ def failure(
         (answer(status=302), Kind.RULE),
         (answer(status=502), Kind.RULE),
         (answer(status=403), Kind.RULE),
-        (answer(status=407), Kind.AUTH),
+        (answer(status=407), Kind.RULE),
+        (failure(Outcome.ANSWERED, Code.OK, 407, stranger=True), Kind.AUTH),
         (failure(Outcome.PROXY, Code.COULDNT_CONNECT), Kind.REFUSED),
         (failure(Outcome.PROXY, Code.COULDNT_RESOLVE_PROXY), Kind.REFUSED),
         (failure(Outcome.PROXY, Code.OPERATION_TIMEDOUT), Kind.TIMEOUT),
@@ -51,6 +64,7 @@ def failure(
         (failure(Outcome.PATH, Code.PARTIAL_FILE, 200, b"baidu"), Kind.BROKEN),
         (failure(Outcome.OURS, Code.COULDNT_CONNECT), Kind.OURS),
         (failure(Outcome.OURS, Code.OUT_OF_MEMORY), Kind.OURS),
+        (failure(Outcome.PROXY, Code.COULDNT_CONNECT, unproven=True), Kind.OURS),
         (failure(Outcome.TARGET, Code.URL_MALFORMAT), Kind.OURS),
         (failure(Outcome.OURS, Code.ABORTED_BY_CALLBACK), Kind.UNUSABLE),
     ],
@@ -65,7 +79,7 @@ def test_a_response_proves(response: Response, kind: Kind) -> None:
         (200, b"baidu".ljust(LIMIT), Kind.PASSED),
         (200, b"x" * LIMIT, Kind.RULE),
         (500, b"baidu".ljust(LIMIT), Kind.RULE),
-        (200, b"baidu", Kind.OURS),  # the headers were over the limit, not the body
+        (200, b"baidu", Kind.GARBAGE),  # the headers were over the limit, not the body
     ],
 )
 def test_a_body_that_was_cut_counts_as_far_as_it_goes(status: int, body: bytes, kind: Kind) -> None:
@@ -77,7 +91,7 @@ def test_a_body_that_was_cut_counts_as_far_as_it_goes(status: int, body: bytes, 
     ("site", "response", "kind"),
     [
         (Site(url=["http://x"], status=[]), answer(status=599), Kind.PASSED),
-        (Site(url=["http://x"], status=[]), answer(status=407), Kind.AUTH),
+        (Site(url=["http://x"], status=[]), answer(status=407), Kind.PASSED),
         (Site(url=["http://x"], status=[204, 301]), answer(status=301), Kind.PASSED),
         (Site(url=["http://x"], body="^$"), answer(body=b""), Kind.PASSED),
         (Site(url=["http://x"], body="百度"), answer(body="百度".encode()), Kind.PASSED),

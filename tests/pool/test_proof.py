@@ -52,6 +52,12 @@ def answer(body: bytes = b"", status: int = 200, address: str = "192.0.2.1") -> 
     return Response(url="x", outcome=Outcome.ANSWERED, status=status, body=body, address=address)
 
 
+def asking() -> Response:
+    response = answer(status=407)
+    response.stranger = True
+    return response
+
+
 def failure(outcome: Outcome, code: Code, connect_code: int = 0) -> Response:
     return Response(url="x", outcome=outcome, code=code, connect_code=connect_code)
 
@@ -359,7 +365,7 @@ def test_an_own_address_of_another_ip_version_leaves_anonymity_unknown() -> None
         (failure(Outcome.OURS, Code.FILESIZE_EXCEEDED), ALTERED),
         (answer(GENUINE, status=502), Reading()),
         (answer(b"", status=429), Reading()),
-        (answer(b"", status=407), Reading()),
+        (asking(), Reading()),
         (answer(b"", status=500), Reading()),
         (failure(Outcome.PATH, Code.OPERATION_TIMEDOUT), Reading()),
         (failure(Outcome.PATH, Code.PARTIAL_FILE), Reading()),
