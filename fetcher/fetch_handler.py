@@ -68,6 +68,7 @@ class FetchHandler(Handler):
     """
 
     SUPPORTED_METHODS = _AnyMethod()
+    max_body = 104_857_600
     takes_bearer = False  # Authorization belongs to the target
     refuses_cross_site = True
 
@@ -101,7 +102,7 @@ class FetchHandler(Handler):
 
     def prepare(self) -> None:
         """Nothing is answered before the body is read: a client that still sends would miss it."""
-        self.refused = self.refusal()
+        self.refused = self.refusal(self.request, self.settings["gate"])
         self.method = self.request.method or "GET"
         if self.method not in _DISPATCHED:
             self.request.method = "POST"

@@ -5,17 +5,21 @@ import json
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
 
 from fetcher.data_url import is_data_url
 from fetcher.gate import Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
 from fetcher.urls import loggable
 
 logger = logging.getLogger(__name__)
+
+SMALL: Final = 65536  # bytes of a body where none is expected
 
 
 class Handler(RequestHandler):
@@ -24,34 +28,28 @@ class Handler(RequestHandler):
     The application's settings hold the `Gate` under ``gate``.
     """
 
+    # Bytes of a body that are read of those who may come in; of others `SMALL`.
+    max_body: ClassVar[int] = SMALL
     asks_for_key: ClassVar[bool] = True
     takes_bearer: ClassVar[bool] = True
     refuses_cross_site: ClassVar[bool] = False
 
     def prepare(self) -> None:
-        refusal = self.refusal()
+        refusal = self.refusal(self.request, self.settings["gate"])
         if refusal is not None:
             self.write_refusal(refusal)
 
-    def refusal(self) -> Refusal | None:
-        """Why this request gets no further, or None."""
-        gate: Gate = self.settings["gate"]
-        headers = self.request.headers
+    @classmethod
+    def refusal(cls, request: HTTPServerRequest, gate: Gate) -> Refusal | None:
+        """Why this request gets no further, or None; its head is enough to say so."""
+        headers = request.headers
         # Not `request.host`, which is 127.0.0.1 when the field is empty or missing.
-        refusal = refuse_host(gate, headers.get("Host", ""), self._bound)
-        if refusal is None and (
-            self.refuses_cross_site or self.request.method in ("POST", "DELETE")
-        ):
+        refusal = refuse_host(gate, headers.get("Host", ""), lambda: _bound(request))
+        if refusal is None and (cls.refuses_cross_site or request.method in ("POST", "DELETE")):
             refusal = refuse_cross_site(gate, headers)
-        if refusal is None and self.asks_for_key:
-            refusal = refuse_key(gate, headers, bearer=self.takes_bearer)
+        if refusal is None and cls.asks_for_key:
+            refusal = refuse_key(gate, headers, bearer=cls.takes_bearer)
         return refusal
-
-    def _bound(self) -> str | None:
-        stream = getattr(self.request.connection, "stream", None)
-        if stream is None or stream.socket is None:
-            return None
-        return str(stream.socket.getsockname()[0])
 
     def write_refusal(self, refusal: Refusal) -> None:
         self.set_status(refusal.status)
@@ -80,6 +78,13 @@ class Handler(RequestHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(msgspec.to_builtins(value)) + "\n")
+
+
+def _bound(request: HTTPServerRequest) -> str | None:
+    stream = getattr(request.connection, "stream", None)
+    if stream is None or stream.socket is None:
+        return None
+    return str(stream.socket.getsockname()[0])
 
 
 class LivezHandler(Handler):
@@ -155,9 +160,28 @@ def shown_url(url: str) -> str:
     return "data:" if is_data_url(url) else loggable(url)
 
 
+class _Doorkeeper(Application):
+    """Tornado reads a body before a handler can refuse it: uninvited ones get no memory of ours."""
+
+    def get_handler_delegate(
+        self, request: HTTPServerRequest, target_class: type[RequestHandler], *args: Any, **kw: Any
+    ) -> Any:
+        assert issubclass(target_class, Handler)
+        assert isinstance(request.connection, HTTP1Connection)
+        request.connection.set_max_body_size(self._find_limit(request, target_class))
+        return super().get_handler_delegate(request, target_class, *args, **kw)
+
+    def _find_limit(self, request: HTTPServerRequest, target: type[Handler]) -> int:
+        # Who takes a body as it comes can throw it away as it comes.
+        if target.max_body <= SMALL or _has_stream_request_body(target):
+            return target.max_body
+        refused = target.refusal(request, self.settings["gate"]) is not None
+        return SMALL if refused else target.max_body
+
+
 def application(specs: list[URLSpec], gate: Gate) -> Application:
     """All routes of the API behind one gate, with our access log and 404."""
-    return Application(
+    return _Doorkeeper(
         specs,
         gate=gate,
         log_function=_log_access,

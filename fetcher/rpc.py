@@ -172,6 +172,7 @@ class RpcHandler(Handler):
     """``POST /``: one call. A method that fails answers 200 with a fault, as XML-RPC has it."""
 
     SUPPORTED_METHODS = ("POST",)
+    max_body = MAX_CALL
     asks_for_key = False  # but for Basic credentials: all that XML-RPC clients can send
     refuses_cross_site = True
 
@@ -307,7 +308,7 @@ def rpc_application(
     clock: Callable[[], float] = time.monotonic,
     counters: Counters | None = None,
 ) -> Application:
-    """XML-RPC at ``/`` and ``/RPC2``, for an HTTPServer with `max_body_size=MAX_CALL`.
+    """XML-RPC at ``/`` and ``/RPC2``.
 
     Of `gate` only the Host and origin rules apply; `key` None asks for no credentials. Close
     `places` to stop: calls under way are answered, later ones hear a fault. With `counters`,

@@ -24,8 +24,6 @@ from fetchpool.settings import Settings
 # A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
 _IDLE: Final = 120.0
 _BODY: Final = 300.0
-_MAX_REQUEST_BODY: Final = 104857600
-_BODY_OF_NONE: Final = 65536  # where only GET is served
 
 # A door of the API's with a port of its own; it is named by the setting that says which.
 PROXY_POOL: Final = "api.proxy_pool_port"
@@ -86,7 +84,7 @@ class Entrances:
             *more,
         ]
         application = handlers.application(specs, self._gate(api.host, self._keys))
-        self.api_port = self._open("api", api.host, api.port, application, _MAX_REQUEST_BODY)
+        self.api_port = self._open("api", api.host, api.port, application)
         return build_url(api.host, self.api_port)
 
     def open_proxy_pool(self, specs: Sequence[URLSpec]) -> str:
@@ -95,12 +93,12 @@ class Entrances:
         api = self._settings.api
         assert api.proxy_pool_port is not None
         application = handlers.application([*specs], self._gate(api.host, self._keys))
-        port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application, _BODY_OF_NONE)
+        port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application)
         return build_url(api.host, port)
 
     def open_rpc(self) -> str:
         """Serve pyspider's XML-RPC; its URL. Raises `ListenError`."""
-        from fetcher.rpc import MAX_CALL, rpc_application  # 85 ms, and seldom asked for
+        from fetcher.rpc import rpc_application  # 85 ms, and seldom asked for
 
         rpc = self._settings.fetcher.rpc
         application = rpc_application(
@@ -112,7 +110,7 @@ class Entrances:
             places=self._calls,
             counters=self._counters,
         )
-        self.rpc_port = self._open("fetcher.rpc", rpc.host, rpc.port, application, MAX_CALL)
+        self.rpc_port = self._open("fetcher.rpc", rpc.host, rpc.port, application)
         return build_url(rpc.host, self.rpc_port)
 
     def _gate(self, host: str, keys: frozenset[str]) -> Gate:
@@ -122,14 +120,11 @@ class Entrances:
         hosts = frozenset(name.lower() for name in names)
         return Gate(keys=keys, hosts=hosts, wildcard=host in ("", "0.0.0.0", "::"))
 
-    def _open(
-        self, section: str, host: str, port: int, application: Application, max_body: int
-    ) -> int:
+    def _open(self, section: str, host: str, port: int, application: Application) -> int:
         server = HTTPServer(
             application,
             idle_connection_timeout=_IDLE,
             body_timeout=_BODY,
-            max_body_size=max_body,
         )
         if self._listeners is None:
             sockets: Sequence[socket.socket] = open_sockets(section, host, port)

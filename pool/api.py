@@ -72,6 +72,8 @@ class ApiHandler(Handler):
 class ProxiesHandler(ApiHandler):
     """/api/proxies: GET a page of them, POST more of them."""
 
+    max_body = 2 * MAX_BODY  # who sends somewhat too much hears how much that was
+
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "POST")  # type: ignore[misc]
 
     def get(self) -> None:

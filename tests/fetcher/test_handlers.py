@@ -5,9 +5,14 @@ import logging
 from urllib.parse import quote
 
 import pytest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.routing import URLSpec
 
 from fetcher.gate import Gate
+from fetcher.handlers import SMALL, Handler, application, health_routes
 from tests.fetcher.entrance import KEY, Entrance, door, entrance
+from tests.serving import calling
 
 __all__ = ["door"]  # a fixture
 
@@ -166,3 +171,40 @@ async def test_a_bug_of_ours_is_500_and_logged_without_the_query(
     assert record.exc_info
     assert record.getMessage() == "GET /healthz(token) failed"
     assert "secret" not in caplog.text
+
+
+class Taker(Handler):
+    max_body = 10 * SMALL
+
+    def post(self) -> None:
+        self.write_json(len(self.request.body))
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "size", "status"),
+    [
+        ("/take", b"k", 10 * SMALL, 200),
+        ("/take", b"k", 10 * SMALL + 1, 400),
+        ("/take", b"wrong", SMALL, 403),
+        ("/take", b"wrong", SMALL + 1, 400),
+        ("/livez", b"k", SMALL + 1, 400),
+        ("/nowhere", b"k", SMALL + 1, 400),
+    ],
+)
+async def test_a_body_is_read_only_of_those_who_may_send_it(
+    path: str, key: bytes, size: int, status: int
+) -> None:
+    routes = [URLSpec("/take", Taker), *health_routes(list)]
+    server = HTTPServer(application(routes, Gate(keys=frozenset({"k"}))))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    try:
+        async with calling(port=listening.getsockname()[1]) as (reader, writer):
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
+            writer.write(head.encode() + b"API-KEY: " + key + b"\r\n\r\n")
+            if status != 400:  # else the answer comes without a byte of the body
+                writer.write(bytes(size))
+            assert int((await reader.readline()).split()[1]) == status
+    finally:
+        server.stop()
+        await server.close_all_connections()
