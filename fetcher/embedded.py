@@ -17,6 +17,7 @@ waiter is replaced when the next user comes; until then nobody would end the ser
 trusted for being alive, since pids are used again and a socket may have been deleted.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -43,6 +44,8 @@ SOCKET_PATH_MAX: Final = 100  # bytes; Redis silently cuts paths over 107 and li
 START_TIMEOUT: Final = 30.0  # seconds until the socket answers; loading then takes what it takes
 LOG_MAX: Final = 1 << 20  # bytes; a larger log is set aside as redis.log.1 at the next start
 POLL: Final = 0.005  # seconds between two looks at a starting server
+WATCH: Final = 1.0  # seconds between two looks at a running one (30 us each)
+WATCH_MAX: Final = 60.0  # likewise, at one that does not start
 _START_MARK: Final = b"--- fetchpool starts redis-server ---"  # in the log
 
 _log = logging.getLogger(__name__)
@@ -131,6 +134,31 @@ class EmbeddedRedis:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+async def keep_running(directory: Path) -> None:
+    """Start the server of a directory again whenever it has ended, for who has a share in it.
+
+    Nobody else would: it is a child of init. Clients find it where it was. What keeps it from
+    starting is logged, and it is tried again more and more seldom.
+    """
+    pause = WATCH
+    while True:
+        await asyncio.sleep(pause)
+        if not _is_free(directory / "server.lock"):
+            pause = WATCH
+            continue
+        _log.warning("the embedded Redis has ended: starting it again")
+        try:
+            await asyncio.to_thread(_revive, directory)
+        except (EmbeddedRedisError, OSError) as error:
+            pause = min(2 * pause, WATCH_MAX)
+            _log.error("the embedded Redis does not start, trying again in %g s: %s", pause, error)
+
+
+def _revive(directory: Path) -> None:
+    with _held(directory / "start.lock"):
+        _ensure_server(directory, None)
 
 
 def _ensure_server(directory: Path, binary: Path | None) -> Server:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fetcher.connect import connect, mask_url
-from fetcher.embedded import EmbeddedRedis
+from fetcher.embedded import EmbeddedRedis, keep_running
 from fetcher.fetcher import Fetcher
 from fetcher.model import Lane, Limits, Trust
 from fetcher.queue import TaskQueue
@@ -247,6 +247,8 @@ class Service:
             settings.fetcher, environment=environment, chooser=self._view.chooser
         )
         self._duties: list[Coroutine[Any, Any, None]] = self._view.duties()
+        if settings.redis.url == "embedded" and (worker is None or worker.is_first):
+            self._duties.append(keep_running(Path(settings.redis.data_dir).resolve()))
         lanes: list[Lane[Any, Any]] = []
         self._queue: TaskQueue | None = None
         if roles.queue and settings.queue.enabled:

@@ -102,6 +102,17 @@ def test_the_pool_outlives_every_kind_of_end(tmp_path: Path) -> None:
         assert_pool_is_kept(one.start())
 
 
+def test_its_redis_is_started_again_when_it_is_killed(tmp_path: Path) -> None:
+    with service(tmp_path) as one:
+        one.start()
+        fill_pool(one)
+        with one.redis() as redis:
+            os.kill(redis.info("server")["process_id"], signal.SIGKILL)
+        poll(lambda: "starting it again" in one.said, "that to be seen")
+        poll(lambda: one.get("/healthz").status == 200, "readiness", 20)
+        assert_pool_is_kept(one)
+
+
 def test_a_task_of_a_killed_process_comes_out_after_the_next_start(
     tmp_path: Path, site: SlowSite
 ) -> None:

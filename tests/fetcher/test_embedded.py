@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import os
 import signal
@@ -10,8 +11,18 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from fetcher.embedded import SOCKET_PATH_MAX, EmbeddedRedis, EmbeddedRedisError, socket_path
+from fetcher import embedded
+from fetcher.connect import connect
+from fetcher.embedded import (
+    SOCKET_PATH_MAX,
+    EmbeddedRedis,
+    EmbeddedRedisError,
+    keep_running,
+    socket_path,
+)
+from fetcher.redis_binary import VERSION_FILE
 from tests.redis_server import KINDS, find_binary, is_answering, poll, unavailable
+from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
 USER = """
@@ -456,3 +467,29 @@ def test_a_log_over_its_limit_is_set_aside(directory, binary, monkeypatch, size,
     (directory / "redis.log").write_bytes(b"x" * (4096 + size))
     with EmbeddedRedis.start(directory, binary=binary):
         assert (directory / "redis.log.1").exists() == aside
+
+
+async def test_one_that_was_killed_is_started_again_where_it_was(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embedded, "WATCH", 0.02)
+    with EmbeddedRedis.start(directory) as server:
+        keeping = asyncio.create_task(keep_running(directory))
+        async with connect(server.url) as client:
+            await client.set("kept", "1")
+            await client.bgrewriteaof()
+
+            async def is_saved() -> bool:
+                return not (await client.info("persistence"))["aof_rewrite_in_progress"]
+
+            await wait_until(is_saved, 10)
+            record = directory / VERSION_FILE
+            ours = record.read_text()
+            record.write_text("99.0.0\n")  # as if a newer one had written the data
+            os.kill(server.pid, signal.SIGKILL)
+            await wait_until(lambda: "does not start" in caplog.text, 10)
+            record.write_text(ours)
+            await wait_until(lambda: is_answering(str(socket_path(directory))), 10)
+            assert await client.get("kept") == b"1"
+        keeping.cancel()
+        assert caplog.text.count("starting it again") >= 2
