@@ -203,8 +203,10 @@ class PoolView:
         """What keeps the pool from being what it should, in words."""
         followers = {name: site.follower for name, site in self.sites.items()}
         unread = any(not follower.ready.is_set() for follower in followers.values())
+        lost = any(follower.is_lost for follower in followers.values())
         return [
             *(["the pool has not been read yet"] if unread else []),
+            *(["the pool cannot be followed: Redis fails"] if lost else []),
             *(
                 f"the site {name} is frozen: no proxy passes its check, and {loggable(url)} fails"
                 " without one too"

@@ -60,6 +60,11 @@ class Follower:
         self._members: dict[str, set[str]] = {one.key: set() for one in store.sets}
         self._rounds = Rounds("following the pool", self.step, POLL)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether Redis has failed since all was read: what is known may be old."""
+        return self.ready.is_set() and self._read_at is None
+
     async def run(self) -> None:
         await self._rounds.run()
 

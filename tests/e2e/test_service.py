@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.service import ServiceProcess
 from tests.e2e.slow import SlowSite, slow_site
 from tests.fetchpool.command import run
-from tests.redis_server import poll
+from tests.redis_server import RedisServer, poll
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -111,6 +111,23 @@ def test_its_redis_is_started_again_when_it_is_killed(tmp_path: Path) -> None:
         poll(lambda: "starting it again" in one.said, "that to be seen")
         poll(lambda: one.get("/healthz").status == 200, "readiness", 20)
         assert_pool_is_kept(one)
+
+
+def test_an_api_alone_says_that_redis_is_away_and_is_ready_when_it_is_back(tmp_path: Path) -> None:
+    place = tmp_path / "redis"
+    place.mkdir()
+    with (
+        RedisServer.start(place) as server,
+        ServiceProcess(tmp_path, "--redis", server.url, "api", **QUIET) as one,
+    ):
+        one.start()
+        poll(lambda: one.get("/healthz").status == 200, "readiness")
+        server.kill()
+        poll(lambda: one.get("/healthz").status == 503, "that to be seen")
+        said = json.loads(one.get("/healthz").body)
+        assert said["problems"] == ["the pool cannot be followed: Redis fails"]
+        with RedisServer.start(place):
+            poll(lambda: one.get("/healthz").status == 200, "readiness", 20)
 
 
 def test_a_task_of_a_killed_process_comes_out_after_the_next_start(
