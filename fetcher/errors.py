@@ -5,6 +5,7 @@ A decision module: the table of outcomes and the tree of exceptions, nothing els
     FetchpoolError                  everything we raise ourselves
     +-- TaskError                   the task cannot be run as it is written
     |   +-- ProxyError              a proxy in it (or in the settings) cannot be read
+    +-- FetcherClosed               nobody is there any more who would run it
 
 Expected ends of a transfer (time-outs, refused connections, bad bodies) are no exceptions: they
 are `Response` values with an `Outcome`.
@@ -28,6 +29,13 @@ class TaskError(FetchpoolError, ValueError):
 
 class ProxyError(TaskError):
     """A proxy cannot be read; the text never repeats its credentials."""
+
+
+class FetcherClosed(FetchpoolError):
+    """The fetcher was closed before or while it was asked for a result."""
+
+    def __init__(self) -> None:
+        super().__init__("the fetcher is closed")
 
 
 class Outcome(enum.Enum):

@@ -7,14 +7,16 @@ callers see.
 import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
+from fetcher import result as results
 from fetcher.budget import Budget
 from fetcher.curl import CurlClient
-from fetcher.errors import TaskError
+from fetcher.errors import FetcherClosed, TaskError
 from fetcher.exits import Exits
 from fetcher.fetching import Fetching
 from fetcher.files import file_client
@@ -29,7 +31,7 @@ from fetcher.schemes import FOR_EVERYBODY, S3, read_s3
 from fetcher.settings import Fetcher as Settings
 from fetcher.stats import Stats
 from fetcher.threads import ThreadClient
-from fetcher.wire import parse_task, plain_words
+from fetcher.wire import echo_of, parse_task, plain_words
 
 AnyTask = str | dict[str, Any] | Task
 
@@ -78,6 +80,8 @@ class Fetcher:
         self.in_flight = 0
         self.errors = 0  # exceptions of our own, each logged with its traceback
         self._on_close = on_close
+        self._closed = False
+        self._waiting: set[Callable[[], None]] = set()  # told when this is closed
         self.schemes = tuple(schemes)
         self.others = others or {}
         self.s3 = s3 or S3()
@@ -208,7 +212,8 @@ class Fetcher:
         """Fetch a URL or a pyspider task; cancelling the awaiting task ends the transfer.
 
         `options` are pyspider's `fetch` options beside a URL: ``method``, ``data``, ``headers``...
-        Raises `TaskError` only for what is no task; all else is told by the result.
+        Raises `TaskError` only for what is no task, and `FetcherClosed`; all else is told by the
+        result.
         """
         _, result = await self.fetch_told(_as_task(task, options), trust=trust, route=route)
         return result
@@ -217,6 +222,7 @@ class Fetcher:
         self, task: AnyTask, *, trust: Trust = Trust.OPEN, route: Route | None = None
     ) -> tuple[Fetching, Result]:
         """As `fetch`, with the account of all attempts beside the result."""
+        self._refuse_closed()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[tuple[Fetching, Result]] = loop.create_future()
 
@@ -224,12 +230,23 @@ class Fetcher:
             if not ended.done():
                 ended.set_result((fetching, result))
 
+        def leave() -> None:
+            if not ended.done():
+                ended.set_exception(FetcherClosed())
+
         fetching = self.run(_as_task(task, {}), done, trust=trust, route=route)
+        self._waiting.add(leave)
         try:
             return await ended
         except asyncio.CancelledError:
             fetching.cancel()
             raise
+        finally:
+            self._waiting.discard(leave)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise FetcherClosed
 
     async def fetch_many(
         self, tasks: Iterable[AnyTask] | AsyncIterable[AnyTask], *, concurrency: int = 100
@@ -238,9 +255,16 @@ class Fetcher:
 
         Tasks are drawn only when there is room, and results that nobody has read take room too:
         any number of tasks in constant memory. Leaving the loop early cancels what is under way.
+        What is no task gets a result too, with status 599. Raises `FetcherClosed`, and ValueError
+        for a `concurrency` below 1.
         """
+        if concurrency < 1:
+            raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
+        self._refuse_closed()
         source = _iterate(tasks)
-        ended: asyncio.Queue[tuple[AnyTask, Result]] = asyncio.Queue()
+        ended: asyncio.Queue[tuple[AnyTask, Result] | None] = asyncio.Queue()
+        leave = partial(ended.put_nowait, None)
+        self._waiting.add(leave)
         under_way: dict[int, Fetching] = {}
         number, exhausted, running = 0, False, 0
         try:
@@ -260,23 +284,36 @@ class Fetcher:
                         under_way.pop(n, None)
                         ended.put_nowait((given, result))
 
-                    fetching = self.run(_as_task(given, {}), done)
+                    try:
+                        task = _as_task(given, {})
+                    except TaskError as error:
+                        ended.put_nowait((given, _refuse(given, error)))
+                        continue
+                    fetching = self.run(task, done)
                     if fetching.done is not None:
                         under_way[number] = fetching
                 if not running:
                     return
                 pair = await ended.get()
+                if pair is None:
+                    raise FetcherClosed
                 running -= 1
                 yield pair
         finally:
+            self._waiting.discard(leave)
             for fetching in list(under_way.values()):
                 fetching.cancel()
 
     def close(self) -> None:
-        """Stop everything under way without results, and close all connections."""
+        """Stop everything under way without results, and close all connections; harmless when
+        closed. Who waits for a result gets `FetcherClosed`."""
+        self._closed = True
         self.robots.close()
-        if self._on_close is not None:
-            self._on_close()
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+        for leave in list(self._waiting):
+            leave()
 
     async def __aenter__(self) -> Self:
         return self
@@ -295,7 +332,16 @@ def _as_task(task: AnyTask, options: dict[str, Any]) -> Task:
         return parse_task({"url": task, "fetch": options})
     if options:
         raise TaskError("options go beside a URL; a task has its own `fetch`")
-    return parse_task(task) if isinstance(task, dict) else task
+    if isinstance(task, dict):
+        return parse_task(task)
+    if not isinstance(task, Task):
+        raise TaskError(f"expected a URL or a task, got {type(task).__name__}")
+    return task
+
+
+def _refuse(task: Any, error: TaskError) -> Result:
+    echo = echo_of(task if isinstance(task, dict) else {})
+    return results.from_refusal(echo, str(error), results.Account())
 
 
 def _changed(settings: Settings, changes: dict[str, Any]) -> Settings:

@@ -48,7 +48,7 @@ def parse_message(raw: bytes) -> tuple[Task, bytes]:
     if _MARK in raw:
         raw, problem = _replace_markers(raw)
         if problem:
-            raise BadTask(problem, _echo(_tree(raw)), raw)
+            raise BadTask(problem, echo_of(_tree(raw)), raw)
     try:
         return _decode(raw), raw
     except _UNREADABLE as error:
@@ -61,7 +61,7 @@ def _parse_leniently(raw: bytes, error: Exception) -> Task:
     try:
         return parse_task(tree)
     except TaskError as refusal:
-        raise BadTask(str(refusal), _echo(tree), raw) from error
+        raise BadTask(str(refusal), echo_of(tree), raw) from error
 
 
 def parse_task(tree: dict[Any, Any]) -> Task:
@@ -104,7 +104,7 @@ def _tree(raw: bytes) -> dict[Any, Any]:
     return tree
 
 
-def _echo(tree: dict[Any, Any]) -> Task:
+def echo_of(tree: dict[Any, Any]) -> Task:
     """Of a task that cannot be run, what its result has to repeat."""
     url, fetch = tree.get("url", ""), tree.get("fetch")
     save = fetch.get("save") if isinstance(fetch, dict) else None

@@ -28,13 +28,14 @@ b'hello'
 
 from fetcher import VERSION as __version__
 from fetcher.blocking import BlockingFetcher
-from fetcher.errors import FetchpoolError, TaskError
+from fetcher.errors import FetcherClosed, FetchpoolError, TaskError
 from fetcher.fetcher import Fetcher
 from fetcher.model import Result, Task
 
 __all__ = [
     "BlockingFetcher",
     "Fetcher",
+    "FetcherClosed",
     "FetchpoolError",
     "Result",
     "Task",

@@ -1,5 +1,6 @@
 """The face of the fetcher: how programs build it, ask it, and are told what is wrong."""
 
+import asyncio
 import doctest
 import re
 import time
@@ -10,11 +11,12 @@ import pytest
 import pytest_asyncio
 
 import fetchpool
-from fetcher.errors import TaskError
+from fetcher.errors import FetcherClosed, TaskError
 from fetcher.fetcher import AnyTask, Fetcher
 from fetcher.model import Task, Trust
 from fetcher.settings import Fetcher as Settings
 from tests.farm import Farm
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -155,3 +157,46 @@ def test_the_examples_of_the_package_are_true() -> None:
     outcome = doctest.testmod(fetchpool)
     assert outcome.attempted > 5
     assert not outcome.failed
+
+
+async def test_what_is_no_task_takes_none_of_the_others_with_it() -> None:
+    tasks: list[Any] = [
+        "data:,one",
+        {"url": "data:,two", "fetch": {"timeout": "soon"}},
+        None,
+        {"url": 5},
+        b"data:,three",
+        {"url": "data:,four"},
+    ]
+    async with Fetcher.from_settings() as fetcher:
+        pairs = [pair async for pair in fetcher.fetch_many(tasks, concurrency=2)]
+    told = {repr(task): (result.status_code, result.error) for task, result in pairs}
+    assert [status for status, _ in (told[repr(task)] for task in tasks)] == [
+        *(200, 599, 599, 599, 599, 200)
+    ]
+    assert told[repr(tasks[1])][1] == "fetch.timeout: expected number or null, got str"
+    assert told["None"][1] == "expected a URL or a task, got NoneType"
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+async def test_without_room_for_one_nothing_could_be_fetched(concurrency: int) -> None:
+    async with Fetcher.from_settings() as fetcher:
+        with pytest.raises(ValueError, match="concurrency: expected 1 or more"):
+            await anext(fetcher.fetch_many(["data:,"], concurrency=concurrency))
+
+
+async def test_a_closed_fetcher_says_so_to_all_who_wait_and_who_come(farm: Farm) -> None:
+    fetcher = Fetcher.from_settings()
+    url = f"{farm.origin.url}/never"
+
+    async def many() -> None:
+        async for _ in fetcher.fetch_many([url] * 2):
+            pass
+
+    waiting = [asyncio.create_task(fetcher.fetch(url)), asyncio.create_task(many())]
+    await wait_until(lambda: farm.origin.hits["/never"] == 3)
+    fetcher.close()
+    fetcher.close()
+    waiting += [asyncio.create_task(fetcher.fetch(url)), asyncio.create_task(many())]
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in ended] == [FetcherClosed] * 4
