@@ -3,10 +3,12 @@
 A decision module. libcurl has checked the syntax; names come in any case and values as bytes.
 """
 
+import re
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -99,7 +101,7 @@ def reason(head: bytes, status: int) -> str:
     """The status line's reason phrase, or the standard one where there is none (HTTP/2)."""
     words = head.partition(b"\n")[0].strip().split(b" ", 2)
     if len(words) == 3 and words[2].strip():
-        return _text(words[2].strip())
+        return _CONTROLS.sub(" ", _text(words[2].strip()))  # it is printed in logs and terminals
     return _PHRASES.get(status, "Unknown")
 
 

@@ -65,22 +65,26 @@ return answer
 # KEYS leases, out, dead    ARGV dead_max, then (lease id, 'out' or 'dead', payload) each
 # -> the lease ids that were no longer ours: their payloads were dropped
 _FINISH: Final = """
-local out, dead, done, lost = {}, {}, {}, {}
+local out, dead, lost = {items = {}, leases = {}}, {items = {}, leases = {}}, {}
 for i = 2, #ARGV, 3 do
     if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
         local list = ARGV[i + 1] == 'out' and out or dead
-        list[#list + 1] = ARGV[i + 2]
-        done[#done + 1] = ARGV[i]
+        list.items[#list.items + 1] = ARGV[i + 2]
+        list.leases[#list.leases + 1] = ARGV[i]
     else
         lost[#lost + 1] = ARGV[i]
     end
 end
-if #out > 0 then redis.call('RPUSH', KEYS[2], unpack(out)) end
-if #dead > 0 then
-    redis.call('RPUSH', KEYS[3], unpack(dead))
+-- Where one list cannot be written, what went into the other is not pushed again.
+local function push(key, list)
+    redis.call('RPUSH', key, unpack(list.items))
+    redis.call('HDEL', KEYS[1], unpack(list.leases))
+end
+if #out.items > 0 then push(KEYS[2], out) end
+if #dead.items > 0 then
+    push(KEYS[3], dead)
     redis.call('LTRIM', KEYS[3], -ARGV[1], -1)
 end
-if #done > 0 then redis.call('HDEL', KEYS[1], unpack(done)) end
 return lost
 """
 

@@ -41,6 +41,7 @@ _NO_JUDGE: Final = (
     "; without a judge hardly anything is known of {}: set pool.judges or api.public_url"
 )
 
+MOST: Final = 1_000_000  # proxies in one answer of /random
 PIECE: Final = 1000  # lines of /all that go out at once: 20 kB
 
 
@@ -156,7 +157,7 @@ class RandomHandler(PoolHandler):
 
     def _count(self) -> int:
         try:
-            return max(1, int(self.argument("count")))
+            return min(max(1, int(self.argument("count"))), MOST)
         except ValueError:
             return 1
 

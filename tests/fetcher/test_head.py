@@ -86,6 +86,7 @@ def test_repeats_are_joined_by_comma_and_cookies_by_newline() -> None:
         (b"HTTP/1.1 404 a\rX: b\r\n\r\n", 404, "a X: b"),
         (b"HTTP/1.1 200 D'accord, caf\xe9\r\n\r\n", 200, "D'accord, café"),
         ("HTTP/1.1 200 好\r\n\r\n".encode(), 200, "好"),
+        (b"HTTP/1.1 404 \x1b]0;x\x07\xc2\x9b2Jno\r\n\r\n", 404, " ]0;x  2Jno"),
         (b"", 599, "Unknown"),
         (b"", 500, "Internal Server Error"),
     ],

@@ -173,6 +173,20 @@ async def test_finish_repeated_pushes_nothing_twice(any_redis):
     assert (await of(any_redis, OUT), await of(any_redis, DEAD)) == ([b"one"], [b"two"])
 
 
+async def test_a_list_that_cannot_be_written_does_not_fill_the_other(any_redis):
+    queue = await filled(any_redis, 2)
+    one, two = await queue.take(2) or []
+    batch = [Finished(one.lease, b"one"), Finished(two.lease, b"two", dead=True)]
+    await any_redis.set(DEAD, "no list")
+    for _ in range(3):
+        with pytest.raises(ResponseError):
+            await queue.finish(batch)
+    assert await of(any_redis, OUT) == [b"one"]
+    await any_redis.delete(DEAD)
+    assert await queue.finish(batch) == [one.lease]
+    assert (await of(any_redis, OUT), await of(any_redis, DEAD)) == ([b"one"], [b"two"])
+
+
 async def test_a_finish_that_fails_half_way_keeps_the_lease(any_redis):
     queue = await filled(any_redis, 1)
     [item] = await queue.take(1) or []

@@ -105,6 +105,7 @@ async def site() -> AsyncIterator[Site]:
         ("/random?key=", 200, "u:p@192.0.2.3:80", HTML),
         ("/random?area=de", 200, "192.0.2.1:80", HTML),
         ("/random?area=FR&count=5", 200, "192.0.2.2:80", HTML),
+        (f"/random?area=FR&count={2**63}", 200, "192.0.2.2:80", HTML),
         (f"/random?key={KEY}", 200, "u:p@192.0.2.3:80", HTML),
         ("/random?key=proxies:small", 200, "192.0.2.9:80", HTML),
         ("/random?key=proxies:unknown", 200, "u:p@192.0.2.3:80", HTML),
