@@ -262,6 +262,10 @@ class TaskQueue:
         )
         return taken or []
 
+    async def put_back(self, message: bytes) -> None:
+        """Return a result that was pulled in vain to the head of the out list."""
+        await self._redis.lpush(self.settings.out, message)
+
     async def dead(self, count: int) -> list[bytes]:
         """Look at the newest `count` messages of the dead list."""
         newest = self._redis.lrange(self.settings.dead, -count, -1)

@@ -68,9 +68,19 @@ def _read_task(text: bytes, number: int) -> bytes:
 
 
 async def pull(queue: TaskQueue, count: int) -> None:
-    """Take up to `count` results and print ``[task, result]`` as JSON lines."""
-    for message in await queue.pull(count):
-        click.echo(as_json(message))
+    """Take up to `count` results and print ``[task, result]`` as JSON lines.
+
+    One by one: what nobody reads any more (``| head``) stays where it is.
+    """
+    for _ in range(count):
+        messages = await queue.pull(1)
+        if not messages:
+            return
+        try:
+            click.echo(as_json(messages[0]))
+        except OSError:
+            await queue.put_back(messages[0])
+            raise
 
 
 async def dead(queue: TaskQueue, count: int) -> None:

@@ -1,5 +1,7 @@
+import contextlib
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -100,6 +102,23 @@ async def test_results_and_dead_messages_are_shown(
         "fetcher2processor": "1",
         "fetcher_dead": "3",
     }
+
+
+async def test_what_nobody_reads_any_more_stays_where_it_is(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue._redis.rpush("fetcher2processor", *(encode([n, {}]) for n in range(5)))
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w", buffering=1) as output:
+        monkeypatch.setattr("sys.stdout", output)
+        await pull(queue, 2)
+        os.close(read_end)  # as `head` does
+        with pytest.raises(BrokenPipeError):
+            await pull(queue, 3)
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            output.close()
+    assert [decode(message)[0] for message in await queue.pull(9)] == [2, 3, 4]
 
 
 @pytest.mark.parametrize(
