@@ -267,7 +267,11 @@ def proxies_list(setup: Setup, /, site: str, limit: int | None, form: str, **giv
 @_filters
 @click.pass_obj
 def proxies_export(setup: Setup, /, site: str, limit: int | None, form: str, **given: Any) -> None:
-    """The proxies as `import` reads them, credentials included."""
+    """The proxies as `import` reads them, credentials included.
+
+    Text begins with the line "# https:// is TLS to the proxy" if there are such: by it `add` and
+    `import` tell them from the https:// of other lists, which means an HTTP proxy that tunnels.
+    """
     filters = proxy_commands.build_filters(given)
     _on_pool(
         setup,

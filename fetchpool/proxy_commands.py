@@ -22,7 +22,7 @@ from fetchpool.settings import Settings
 from pool.canary import Canary
 from pool.checker import CLAIM_MARGIN, CheckLane
 from pool.filters import FilterError, Filters, parse_filters
-from pool.intake import Intake, IntakeError, read_foreign, read_given
+from pool.intake import TLS, Intake, IntakeError, read_foreign, read_given, read_named
 from pool.listing import COLUMNS, describe, describe_to_use, find_entries
 from pool.model import Added, Candidate, Check, Checked, Kind, Record
 from pool.picker import Entry, Snapshot
@@ -58,14 +58,11 @@ class Proxies:
     def find(self, name: str, site: str = UNIVERSAL) -> list[Entry]:
         """Those that `name` means: an id, a host:port, or a proxy in full."""
         snapshot = self.site(site)
-        found = snapshot.find(name)
-        if not found:
-            try:
-                entry = snapshot.get(parse_proxy(name).member)
-            except ProxyError:
-                entry = None
-            found = [entry] if entry is not None else []
-        return found
+        try:
+            proxy = read_named(name)
+        except ProxyError as error:
+            raise TaskError(str(error)) from error
+        return snapshot.find(name) or (snapshot.find_proxy(proxy) if proxy is not None else [])
 
 
 @contextlib.asynccontextmanager
@@ -116,6 +113,8 @@ async def export(
     """Print it so that `import` reads it again: credentials included."""
     entries = find_entries(proxies.site(site), filters, limit)
     if form == "text":
+        if any(entry.proxy.scheme == "https" for entry in entries):
+            click.echo(TLS)  # in other people's lists it means something else
         for entry in entries:
             click.echo(entry.member)
     else:

@@ -14,12 +14,11 @@ from tornado.routing import URLSpec
 
 from fetcher.errors import ProxyError
 from fetcher.handlers import Handler
-from fetcher.proxy import parse_proxy
 from fetcher.queue import REDIS_ERRORS
 from pool.accounts import list_sources
 from pool.filters import FilterError, parse_filters
 from pool.handlers import Pools
-from pool.intake import Intake, IntakeError, read_given
+from pool.intake import Intake, IntakeError, read_given, read_named
 from pool.listing import LIMIT, LIMIT_MOST, PageError, count_up, find_page
 from pool.model import Candidate, Record, SourceAccount
 from pool.settings import Score
@@ -159,6 +158,9 @@ class ProxyHandler(ApiHandler):
             return
         try:
             removed = await remove_named(self.access, name)
+        except ProxyError as error:
+            self.refuse(400, str(error))
+            return
         except StoreAway as error:
             self.refuse(503, str(error))
             return
@@ -169,12 +171,14 @@ class ProxyHandler(ApiHandler):
 
 
 async def remove_named(access: Access, name: str) -> int:
-    """Remove from all sites what is called so; how many universal held. Raises StoreAway."""
+    """Remove from all sites what is called so; how many universal held.
+
+    Raises ProxyError for a host without a port, and StoreAway.
+    """
+    named = read_named(name)
     members = {entry.member for entry in access.pools.universal.find(name)}
-    try:
-        members.add(parse_proxy(name).member)  # it may be so new that the snapshot lacks it
-    except ProxyError:
-        pass
+    if named is not None:
+        members.add(named.member)  # it may be so new that the snapshot lacks it
     universal, *others = access.stores
     removed = await universal.remove(sorted(members)) if members else 0
     for store in others if removed else ():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from fetcher.model import DIRECT, Client, Limits, Request
-from fetcher.urls import fit_url
+from fetcher.urls import fit_url, loggable
 from pool.freeze import Watch, proves_by_site
 from pool.judge import Rule, build_rule, judge
 from pool.judges import ask
@@ -50,7 +50,7 @@ class Canary:
     ) -> None:
         own = not isinstance(site.canary, str)
         urls = site.url if own else [str(site.canary)]
-        self.url = urls[0]  # by which the site is frozen
+        self.url = loggable(urls[0])  # by which the site is frozen, in logs and in /healthz
         self._rule = build_rule(site) if own else _WORKS
         line = b"User-Agent: " + user_agent.encode()
         self._requests = [
@@ -98,7 +98,7 @@ class Canary:
     async def _tell(self) -> None:
         """Say it where other processes look, and in the log, once."""
         frozen = self._watch.is_frozen
-        if frozen == self._told:
+        if frozen == self._told and not self._watch.is_thaw_due:
             return
         if frozen:
             logger.warning(
@@ -108,6 +108,7 @@ class Canary:
             )
         else:
             await self._store.thaw()
+            self._watch.thaw(self._clock())
             if self._told:
                 logger.info("%s works again: failures count", self.url)
         self._told = frozen

@@ -102,9 +102,11 @@ class DayBudget:
         return max(min(wanted, int(left / self._average)), 0)
 
     def note(self, size: int) -> None:
-        """A check has ended, which used `size` bytes."""
+        """A check has ended, which used `size` bytes; 0: nothing was sent, so it tells nothing of
+        what others will use."""
         self.under_way -= 1
-        self._average += 0.05 * (size - self._average)
+        if size > 0:
+            self._average += 0.05 * (size - self._average)
 
 
 def estimate_bytes(request: Request, response: Response) -> int:

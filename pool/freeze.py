@@ -6,6 +6,8 @@ counts only: verdicts wait in `pool.canary`, no more of them than the lane has p
 While nothing has passed lately, a site is in doubt: then its canary (its own page, fetched without
 a proxy) is asked. It works: the proxies are to blame. It does not: the site is frozen, and no
 failure counts until the canary or a check comes through.
+
+A process whose own line is down freezes the site for all; those whose checks pass thaw it again.
 """
 
 from collections.abc import Iterable
@@ -21,6 +23,9 @@ CYCLES: Final = 2
 # The canary is asked once in a cycle, and not less than once a minute while it is needed.
 SELDOM: Final = 60.0
 
+# Whose checks pass thaws what others may have frozen no oftener than that: it costs two calls.
+AGAIN: Final = 1.0  # seconds
+
 # A frozen site's proxies are looked at this much more seldom than good ones.
 SLOWER: Final = 2
 
@@ -33,6 +38,7 @@ class Watch:
         self._cycle = cycle
         self._failures = 0  # since the last pass
         self._passed: float | None = None
+        self._thawed: float | None = None
         self._asked: float | None = None  # when the canary was heard of; None: it has to be asked
 
     def note(self, kinds: Iterable[Kind], now: float) -> None:
@@ -56,6 +62,17 @@ class Watch:
     def hear(self, works: bool, now: float) -> None:
         """What the canary told."""
         self._asked, self.is_frozen = now, not works
+
+    @property
+    def is_thaw_due(self) -> bool:
+        """Whether a check has passed since others were last told that the site is not frozen."""
+        if self.is_frozen or self._passed is None:
+            return False
+        return self._thawed is None or self._passed - self._thawed >= AGAIN
+
+    def thaw(self, now: float) -> None:
+        """All have been told that the site is not frozen."""
+        self._thawed = now
 
     def pause(self, draw: float) -> float:
         """Seconds until the next check of a proxy whose verdict is dropped; `draw` in [0, 1)."""

@@ -14,14 +14,44 @@ import msgspec
 from fetcher.errors import FetchpoolError, ProxyError
 from fetcher.proxy import Proxy, parse_proxy
 from pool.admission import admit, canonical
-from pool.sources.found import Found, read_country
+from pool.sources.found import Found, read_anonymity_cell, read_country, read_scheme_cell
 from pool.sources.json_ import find_siblings
 from pool.sources.text import find_text
 
 MOST: Final = 100_000  # proxies at once: ten times what a pool holds
 
+# In a text, all lines behind this one are spelled as in the settings.
+TLS: Final = "# https:// is TLS to the proxy"
+
 _PORT: Final = re.compile(r":[0-9]+/?(\?noconnect)?\Z")
+_ID: Final = re.compile(r"[0-9a-f]{16}")
 _COLUMN: Final = re.compile(r"(?i)\A(?:[\w .-]*,)*\s*\"?(proxy|ip|host|ip_?address)\"?\s*(,|\Z)")
+
+# The one order of the four parts that `find_text` does not know.
+_BACKWARDS: Final = re.compile(
+    r"""
+    (?P<scheme> (?: [A-Za-z0-9]{4,7} :// )? )
+    (?P<userinfo> [^\s:@/]+ : [^\s:@/] [^\s:@]* ) :
+    (?P<place> (?: [0-9]{1,3} (?: \.[0-9]{1,3} ){3} | \[ [0-9A-Fa-f:.]+ \] ) : [0-9]{1,5} )
+    (?![^\s,;|])
+    """,
+    re.VERBOSE,
+)
+
+# What stands beside a proxy, in words or columns.
+_PLACE: Final = re.compile(
+    r"""
+    (?: [A-Za-z0-9]{4,7} :// )?
+    (?: [0-9]{1,3} (?: \.[0-9]{1,3} ){3} | \[ [0-9A-Fa-f:.]{2,45} \]
+      | (?<=://) [A-Za-z0-9.-]{1,253} )
+    [\s:,;|"']{1,20} [0-9]{1,5} (?![0-9])
+    """,
+    re.VERBOSE,
+)
+_NOTE: Final = re.compile(r"\s#\s")
+_SEPARATORS: Final = (" ", "  ", "\t", ",", ";", "|")
+_NUMBER: Final = re.compile(r"[0-9.:]+")
+_PAIR: Final = re.compile(r"[^:]+:[^:]+")
 
 
 class IntakeError(FetchpoolError):
@@ -47,7 +77,8 @@ def read_given(body: bytes, *, allow_private: bool) -> Intake:
     a line of names, or text with a proxy on each line.
 
     A text in JSON is spelled as in the settings, so https:// is TLS to the proxy; in text files it
-    is a proxy that tunnels, as all lists mean it. Raises IntakeError.
+    is a proxy that tunnels, as all lists mean it, but for lines behind `TLS`. Where words beside a
+    proxy may be its user and password the line is refused. Raises IntakeError.
     """
     text = body.decode("utf-8-sig", "replace").strip()
     if text[:1] in ("{", "[", '"'):
@@ -131,13 +162,53 @@ def _read_row(row: dict[object, object] | dict[str, object], place: str) -> Item
 
 
 def _read_lines(lines: list[str]) -> Iterator[Item]:
+    spelled = False
     for n, line in enumerate(lines, 1):
-        line = line.strip()
+        line, place = line.strip(), f"line {n}"
+        spelled = spelled or line == TLS
         if not line or line.startswith("#"):
             continue
-        found = list(find_text(line, "http"))
         # Names without a scheme only we can take for proxies: the line is meant to be one.
-        yield found or _read_text(line, f"line {n}")
+        yield (not spelled and _find(line, place)) or _read_text(line, place)
+
+
+def _find(line: str, place: str) -> Item:
+    """What lists spell like a proxy, with its credentials; empty if nothing is."""
+    if turned := _BACKWARDS.match(line):
+        order = turned["scheme"], turned["place"], ":", turned["userinfo"]
+        line = "".join(order) + line[turned.end() :]
+    found = list(find_text(line, "http"))
+    if any(one.proxy.username is None for one in found) and _may_hold_credentials(line):
+        return Refused(
+            place,
+            "the words beside it may be a user and a password: write user:password@host:port,"
+            " or leave them out",
+        )
+    return found
+
+
+def _may_hold_credentials(line: str) -> bool:
+    marked = _PLACE.sub("\0", _NOTE.split(line, maxsplit=1)[0])
+    return any(_are_credentials(marked.split(separator)) for separator in _SEPARATORS)
+
+
+def _are_credentials(cells: list[str]) -> bool:
+    """Whether in the cells of a line, the proxy's own is "\\0", there are just two more words, or
+    a pair, and nothing by which it is the row of a table."""
+    cells = [cell.strip(" \"'") for cell in cells]
+    if "\0" not in cells:
+        return False  # they are no cells
+    words = [word for cell in cells if (word := cell.strip("\0+-,;|"))]
+    if any(" " in word or word in ("yes", "no") or read_anonymity_cell(word) for word in words):
+        return False
+    words = [word for word in words if not (read_scheme_cell(word) or _is_country(word))]
+    if len(words) == 1:
+        words = words[0].split(":") if _PAIR.fullmatch(words[0]) else []
+    return len(words) == 2 and not all(map(_NUMBER.fullmatch, words))
+
+
+def _is_country(word: str) -> bool:
+    return word.isupper() and read_country(word) is not None
 
 
 def _read_text(text: str, place: str) -> Item:
@@ -145,11 +216,26 @@ def _read_text(text: str, place: str) -> Item:
     try:
         proxy = parse_proxy(text)
     except ProxyError as error:
-        found = list(find_text(text, "http"))
-        return found or Refused(place, str(error))
+        return _find(text, place) or Refused(place, str(error))
     if not _PORT.search(text):
         return Refused(place, "it names no port")
     return [Found(proxy)]
+
+
+def read_named(name: str) -> Proxy | None:
+    """The one proxy that somebody means who writes this; None if none is spelled so.
+
+    Raises ProxyError for a host without a port: no default stands for what is to be removed.
+    """
+    try:
+        proxy = parse_proxy(name)
+    except ProxyError:
+        return None
+    if _PORT.search(name.strip()):
+        return proxy
+    if _ID.fullmatch(name):
+        return None
+    raise ProxyError(f"{proxy.host} names no port: write host:port, or the id that the list gives")
 
 
 def read_foreign(rows: Iterable[tuple[str, str]], *, allow_private: bool) -> Intake:

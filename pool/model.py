@@ -122,10 +122,17 @@ class Effect(Enum):
     NONE = "none"
 
 
+class Spelled(msgspec.Struct, frozen=True):
+    """A proxy as the pool spells it, which others may have done in another way than we do."""
+
+    scheme: str
+    member: str
+
+
 class Found(msgspec.Struct, frozen=True):
     """What traffic showed of a proxy on a site: `delay` seconds from now on, it has been seen."""
 
-    proxy: Proxy
+    proxy: Proxy | Spelled
     effect: Effect
     delay: float = 0.0
 

@@ -151,7 +151,10 @@ class Snapshot:
         self.any = Group(rule)
         self.good = Shelf()
         self.every = Shelf()
-        self._names: dict[str, tuple[str, ...]] = {}  # ids, and host:port -> members
+        # Ids, and host:port -> members. A gateway has thousands, which differ by user alone.
+        self._names: dict[str, dict[str, None]] = {}
+        # As we spell a proxy -> the members by which others, who write too, mean the same.
+        self._others: dict[str, dict[str, None]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -172,7 +175,9 @@ class Snapshot:
         for shelf in self._shelves(entry):
             shelf.put(entry)
         for name in (entry.id, entry.proxy.authority):
-            self._names[name] = (*self._names.get(name, ()), entry.member)
+            self._names.setdefault(name, {})[entry.member] = None
+        if entry.member != (usual := entry.proxy.member):
+            self._others.setdefault(usual, {})[entry.member] = None
 
     def remove(self, member: str) -> None:
         """Harmless if it is not there."""
@@ -184,11 +189,9 @@ class Snapshot:
             for shelf in self._shelves(entry):
                 shelf.drop(entry)
             for name in (entry.id, entry.proxy.authority):
-                others = tuple(other for other in self._names[name] if other != member)
-                if others:
-                    self._names[name] = others
-                else:
-                    del self._names[name]
+                _forget(self._names, name, member)
+            if member != (usual := entry.proxy.member):
+                _forget(self._others, usual, member)
 
     def _groups(self, entry: Entry) -> tuple[Group, ...]:
         return (self.http, self.any) if entry.proxy.scheme == "http" else (self.any,)
@@ -203,6 +206,12 @@ class Snapshot:
     def find(self, name: str) -> list[Entry]:
         """Those with this id, or at this ``host:port``: several may differ by scheme or user."""
         return [self._entries[member] for member in self._names.get(name, ())]
+
+    def find_proxy(self, proxy: Proxy) -> list[Entry]:
+        """Those that mean this very proxy, however they are spelled."""
+        usual = proxy.member
+        members = [usual] if usual in self._entries else []
+        return [self._entries[member] for member in (*members, *self._others.get(usual, ()))]
 
     def pick(self, filters: Filters, draw: Draw) -> Entry | None:
         """One that has what they ask for: with the maximum, else one of the better ranked."""
@@ -233,6 +242,12 @@ class Snapshot:
 
     def status(self) -> Status:
         return Status(len(self._entries), self._checked, len(self.any.best))
+
+
+def _forget(names: dict[str, dict[str, None]], name: str, member: str) -> None:
+    del names[name][member]
+    if not names[name]:
+        del names[name]
 
 
 def _untried(tried: Collection[Proxy]) -> Accept | None:

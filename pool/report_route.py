@@ -15,7 +15,7 @@ from fetcher.errors import ProxyError
 from fetcher.handlers import Handler
 from fetcher.proxy import parse_proxy
 from pool.evidence import Seen, judge_report
-from pool.picker import Snapshot
+from pool.picker import Entry, Snapshot
 from pool.sites import UNIVERSAL
 
 MAX_BODY: Final = 16384  # bytes: a report is short
@@ -51,19 +51,35 @@ class ReportHandler(Handler):
     def post(self) -> None:
         try:
             report = read_report(self.request.body, self.reports.snapshots)
-            proxy = parse_proxy(report.proxy)
+            entries = self._find(report.proxy)
         except ValueError as error:  # a ProxyError is one
             words = f"proxy: {error}" if isinstance(error, ProxyError) else str(error)
             self.write_json({"error": words}, 400)
             return
-        site = report.site or UNIVERSAL
-        if self.reports.snapshots[UNIVERSAL].get(proxy.member) is None:
-            self.write_json({"error": f"{proxy.authority} is not in the pool"}, 404)
+        if not entries:
+            self.write_json({"error": f"{_shown(report.proxy)} is not in the pool"}, 404)
             return
+        site, proxy = report.site or UNIVERSAL, entries[0].proxy
         finding = judge_report(report.ok, report.error or "")
         # A report names no host: the site stands for it.
         self.reports.note(Seen(proxy, report.site or None, f"site:{site}", finding))
         self.write_json({"accepted": True}, 202)
+
+    def _find(self, name: str) -> list[Entry]:
+        """What a client calls so: a proxy in full, or, as we show them, host:port or an id. Raises
+        ValueError where that is no proxy, or more than one."""
+        universal = self.reports.snapshots[UNIVERSAL]
+        entries = universal.find(name)
+        if len(entries) == 1:
+            return entries
+        meant = universal.find_proxy(parse_proxy(name))
+        if entries and not meant:
+            raise ValueError(f"proxy: there are several at {name}: give its user, or its id")
+        return meant
+
+
+def _shown(name: str) -> str:
+    return parse_proxy(name).authority
 
 
 def read_report(body: bytes, sites: Mapping[str, Snapshot]) -> Report:

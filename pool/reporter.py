@@ -3,14 +3,14 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from pool.evidence import Evidence, Mark, Seen, put_off
-from pool.model import Effect, Found
-from pool.picker import Snapshot
+from pool.model import Effect, Found, Spelled
+from pool.picker import Entry, Snapshot
 from pool.rounds import Rounds
 from pool.store import Store, StoreAway
 
@@ -70,8 +70,7 @@ class Reporter:
             place = self._places[name]
             try:
                 entered = await place.store.enter(
-                    Found(mark.proxy, mark.effect, self._delay(place.snapshot, mark))
-                    for mark in marks
+                    found for mark in marks for found in self._find(place.snapshot, mark)
                 )
             except StoreAway:
                 self._evidence.give_back(
@@ -80,8 +79,16 @@ class Reporter:
                 raise
             logger.debug("traffic on %s: %d proxies, %s", name, len(marks), entered)
 
-    def _delay(self, snapshot: Snapshot, mark: Mark) -> float:
-        entry = snapshot.get(mark.proxy.member)
-        if entry is None or mark.effect is Effect.POINT:
+    def _find(self, snapshot: Snapshot, mark: Mark) -> Iterator[Found]:
+        """The mark for each member that means its proxy; as we spell it, if none is known yet."""
+        entries = snapshot.find_proxy(mark.proxy)
+        if not entries:
+            yield Found(mark.proxy, mark.effect)
+        for entry in entries:
+            spelled = Spelled(entry.proxy.scheme, entry.member)
+            yield Found(spelled, mark.effect, self._delay(entry, mark))
+
+    def _delay(self, entry: Entry, mark: Mark) -> float:
+        if mark.effect is Effect.POINT:
             return 0.0
         return put_off(entry.record, self._cycle, self._now())

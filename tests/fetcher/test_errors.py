@@ -5,6 +5,7 @@ import pytest
 
 from fetcher.errors import (
     Code,
+    FetcherClosed,
     FetchpoolError,
     Outcome,
     Path,
@@ -137,3 +138,7 @@ def test_codes_bear_libcurls_numbers() -> None:
     assert len(known) > 20
     for code in known:
         assert getattr(pycurl, f"E_{names.get(code.name, code.name)}") == code
+
+
+def test_a_closed_fetcher_says_what_it_is() -> None:
+    assert str(FetcherClosed()) == "the fetcher is closed"

@@ -92,7 +92,8 @@ async def test_what_was_exported_is_imported_as_it_was(
     server: RedisServer, redis: Redis, capsys: Printed, form: str
 ) -> None:
     members = ["8.8.4.4:80", "socks5://8.8.8.8:1080", "user:p%40s@8.8.8.8:80"]
-    members += ["https://8.8.8.8:443"] if form != "text" else []
+    members += ["socks4a://gw.example.com:1080", "socks5h://u:p@8.8.8.8:1080"]
+    members += ["https://8.8.8.8:443", "https://u:p%20s@gw.example.com:443"]
     await fill(redis, *members, country="DE")
     async with open_proxies(settings(server)) as proxies:
         await commands.export(proxies, ANY, site="universal", limit=None, form=form)
@@ -105,6 +106,19 @@ async def test_what_was_exported_is_imported_as_it_was(
         if form != "text":
             assert {one.record.country for one in proxies.snapshot.every.every.entries} == {"DE"}
     assert capsys.readouterr().out == f"{len(members)} added, 0 known\n"
+
+
+async def test_lines_are_as_usual_where_nothing_has_to_be_told_apart(
+    server: RedisServer, redis: Redis, capsys: Printed
+) -> None:
+    await fill(redis, "8.8.8.8:80", "https://8.8.8.8:443")
+    async with open_proxies(settings(server)) as proxies:
+        http = Filters(schemes=frozenset({"http"}))
+        await commands.export(proxies, http, site="universal", limit=None, form="text")
+        assert capsys.readouterr().out == "8.8.8.8:80\n"
+        await commands.export(proxies, ANY, site="universal", limit=None, form="text")
+        lines = ["# https:// is TLS to the proxy", "8.8.8.8:80", "https://8.8.8.8:443"]
+        assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_options_are_filters() -> None:
@@ -192,6 +206,23 @@ async def test_removed_ones_are_gone_and_unknown_ones_are_named(
             "fetchpool: 192.0.2.9:80 is not in the pool\n",
         )
     assert await redis.exists(KEY) == 0
+
+
+async def test_a_host_without_a_port_names_no_proxy(server: RedisServer, redis: Redis) -> None:
+    await fill(redis, "192.0.2.1:8080")
+    async with open_proxies(settings(server)) as proxies:
+        with pytest.raises(TaskError, match=r"192\.0\.2\.1 names no port: write host:port, or"):
+            await commands.remove(proxies, ["192.0.2.1"])
+    assert await redis.zcard(KEY) == 1
+
+
+async def test_what_others_spell_in_their_own_way_is_removed_as_it_is_shown(
+    server: RedisServer, redis: Redis, capsys: Printed
+) -> None:
+    await redis.zadd(KEY, {"user:p$ss!@192.0.2.1:80": 100})
+    async with open_proxies(settings(server)) as proxies:
+        assert await commands.remove(proxies, ["user:p$ss!@192.0.2.1:80"])
+    assert capsys.readouterr().out == "1 removed\n"
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,9 @@ async def test_who_is_not_added_hears_why(api: Api) -> None:
     ]
     code, said = await api.post("10.0.0.1:80")
     assert (code, said["added"], len(said["refused"])) == (400, 0, 1)
+    code, said = await api.post("8.8.8.8,80,bob,secret")
+    assert (code, said["added"], said["refused"][0]["proxy"]) == (400, 0, "line 1")
+    assert "write user:password@host:port" in said["refused"][0]["reason"]
     code, said = await api.post("")
     assert (code, said["error"][:22]) == (400, "no proxy was given: ex")
 
@@ -236,6 +239,16 @@ async def test_all_at_a_place_are_removed_together(api: Api) -> None:
 async def test_a_proxy_that_is_not_there_is_not_found(api: Api, name: str) -> None:
     code, said = await api.delete(name)
     assert (code, said["error"][-19:]) == (404, " is not in the pool")
+
+
+@pytest.mark.parametrize("name", ["192.0.2.1", "gw.example.com", "http:%2F%2F192.0.2.1"])
+async def test_a_host_without_a_port_names_no_proxy(api: Api, name: str) -> None:
+    await api.add("192.0.2.1:8080", "gw.example.com:8080")
+    code, said = await api.delete(name)
+    host = name.rpartition("%2F")[2]
+    words = f"{host} names no port: write host:port, or the id that the list gives"
+    assert (code, said["error"]) == (400, words)
+    assert await api.redis.zcard(KEY) == 2
 
 
 async def test_credentials_have_no_place_in_a_url(api: Api) -> None:

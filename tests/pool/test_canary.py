@@ -179,6 +179,38 @@ async def test_a_freeze_left_by_one_who_died_ends_with_the_first_check(redis: Re
         assert await one.frozen() is None
 
 
+async def test_one_whose_own_line_is_down_freezes_nobody_whose_checks_pass(redis: Redis) -> None:
+    lost = Site(url=["http://127.0.0.1:9/"])
+    async with (
+        Origin() as origin,
+        stepping(redis, page(origin), 9, SLOW) as one,
+        stepping(redis, lost, 0, SLOW) as other,
+    ):
+        await one.check(Kind.PASSED, 1)
+        for later in (20.0, 40.0):
+            await other.check(Kind.TIMEOUT, 1)
+            assert await one.frozen() == "http://127.0.0.1:9/"
+            one.clock.now = other.clock.now = later
+            await one.check(Kind.TIMEOUT, 1)  # what fails thaws nothing
+            assert await one.frozen() == "http://127.0.0.1:9/"
+            await one.check(Kind.PASSED, 1)
+            assert await one.frozen() is None
+
+
+async def test_a_password_in_a_sites_url_is_shown_nowhere(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(url=["http://operator:s3cret@127.0.0.1:9/page"])
+    async with stepping(redis, site, 2, SLOW) as one:
+        caplog.set_level("INFO")
+        await one.check(Kind.REFUSED, 1)
+        assert await one.frozen() == "http://127.0.0.1:9/page"
+        await one.check(Kind.PASSED, 1)
+    assert [name in caplog.text for name in ("fails without", "works again")] == [True, True]
+    assert "operator" not in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 @pytest.mark.parametrize("kind", [Kind.UNUSABLE, Kind.OURS])
 async def test_what_says_nothing_of_the_site_asks_nobody(redis: Redis, kind: Kind) -> None:
     async with Origin() as origin, stepping(redis, page(origin), 3, SLOW) as one:

@@ -130,6 +130,16 @@ def test_what_is_under_way_is_held_to_be_spent_and_sizes_are_learned() -> None:
     assert 250 < budget.room(500, 0, MIDNIGHT) < 300
 
 
+@pytest.mark.parametrize(("size", "room"), [(0, 100), (1, 500)])
+def test_checks_that_sent_nothing_tell_nothing_of_others(size: int, room: int) -> None:
+    budget = DayBudget(7_200_000)
+    for _ in range(20_000):
+        budget.under_way += 1
+        budget.note(size)
+    assert budget.room(500, 0, MIDNIGHT) == room
+    assert budget.under_way == 0
+
+
 def test_without_a_limit_bytes_do_not_count() -> None:
     assert DayBudget(0).room(500, 10**12, MIDNIGHT) == 500
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pool.freeze import CHECKS, CYCLES, SELDOM, Watch, proves_by_site
+from pool.freeze import AGAIN, CHECKS, CYCLES, SELDOM, Watch, proves_by_site
 from pool.model import Kind
 
 CYCLE = 20.0
@@ -79,6 +79,34 @@ def test_a_pass_thaws_and_the_canary_is_asked_anew_at_the_next_doubt() -> None:
     seen.note([Kind.PASSED], 1.0)
     assert not seen.is_frozen
     assert seen.is_canary_due(1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "thawed", "passed", "due"),
+    [
+        (FAILED, None, 5.0, False),
+        (Kind.PASSED, None, 5.0, True),
+        (Kind.PASSED, 5.0, 5.0, False),
+        (Kind.PASSED, 5.0, 5.0 + AGAIN - 0.1, False),
+        (Kind.PASSED, 5.0, 5.0 + AGAIN, True),
+        (FAILED, 5.0, 99.0, False),
+    ],
+)
+def test_passes_thaw_what_others_may_have_frozen_once_in_a_while(
+    kind: Kind, thawed: float | None, passed: float, due: bool
+) -> None:
+    seen = watch()
+    if thawed is not None:
+        seen.note([Kind.PASSED], thawed)
+        seen.thaw(thawed)
+    seen.note([kind], passed)
+    assert seen.is_thaw_due is due
+
+
+def test_who_has_frozen_a_site_himself_thaws_nothing() -> None:
+    seen = watch(Kind.PASSED, *[FAILED] * CHECKS)
+    seen.hear(works=False, now=0.0)
+    assert not seen.is_thaw_due
 
 
 @pytest.mark.parametrize(("draw", "expected"), [(0.0, 20.0), (0.5, 30.0)])

@@ -4,9 +4,18 @@ from typing import Any
 
 import pytest
 
+from fetcher.errors import ProxyError
 from fetcher.proxy import parse_proxy
 from pool import intake
-from pool.intake import IntakeError, Refused, read_foreign, read_given, read_spelled
+from pool.intake import (
+    TLS,
+    IntakeError,
+    Refused,
+    read_foreign,
+    read_given,
+    read_named,
+    read_spelled,
+)
 from pool.sources.found import Found
 
 
@@ -51,10 +60,91 @@ def refused(body: str) -> list[tuple[str, str]]:
         ("id,proxy,country\nab,https://8.8.8.8:80,DE\n", ["https://8.8.8.8:80"]),
         ("proxy\n8.8.8.8:80\n", ["8.8.8.8:80"]),
         (b"8.8.8.8:80 \xff\n", ["8.8.8.8:80"]),
+        (
+            f"https://8.8.8.8:1\n{TLS}\nhttps://8.8.8.8:2\n8.8.8.8:3:u:p\n",
+            ["8.8.8.8:1", "https://8.8.8.8:2", "u:p@8.8.8.8:3"],
+        ),
     ],
 )
 def test_proxies_are_read_in_any_spelling(body: str | bytes, expected: list[str]) -> None:
     assert members(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("u:p:8.8.8.8:80", ["u:p@8.8.8.8:80"]),
+        ("u:code:8.8.8.8:80", ["u:code@8.8.8.8:80"]),
+        ("u:p%20:8.8.8.8:80", ["u:p%2520@8.8.8.8:80"]),
+        ("u:p:[2606:4700::1]:80", ["u:p@[2606:4700::1]:80"]),
+        ("socks5://u:p:8.8.8.8:80 DE", ["socks5://u:p@8.8.8.8:80"]),
+        ("8.8.4.4:80:8.8.8.8:80", []),
+        ("8.8.8.8:80 u p", []),
+        ("8.8.8.8:80 u p,", []),
+        ("8.8.8.8:80  u p", []),
+        ("8.8.8.8:80 de p", []),
+        ("8.8.8.8:80 a p", []),
+        ("8.8.8.8:80 u p,DE", []),
+        ("8.8.8.8:80 u p,;|", []),
+        ("8.8.8.8:80,u,p;|x", []),
+        ("8.8.8.8:80 | u | p", []),
+        ("8.8.8.8:80 u:p", []),
+        ("8.8.8.8:80 u #p", []),
+        ("u p 8.8.8.8:80", []),
+        ("8.8.8.8,80,u,p", []),
+        ("8.8.8.8\t80\tu\tp\tDE", []),
+        ("8.8.8.8;80;http;u;12", []),
+        ('"8.8.8.8","80","u","p"', []),
+        ("[2606:4700::1]:80 u p", []),
+        ("http://gw.example.com:80 u p", []),
+        ('["8.8.8.8:80 u p"]', []),
+        # What lists write beside a proxy is none of that.
+        ("8.8.8.8:80 DE", ["8.8.8.8:80"]),
+        ("8.8.8.8:80 Germany", ["8.8.8.8:80"]),
+        ("8.8.8.8:80:Germany", ["8.8.8.8:80"]),
+        ("8.8.8.8:80 US-H! +", ["8.8.8.8:80"]),
+        ("8.8.8.8:80 # two words", ["8.8.8.8:80"]),
+        ("8.8.8.8:80 8.8.4.4:81", ["8.8.8.8:80", "8.8.4.4:81"]),
+        ("8.8.8.8:80 12:30", ["8.8.8.8:80"]),
+        ("8.8.8.8,80,120,95", ["8.8.8.8:80"]),
+        ("8.8.8.8,80,United States", ["8.8.8.8:80"]),
+        ("8.8.8.8:80, United States", ["8.8.8.8:80"]),
+        ("8.8.8.8  80  United States  120 ms", ["8.8.8.8:80"]),
+        ("8.8.8.8\t80\tUnited States, Ohio", ["8.8.8.8:80"]),
+        ("8.8.8.8,80,socks5,Germany", ["socks5://8.8.8.8:80"]),
+        ("8.8.8.8\t80\tGermany\tBerlin\tfast\t3", ["8.8.8.8:80"]),
+        ("8.8.8.8,80,Germany,Berlin,elite", ["8.8.8.8:80"]),
+        ("8.8.8.8,80,DE,Germany,elite proxy,no,yes,2 minutes ago", ["8.8.8.8:80"]),
+    ],
+)
+def test_no_proxy_is_taken_without_the_credentials_that_its_line_may_hold(
+    line: str, expected: list[str]
+) -> None:
+    assert members(line) == expected
+    if not expected:
+        [(_, reason)] = refused(line)
+        assert re.match("the words beside it may be a user and a password|cannot read", reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("8.8.8.8:80", "8.8.8.8:80"),
+        (" https://u:p@8.8.8.8:80/ ", "https://u:p@8.8.8.8:80"),
+        ("0123456789abcdef", None),
+        ("no proxy", None),
+        ("8.8.8.8:80:80", None),
+    ],
+)
+def test_a_proxy_is_named_with_its_port(name: str, expected: str | None) -> None:
+    named = read_named(name)
+    assert (named.member if named is not None else None) == expected
+
+
+@pytest.mark.parametrize("name", ["8.8.8.8", "u:secret@8.8.8.8", "http://8.8.8.8/"])
+def test_no_default_stands_for_the_port_of_a_named_proxy(name: str) -> None:
+    with pytest.raises(ProxyError, match=r"^8\.8\.8\.8 names no port: write host:port, or the id"):
+        read_named(name)
 
 
 @pytest.mark.parametrize(

@@ -413,6 +413,32 @@ def test_a_proxy_is_found_by_its_id_and_by_its_place() -> None:
     assert pool.find("192.0.2.1:80") == []
 
 
+def test_a_proxy_is_found_however_others_spell_it() -> None:
+    usual, raw = entry("u:p%24s@192.0.2.1:80"), entry("u:p$s@192.0.2.1:80")
+    prefixed, socks = entry("http://192.0.2.1:80"), entry("socks5://192.0.2.1:80")
+    pool = snapshot(raw, prefixed, socks)
+    assert pool.find_proxy(raw.proxy) == [raw]
+    assert pool.find_proxy(prefixed.proxy) == [prefixed]
+    assert pool.find_proxy(socks.proxy) == [socks]
+    assert pool.find_proxy(entry("u@192.0.2.1:80").proxy) == []
+    pool.put(usual)
+    assert pool.find_proxy(raw.proxy) == [usual, raw]
+    pool.put(raw)  # again
+    assert pool.find_proxy(raw.proxy) == [usual, raw]
+    pool.remove(raw.member)
+    assert pool.find_proxy(raw.proxy) == [usual]
+
+
+def test_a_gateways_sessions_are_found_by_its_place_until_each_has_gone() -> None:
+    sessions = [entry(f"u{n}:p@192.0.2.1:80") for n in range(100)]
+    pool = snapshot(*sessions)
+    pool.put(sessions[50])
+    for left in range(100, 0, -1):
+        assert len(pool.find("192.0.2.1:80")) == left
+        pool.remove(sessions[left - 1].member)
+    assert pool.find("192.0.2.1:80") == []
+
+
 def test_descending_begins_with_the_best_and_scores_are_counted() -> None:
     pool = snapshot(
         entry("192.0.2.1:9", 10, last=Kind.REFUSED),

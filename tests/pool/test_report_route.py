@@ -22,6 +22,11 @@ pytestmark = pytest.mark.timeout(20)
 PROXY = "192.0.2.1:80"
 PAID = "u:p%40ss@192.0.2.2:80"
 SOCKS = "socks5://192.0.2.3:1080"
+RAW = "u:p$s!@192.0.2.4:80"
+
+
+def entry(member: str) -> Entry:
+    return Entry(member, parse_proxy(member), 100, Record())
 
 
 class Api:
@@ -29,9 +34,10 @@ class Api:
 
     def __init__(self) -> None:
         self.noted: list[Seen] = []
-        universal, zhihu = Snapshot(Score()), Snapshot(Score())
-        for member in (PROXY, PAID, SOCKS):
-            universal.put(Entry(member, parse_proxy(member), 100, Record()))
+        self.universal = universal = Snapshot(Score())
+        zhihu = Snapshot(Score())
+        for member in (PROXY, PAID, SOCKS, RAW):
+            universal.put(entry(member))
         reports = Reports({"universal": universal, "zhihu": zhihu}, self.noted.append)
         self.server = HTTPServer(application(routes(reports), Gate(keys=frozenset({"k"}))))
         [listening] = bind_sockets(0, "127.0.0.1")
@@ -87,7 +93,30 @@ async def test_a_proxy_may_be_spelled_as_people_spell_it(api: Api, spelled: str)
     assert (await api.report(proxy=spelled, ok=True)).code == 202
 
 
-@pytest.mark.parametrize("spelled", ["192.0.2.9:80", "192.0.2.2:80", f"socks4://{PROXY}"])
+@pytest.mark.parametrize("spelled", [RAW, f"http://{RAW}", "u:p%24s!@192.0.2.4:80"])
+async def test_so_may_one_that_others_have_put_in(api: Api, spelled: str) -> None:
+    assert (await api.report(proxy=spelled, ok=True)).code == 202
+    assert [seen.proxy for seen in api.noted] == [parse_proxy(RAW)]
+
+
+@pytest.mark.parametrize(
+    "spelled", ["192.0.2.2:80", Entry(PAID, parse_proxy(PAID), 100, Record()).id]
+)
+async def test_it_may_be_named_without_its_credentials(api: Api, spelled: str) -> None:
+    assert (await api.report(proxy=spelled, ok=True)).code == 202
+    assert [seen.proxy for seen in api.noted] == [parse_proxy(PAID)]
+
+
+async def test_a_name_that_several_have_is_refused_and_a_user_tells_them_apart(api: Api) -> None:
+    for session in ("one", "two"):
+        member = f"{session}:p@192.0.2.5:80"
+        api.universal.put(entry(member))
+    answer = await api.report(proxy="192.0.2.5:80", ok=True)
+    assert (answer.code, b"there are several at 192.0.2.5:80" in answer.body) == (400, True)
+    assert (await api.report(proxy="two:p@192.0.2.5:80", ok=True)).code == 202
+
+
+@pytest.mark.parametrize("spelled", ["192.0.2.9:80", "0" * 16, f"socks4://{PROXY}"])
 async def test_a_proxy_that_is_not_in_the_pool_is_not_found(api: Api, spelled: str) -> None:
     answer = await api.report(proxy=spelled, ok=False)
     assert answer.code == 404

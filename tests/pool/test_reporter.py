@@ -90,6 +90,32 @@ async def test_findings_reach_the_scores_they_concern(
     assert await reporting.scores() == {"universal": universal, "zhihu": zhihu}
 
 
+@pytest.mark.parametrize("spelled", ["user:p$ss!@192.0.2.3:80", "http://192.0.2.3:80"])
+async def test_findings_reach_those_that_others_spell_in_their_own_way(
+    redis: Redis, spelled: str
+) -> None:
+    reporting = Reporting(redis)
+    await reporting.fill()
+    proxy = parse_proxy(spelled)
+    assert proxy.member != spelled
+    await redis.zadd("proxies:universal", {spelled: 100})
+    await reporting.stores["universal"].adopt()
+    for follower in reporting.followers:
+        await follower.step()
+    reporting.reporter.note(Seen(proxy, None, HOST, Finding.PROXY))
+    await reporting.reporter.step()
+    assert await reporting.stores["universal"].http.scores([spelled, proxy.member]) == [99, None]
+    assert await reporting.scores() == {"universal": 100, "zhihu": 100}
+
+
+async def test_findings_reach_those_that_no_snapshot_has_yet(redis: Redis) -> None:
+    reporting = Reporting(redis)
+    await reporting.stores["universal"].add([Candidate(A, Record())])
+    reporting.see(Finding.PROXY, site=None)
+    await reporting.reporter.step()
+    assert await reporting.scores() == {"universal": 9, "zhihu": None}
+
+
 async def test_a_success_by_the_sites_rules_lifts_it_there_only(redis: Redis) -> None:
     reporting = Reporting(redis)
     await reporting.fill()
