@@ -19,6 +19,7 @@ from fetcher.urls import loggable
 
 logger = logging.getLogger(__name__)
 
+_METHODS: Final = RequestHandler.SUPPORTED_METHODS
 SMALL: Final = 65536  # bytes of a body where none is expected
 
 
@@ -58,10 +59,17 @@ class Handler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Words instead of a page."""
+        if status_code == 405:  # RFC 9110 15.5.6: and what would be right
+            self.set_header("Allow", ", ".join(self._find_methods()))
         error = kwargs.get("exc_info", (None, None))[1]
         words = getattr(error, "log_message", None) or self._reason
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{words}\n")
+
+    def _find_methods(self) -> list[str]:
+        nothing = RequestHandler._unimplemented_method
+        names = [name for name in _METHODS if name in self.SUPPORTED_METHODS]
+        return [name for name in names if getattr(type(self), name.lower()) is not nothing]
 
     def log_exception(
         self,

@@ -196,7 +196,6 @@ class RpcHandler(Handler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:
-            self.set_header("Allow", "POST")
             kwargs["exc_info"] = (None, HTTPError(405, "XML-RPC calls are sent by POST."), None)
         super().write_error(status_code, **kwargs)
 

@@ -208,3 +208,10 @@ async def test_a_body_is_read_only_of_those_who_may_send_it(
     finally:
         server.stop()
         await server.close_all_connections()
+
+
+async def test_a_method_that_is_not_served_is_answered_with_those_that_are(door: Entrance) -> None:
+    got = await door.call("/livez", method="DELETE")
+    assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
+    got = await door.call("/livez", method="BREW")
+    assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
