@@ -282,9 +282,8 @@ class Service:
         if view.further:
             stores = {name: site.store for name, site in view.further.items()}
             self._duties.append(Feeder(view.store, stores, pool).run())
-        if pool.harvest.enabled:
-            sources = Sources(self._redis, self.settings.redis.prefix)
-            self._duties.append(self._build_harvester(sources).run())
+        sources = Sources(self._redis, self.settings.redis.prefix)
+        self._duties.append(self._build_harvester(sources).run())
         if not pool.check.enabled:
             return []
         universal, further = share(pool.check, len(view.further))
@@ -295,9 +294,10 @@ class Service:
         return lanes + [self._build_checks(name, pool, None) for name in view.further]
 
     def _build_harvester(self, sources: Sources) -> Harvester:
-        """Raises PluginError."""
-        pool = self.settings.pool
-        plugins = load_plugins(Path(pool.plugins)) if pool.plugins is not None else []
+        """Who adds the operator's own proxies, too, if no source is read. Raises PluginError."""
+        pool, plugins = self.settings.pool, []
+        if pool.harvest.enabled and pool.plugins is not None:
+            plugins = load_plugins(Path(pool.plugins))
         return Harvester(self._view.store, sources, self.fetcher.fetch, pool, plugins=plugins)
 
     def _build_checks(self, name: str, pool: Pool, judges: Judges | None) -> CheckLane:

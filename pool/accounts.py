@@ -67,9 +67,11 @@ def stay(old: SourceAccount, *, error: str | None, now: float) -> SourceAccount:
     return succeed(old, found=old.found, new=0, refused=old.refused, error=error, now=now)
 
 
-def fail(old: SourceAccount, words: str, *, every: float, now: float) -> SourceAccount:
-    """After a harvest that found nothing; `words` say why."""
-    failures = old.consecutive_failures + 1
+def fail(
+    old: SourceAccount, words: str, *, counts: bool = True, every: float, now: float
+) -> SourceAccount:
+    """After a harvest that found nothing; `words` say why, `counts` whether that is its fault."""
+    failures = old.consecutive_failures + counts
     pause = next_pause(every, failures)
     return replace(
         old,
@@ -77,6 +79,13 @@ def fail(old: SourceAccount, words: str, *, every: float, now: float) -> SourceA
         consecutive_failures=failures,
         paused_until=now + pause if pause else 0.0,
     )
+
+
+def is_line_up(name: str, accounts: Mapping[str, SourceAccount]) -> bool:
+    """Whether another source has answered since `name` was last asked: if it cannot be reached now,
+    that is not for want of a line of our own."""
+    asked = accounts[name].last_run if name in accounts else 0.0
+    return any(0.0 < one.answered >= asked for other, one in accounts.items() if other != name)
 
 
 class SourceRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -60,14 +60,38 @@ def canonical(proxy: Proxy) -> Proxy:
     return proxy if host == proxy.host else msgspec.structs.replace(proxy, host=host)
 
 
-def _bad_credentials(proxy: Proxy) -> str | None:
+def refuse_own(proxy: Proxy) -> str | None:
+    """Why nobody could use `proxy`, one of the operator's own, or None.
+
+    What no list may bring in, he may: private addresses, names of containers (``squid_proxy``), and
+    whatever a gateway takes as a password. The reason never repeats anything of it.
+    """
+    reason = _bad_credentials(proxy, MAX_CREDENTIAL if proxy.is_socks else None)
+    if reason is not None:
+        return reason
+    host = canonical_own(proxy).host
+    # Resolvers take underscores like any letter.
+    if literal_address(host) is None and _NAME.fullmatch(host.replace("_", "x")) is None:
+        return "its host is neither an address nor a name"
+    return None
+
+
+def canonical_own(proxy: Proxy) -> Proxy:
+    """`proxy`, one of the operator's own, as the pool spells it: where he wrote an address in any
+    of libcurl's ways (``127.1``), that is what he meant."""
+    address = literal_address(proxy.host)
+    return canonical(proxy if address is None else msgspec.structs.replace(proxy, host=address))
+
+
+def _bad_credentials(proxy: Proxy, most: int | None = MAX_CREDENTIAL) -> str | None:
+    """`most`: bytes of each; None for any number."""
     for part, text in (("user name", proxy.username), ("password", proxy.password)):
         if text is None:
             continue
         if _CONTROL.search(text):
             return f"the {part} holds a control character"
-        if len(text.encode(errors="replace")) > MAX_CREDENTIAL:
-            return f"the {part} is longer than {MAX_CREDENTIAL} bytes"
+        if most is not None and len(text.encode(errors="replace")) > most:
+            return f"the {part} is longer than {most} bytes"
     return None
 
 

@@ -122,7 +122,7 @@ class CheckLane:
         """Ask the site through one proxy, on a connection of its own."""
         proxy, record = item.proxy, item.record
         trusted = self._pool.allow_private or record.own
-        if proxy is None or admit(proxy, allow_private=trusted) is not None:
+        if proxy is None or not (record.own or admit(proxy, allow_private=trusted) is None):
             self._budget.note(0)
             unusable = self._enter(record, Kind.UNUSABLE, Timing())
             checked = self._conclude(item, Kind.UNUSABLE, unusable)

@@ -97,6 +97,7 @@ class Feeder:
                 await self._read()
                 return
             await self._feed(one, [member for member in changes.members if self._is_good(member)])
+            await self._retell(one, changes.members)
             gone = [member.member for member in changes.members if member.score is None]
             for name, store in self._sites.items():
                 await self._lead_out(name, store, gone)
@@ -109,22 +110,47 @@ class Feeder:
         return member.score is not None and member.score >= self._pool.score.max
 
     async def _feed(self, one: ProxySet, members: Sequence[Member]) -> None:
+        candidates = self._newcomers(one, members)
+        for name, store in self._sites.items():
+            added = await store.add(candidates) if candidates else Added()
+            if added.new:
+                logger.debug("%d good proxies are new to the site %s", added.new, name)
+
+    async def _retell(self, one: ProxySet, members: Sequence[Member]) -> None:
+        """What the operator says of his own counts wherever they are, though they may be failing
+        by now."""
+        candidates = self._newcomers(
+            one, [member for member in members if _is_own(member) and not self._is_good(member)]
+        )
+        names = [candidate.proxy.member for candidate in candidates]
+        for store in self._sites.values():
+            place = store.http if one is self._universal.http else store.others
+            scores = await place.scores(names)
+            there = [
+                candidate
+                for candidate, score in zip(candidates, scores, strict=True)
+                if score is not None
+            ]
+            await store.add(there)
+
+    def _newcomers(self, one: ProxySet, members: Sequence[Member]) -> list[Candidate]:
         is_http = one is self._universal.http
         candidates = []
         for member in members:
             proxy = _parse(member.member)
             if proxy is not None and (proxy.scheme == "http") is is_http:
                 candidates.append(newcomer(Candidate(proxy, member.record or UNKNOWN)))
-        for name, store in self._sites.items():
-            added = await store.add(candidates) if candidates else Added()
-            if added.new:
-                logger.debug("%d good proxies are new to the site %s", added.new, name)
+        return candidates
 
     async def _lead_out(self, name: str, store: Store, members: Sequence[str]) -> None:
         # Without a tomb: who is good in universal again may come back at once.
         removed = await store.remove(members, tombstone=0.0) if members else 0
         if removed:
             logger.debug("%d proxies left the site %s with universal", removed, name)
+
+
+def _is_own(member: Member) -> bool:
+    return member.score is not None and member.record is not None and member.record.own
 
 
 def _parse(member: str) -> Proxy | None:

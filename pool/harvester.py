@@ -3,23 +3,23 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from fetcher.proxy import parse_proxy
 from pool import accounts
 from pool.admission import admit
 from pool.model import Added, Candidate, Record, SourceAccount, Validators
-from pool.pages import PAUSE, Fetch, Pages, SourceError
+from pool.own_proxies import OwnProxies
+from pool.pages import PAUSE, Fetch, Pages, SourceError, Unreached
 from pool.plugins import Plugin, PluginError, run_plugin
 from pool.rounds import Rounds
-from pool.settings import OwnProxy, Pool
+from pool.settings import Pool
 from pool.sources.found import Found
 from pool.sources.source import Source
 from pool.store import Sources, Store, StoreAway
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 ROUND: Final = 1.0  # seconds between looks at whose turn it is
 CRAWLS: Final = 4  # plug-ins under way; each may take as long as its cycle
+LEASE: Final = 60.0  # seconds after which others read what a process that was killed had begun
+ASK: Final = 10.0  # seconds between looks at Redis whose turn a source is, at the most
 
 # In this many of its turns a source may say that nothing has changed, before it is read in full:
 # what it brought in may have left the pool.
@@ -80,7 +82,7 @@ class Harvester:
         self._crawls = asyncio.Semaphore(CRAWLS)
         self._turns: dict[str, float] = {}  # name -> when to ask again whose turn it is
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._own_turn = -inf
+        self._own = OwnProxies(store, pool, clock=clock, now=now)
         self._rounds = Rounds("harvesting", self._look, ROUND)
 
     # -- whose turn it is --------------------------------------------------------------------------
@@ -113,7 +115,7 @@ class Harvester:
         """The operator's own proxies, and the sources whose turn it is: no slow one holds up the
         next look. Raises StoreAway, also on behalf of those that it began earlier."""
         self._reap()
-        await self._add_own()
+        await self._own.step()
         if not self._pool.harvest.enabled:
             return
         loop = asyncio.get_running_loop()
@@ -138,22 +140,34 @@ class Harvester:
         return own or self._pool.harvest.cycle
 
     async def _take_turn(self, source: AnySource) -> None:
-        every = self._every(source)
-        # Another process may have had it long ago: ask more often than it is due.
-        self._turns[source.name] = self._clock() + min(every / 4, 10.0)
+        name, every = source.name, self._every(source)
+        # Another process may have had it long ago, or Redis have lost what it knew: ask more often
+        # than it is due.
+        self._turns[name] = self._clock() + min(every / 4, ASK)
         try:
-            if not await self._sources.claim(source.name, every, _version(source)):
+            if not await self._sources.claim(name, LEASE, _version(source)):
                 return
         except StoreAway:
-            del self._turns[source.name]  # or Redis would seem to be back as nobody asks it
+            del self._turns[name]  # or Redis would seem to be back as nobody asks it
             raise
         try:
-            account = await self.harvest(source)
+            account = await self._hold(name, self.harvest(source))
+            if not account.paused_until:
+                await self._sources.pause(name, every)
         except (StoreAway, asyncio.CancelledError):
-            await self._hand_on(source.name)
+            await self._hand_on(name)
             raise
-        pause = account.paused_until - self._now() if account.paused_until else 0.0
-        self._turns[source.name] = self._clock() + max(every, pause)
+
+    async def _hold(self, name: str, harvest: Coroutine[Any, Any, SourceAccount]) -> SourceAccount:
+        """What `harvest` gives, while we keep the claim on it for as long as it takes."""
+        task = asyncio.get_running_loop().create_task(harvest)
+        try:
+            while not (await asyncio.wait([task], timeout=LEASE / 3))[0]:
+                await self._sources.renew(name, LEASE)
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _hand_on(self, name: str) -> None:
         try:
@@ -170,6 +184,7 @@ class Harvester:
         """
         began, name, version = self._now(), source.name, _version(source)
         old = accounts.take_over(await self._sources.account(name), version)
+        has_answered = isinstance(source, Source)
         try:
             account = await self._harvest(source, old)
         except StoreAway:
@@ -177,9 +192,10 @@ class Harvester:
         except Exception as error:
             if not isinstance(error, SourceError | PluginError):
                 logger.exception("source %s cannot be read", name)
-            words = str(error) or type(error).__name__
-            account = accounts.fail(old, words, every=self._every(source), now=self._now())
-            self._report_failure(name, words, account)
+            account = await self._fail(source, old, error)
+            has_answered = isinstance(error, SourceError) and not isinstance(error, Unreached)
+        if has_answered:
+            account = replace(account, answered=self._now())
         if account.paused_until:
             # For all processes, those that have just been started included.
             pause = account.paused_until - self._now()
@@ -188,6 +204,21 @@ class Harvester:
             logger.info("source %s yields again", name)
         account = replace(account, last_run=began, plugin=isinstance(source, Plugin))
         await self._sources.save(name, account)
+        return account
+
+    async def _fail(self, source: AnySource, old: SourceAccount, error: Exception) -> SourceAccount:
+        """A source that cannot be reached is not to blame while no other can be either."""
+        name, words = source.name, str(error) or type(error).__name__
+        counts = True
+        if isinstance(error, Unreached):
+            counts = accounts.is_line_up(name, await self._sources.accounts())
+        account = accounts.fail(
+            old, words, counts=counts, every=self._every(source), now=self._now()
+        )
+        if counts:
+            self._report_failure(name, words, account)
+        elif old.last_error is None:
+            logger.warning("source %s: %s; nor has any other answered since", name, words)
         return account
 
     def _report_failure(self, name: str, words: str, account: SourceAccount) -> None:
@@ -229,13 +260,15 @@ class Harvester:
         """Raises SourceError if no page has proxies, new or unchanged."""
         known, pages = await self._remembered(source), dict[str, Validators]()
         found: dict[str, Found] = {}
-        unchanged, error, now = 0, None, self._now()
+        unchanged, now = 0, self._now()
+        error: SourceError | None = None
         for url in source.urls(datetime.fromtimestamp(now, UTC)):
             key = self._page_key(source, url)
             try:
                 page = await self._pages.read(source, url, known.get(key))
             except SourceError as problem:
-                error = problem
+                if error is None or not isinstance(problem, Unreached):
+                    error = problem
                 continue
             for one in page.found:
                 found.setdefault(one.proxy.member, one)
@@ -287,34 +320,6 @@ class Harvester:
             Candidate(one.proxy, Record(source=source.name, country=one.country, added=now))
             for one in found
         )
-
-    # -- the operator's own ----------------------------------------------------------------------
-
-    async def _add_own(self) -> None:
-        """The proxies of the settings: trusted, never refused, and put back if they were lost."""
-        if self._clock() < self._own_turn:
-            return
-        now = self._now()
-        candidates, expired = [], []
-        for given in self._pool.proxies:
-            own = OwnProxy(url=given) if isinstance(given, str) else given
-            proxy = parse_proxy(own.url)
-            if own.expires is not None and own.expires.timestamp() <= now:
-                expired.append(proxy.member)
-                continue
-            record = Record(
-                source="settings",
-                own=True,
-                never_check=own.never_check,
-                country=own.country,
-                added=now,
-            )
-            candidates.append(Candidate(proxy, record))
-        if candidates:
-            await self._store.add(candidates, operator=True)
-        if expired and await self._store.remove(expired):
-            logger.warning("%d of the proxies in pool.proxies have expired", len(expired))
-        self._own_turn = self._clock() + self._pool.harvest.cycle
 
 
 def _version(source: AnySource) -> str:

@@ -160,6 +160,7 @@ class SourceAccount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     refused: int = 0  # of them not admitted: private addresses, ports out of range
     last_run: float = 0.0
     last_success: float = 0.0
+    answered: float = 0.0  # the last time that a server said anything, whatever it was
     last_error: str | None = None  # in words; None after a success
     consecutive_failures: int = 0
     total_new: int = 0  # ever

@@ -13,6 +13,7 @@ import msgspec
 
 from fetcher.errors import FetchpoolError
 from fetcher.model import Result
+from fetcher.result import NO_RESPONSE
 from fetcher.urls import loggable, origin_of
 from pool.model import Validators
 from pool.settings import Harvest
@@ -31,6 +32,10 @@ _LONGEST: Final = 512  # characters of a validator that is worth keeping
 
 class SourceError(FetchpoolError):
     """A source yielded nothing; the text says why."""
+
+
+class Unreached(SourceError):
+    """Nobody answered at all: the source is gone, or our own line is down."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -65,7 +70,8 @@ class Pages:
             return Page([], known, unchanged=True)
         if result.error is not msgspec.UNSET or not 200 <= result.status_code < 300:
             reason = result.error or f"HTTP {result.status_code}"
-            raise SourceError(f"{loggable(url)}: {reason}")
+            kind = SourceError if result.status_code != NO_RESPONSE or result.headers else Unreached
+            raise kind(f"{loggable(url)}: {reason}")
         content_type = _find_header(result.headers, "content-type")
         body = result.content
         limit = self._max_items(source) or len(body)
@@ -74,8 +80,8 @@ class Pages:
         else:
             found = read(source, body, content_type, limit)
         if not found:
-            kind = content_type or "an unknown type"
-            raise SourceError(f"{loggable(url)}: no proxy in {len(body)} bytes of {kind}")
+            what = content_type or "an unknown type"
+            raise SourceError(f"{loggable(url)}: no proxy in {len(body)} bytes of {what}")
         return Page(found, _read_validators(source, result.headers))
 
     def _max_items(self, source: Source) -> int:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
+from fetcher.proxy import parse_proxy
 from fetcher.settings import (
     Count,
     CredentialUrl,
@@ -33,6 +34,7 @@ from fetcher.settings import (
     is_site_name,
 )
 from fetcher.urls import fit_url, origin_of
+from pool.admission import refuse_own
 from pool.sources.source import Source
 
 Status = Annotated[int, Meta(ge=100, le=599)]
@@ -125,7 +127,7 @@ class OwnProxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     country: Country | None = None
 
     def __post_init__(self) -> None:
-        check_proxy("url", self.url)
+        _check_own("url", self.url)
         if self.expires is not None and self.expires.tzinfo is None:
             force_setattr(self, "expires", self.expires.replace(tzinfo=UTC))
 
@@ -166,7 +168,7 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         check_http_urls("judges", self.judges)
         for index, proxy in enumerate(self.proxies):
             if isinstance(proxy, str):
-                check_proxy(f"proxies[{index}]", proxy)
+                _check_own(f"proxies[{index}]", proxy)
 
     def _check_sites(self) -> None:
         """No two sites may share a sorted set or a host."""
@@ -182,6 +184,14 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
                         f"sites.{name}.match: expected hosts of one site only,"
                         f" but {host} is matched by {hosts[host]} too"
                     )
+
+
+def _check_own(key: str, url: str) -> None:
+    """Raises ValueError for what could never be asked."""
+    check_proxy(key, url)
+    reason = refuse_own(parse_proxy(url))
+    if reason is not None:
+        raise ValueError(f"{key}: expected a proxy that can be reached, but {reason}")
 
 
 def _fit_host(key: str, text: str) -> str:

@@ -15,11 +15,11 @@ script may touch them on a Cluster:
     PREFIX:{KEY}:charged   sorted set  member -> until when traffic costs it nothing more
 
 and for all sites together `PREFIX:sources`, a hash of source name -> SourceAccount,
-`PREFIX:source:NAME`, which exists while NAME need not be harvested again (empty, or the version of
-a declaration that is paused), and `PREFIX:validators:NAME`, those of NAME's pages; `PREFIX:judge`,
-the secret of our judges, and `PREFIX:check-bytes:DAY`, what checks have used. Times are
-milliseconds on Redis's own clock, as checkers run on many machines. Every update asks first whether
-the member is still there: nothing revives a proxy that was removed.
+`PREFIX:source:NAME`, which exists while NAME is harvested or need not be again (empty, or the
+version of a declaration that is paused), and `PREFIX:validators:NAME`, those of NAME's pages;
+`PREFIX:judge`, the secret of our judges, and `PREFIX:check-bytes:DAY`, what checks have used. Times
+are milliseconds on Redis's own clock, as checkers run on many machines. Every update asks first
+whether the member is still there: nothing revives a proxy that was removed.
 """
 
 from pool.store.calls import BATCH, StoreAway

@@ -81,6 +81,7 @@ class ProxySet:
         self._remove = self._script(scripts.REMOVE)
         self._adopt = self._script(scripts.ADOPT)
         self._clean = self._script(scripts.CLEAN)
+        self._forget = self._script(scripts.FORGET)
         self._enter = self._script(scripts.ENTER)
         self._freeze = self._script(scripts.FREEZE)
         self._changes = self._script(scripts.CHANGES)
@@ -101,7 +102,7 @@ class ProxySet:
         args: list[Any] = [pool.score.initial, room, who, pool.score.max, to_ms(pool.tombstone)]
         for one in candidates:
             args += to_bytes(one.proxy.member), _ENCODER.encode(one.record)
-            args.append(int(one.record.never_check))
+            args.append(_whose(one.record))
         return Added(*await self._run(self._add, args))
 
     async def make_room(self, n: int, pool: Pool) -> int:
@@ -153,6 +154,15 @@ class ProxySet:
         """Drop old tombs, at most a batch of them; the number dropped."""
         return int(await self._run(self._clean, [to_ms(GRACE), TOMBS_MAX, BATCH]))
 
+    async def forget(self) -> int:
+        """Drop what is left of members never due that others removed; how many there were."""
+        place = forgotten = 0
+        while True:
+            looked_at, gone = await self._run(self._forget, [place, BATCH])
+            place, forgotten = place + looked_at - gone, forgotten + gone
+            if looked_at < BATCH:
+                return int(forgotten)
+
     async def changes(self, last: int, n: int = BATCH) -> Changes:
         """At most `n` of the changes after `last`."""
         newest, epoch, frozen, *rows = await self._run(self._changes, [last, n])
@@ -196,6 +206,12 @@ def _verdict(kind: Kind) -> str:
     if not kind.is_verdict:
         return "none"
     return "pass" if kind is Kind.PASSED else "fail"
+
+
+def _whose(record: Record) -> str:
+    if record.never_check:
+        return "never"
+    return "own" if record.own else ""
 
 
 def _record(raw: bytes | None) -> Record:

@@ -46,6 +46,21 @@ local function is_own(member)
   local read, record = pcall(cmsgpack.unpack, redis.call('HGET', KEYS[4], member) or '')
   return read and type(record) == 'table' and record.own == true
 end
+-- The record of a member that is there with what its owner says of it, or nil if it says so. Who
+-- was not checked, or is not from now on, begins anew: no check would forget what others showed.
+local function retold(member, text)
+  local given = cmsgpack.unpack(text)
+  local read, known = pcall(cmsgpack.unpack, redis.call('HGET', KEYS[4], member) or '')
+  if not read or type(known) ~= 'table' or known.never_check ~= given.never_check then
+    return text
+  end
+  local same = true
+  for _, name in ipairs({'source', 'own', 'country'}) do
+    same = same and known[name] == given[name]
+    known[name] = given[name]
+  end
+  return not same and cmsgpack.pack(known) or nil
+end
 local kept = 0
 local function make_room(initial, tomb)
   while kept < 1000 do
@@ -62,8 +77,11 @@ end
 """
 
 # ARGV: initial score, members the set may have (-1: any number), who asks ("operator": no tomb and
-# no limit counts, "caller": no tomb), maximum, milliseconds of a tomb, then member, record, "1" if
-# it is never to be checked (it counts as good, then, and is due never) in turn.
+# no limit counts, "caller": no tomb), maximum, milliseconds of a tomb, then member, record, whose
+# it is ("own": the operator's; "never": likewise, and never to be checked: it counts as good, then,
+# and is due never) in turn.
+# What the operator says of his own counts for those that are there as well. Whatever it changes is
+# due at once, so that a check under way, which knows the old record, is void.
 # A full set makes room for a newcomer by the worst of those that have failed since they came, but
 # never by the operator's own.
 # Returns {added, refused by their tombs, refused for want of room}.
@@ -79,7 +97,7 @@ local function has_room()
   return true
 end
 for i = 6, #ARGV, 3 do
-  local member, never = ARGV[i], ARGV[i + 2] == '1'
+  local member, own, never = ARGV[i], ARGV[i + 2] ~= '', ARGV[i + 2] == 'never'
   local score = redis.call('ZSCORE', KEYS[1], member)
   if not score then
     local tomb = redis.call('ZSCORE', KEYS[3], member)
@@ -95,16 +113,13 @@ for i = 6, #ARGV, 3 do
       changed(member)
       new, size = new + 1, size + 1
     end
-  elseif operator then
+  elseif own then
+    local record = retold(member, ARGV[i + 1])
     local spared = redis.call('ZSCORE', KEYS[2], member) == 'inf'
-    if never and not (spared and tonumber(score) == tonumber(max)) then
-      redis.call('ZADD', KEYS[1], max, member)
-      redis.call('ZADD', KEYS[2], '+inf', member)
-      redis.call('HSET', KEYS[4], member, ARGV[i + 1])
-      changed(member)
-    elseif spared and not never then
-      redis.call('ZADD', KEYS[2], now, member)
-      redis.call('HSET', KEYS[4], member, ARGV[i + 1])
+    if record or never ~= spared or never and tonumber(score) ~= tonumber(max) then
+      if never then redis.call('ZADD', KEYS[1], max, member) end
+      redis.call('ZADD', KEYS[2], never and '+inf' or now, member)
+      if record then redis.call('HSET', KEYS[4], member, record) end
       changed(member)
     end
   end
@@ -286,6 +301,20 @@ for _, member in ipairs(old) do
   if not redis.call('ZSCORE', KEYS[1], member) then redis.call('ZREM', KEYS[5], member) end
 end
 return #old
+"""
+
+# ARGV: how many to pass over, how many to look at. Of those that are never due, forgets who was
+# removed by others: no claim comes to them. Returns {looked at, forgotten}.
+FORGET: Final = """
+local spared = redis.call('ZRANGEBYSCORE', KEYS[2], '+inf', '+inf', 'LIMIT', ARGV[1], ARGV[2])
+local forgotten = 0
+for _, member in ipairs(spared) do
+  if not redis.call('ZSCORE', KEYS[1], member) then
+    bury(member, now)
+    forgotten = forgotten + 1
+  end
+end
+return {#spared, forgotten}
 """
 
 # ARGV: the last change known, how many.

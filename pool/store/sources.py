@@ -23,7 +23,7 @@ class Sources:
         self._validators = f"{prefix}:validators"
 
     async def claim(self, name: str, seconds: float, version: str = "") -> bool:
-        """Whether nobody has harvested it within its `seconds`; if so, it is ours now.
+        """Whether nobody has harvested it lately, nor is about to; if so, it is ours for `seconds`.
 
         A pause binds no other `version` of the declaration than the one that brought it about.
         """
@@ -36,8 +36,12 @@ class Sources:
         # Of several who have seen that, one alone is told the old value.
         return bool(await call(self._client.set(key, b"", xx=True, get=True, px=free)))
 
-    async def pause(self, name: str, seconds: float, version: str) -> None:
-        """Nobody who goes by this `version` harvests it for so long."""
+    async def renew(self, name: str, seconds: float) -> None:
+        """What we have claimed is ours for so long from now on."""
+        await call(self._client.pexpire(f"{self._prefix}:{name}", max(to_ms(seconds), 1)))
+
+    async def pause(self, name: str, seconds: float, version: str = "") -> None:
+        """Nobody who goes by this `version` harvests it for so long; without one, nobody at all."""
         key = f"{self._prefix}:{name}"
         await call(self._client.set(key, to_bytes(version), px=max(to_ms(seconds), 1)))
 

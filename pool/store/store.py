@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 
-from pool.model import Added, Candidate, Check, Checked, Entered, Found, Settled
+from pool.model import Added, Candidate, Check, Checked, Entered, Found, Record, Settled
 from pool.settings import Pool
 from pool.sites import site_key
 from pool.store.calls import BATCH, batches
@@ -54,11 +54,11 @@ class Store:
         """Put in those that are not there, at the initial score and due at once; those that are
         never to be checked with the maximum, and never due.
 
-        Those that are there keep score and record, unless the operator has changed his mind about
-        checking them. Recently removed ones are refused, unless somebody asks for them: the
-        operator by his settings, or a caller. Beyond `max_size` a newcomer takes the place of the
-        worst proxy that has failed since it came, in its own set or else in the other; the
-        operator's own need no room and are never replaced.
+        Those that are there keep score and record, but for what the operator says of his own: that
+        they are his, from where, and whether they are checked. Recently removed ones are refused,
+        unless somebody asks for them: the operator by his settings, or a caller. Beyond `max_size`
+        a newcomer takes the place of the worst proxy that has failed since it came, in its own set
+        or else in the other; the operator's own need no room and are never replaced.
         """
         who = "operator" if operator else "caller" if caller else ""
         added = Added()
@@ -131,6 +131,16 @@ class Store:
                 removed += await one.remove(part, closes)
         return removed
 
+    async def find(self, accept: Callable[[Record], bool]) -> set[str]:
+        """The members whose records `accept` takes."""
+        found = set[str]()
+        for one in self.sets:
+            async for members in one.scan():
+                names = [member.member for member in members]
+                known = zip(names, await one.records(names), strict=True)
+                found.update(name for name, record in known if accept(record))
+        return found
+
     async def enter(self, findings: Iterable[Found]) -> Entered:
         """Enter what traffic showed. A proxy that is not there stays away."""
         entered = Entered()
@@ -157,11 +167,13 @@ class Store:
         return adopted
 
     async def clean(self) -> int:
-        """Forget removals that everybody has seen and that bind nobody any more."""
+        """Forget removals that everybody has seen and that bind nobody any more, and what others
+        removed of those that are never due."""
         dropped = 0
         for one in self.sets:
             while part := await one.clean():
                 dropped += part
+            dropped += await one.forget()
         return dropped
 
 

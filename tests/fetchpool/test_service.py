@@ -107,6 +107,21 @@ async def test_a_service_becomes_ready_and_answers(tmp_path: Path) -> None:
         assert f"http://127.0.0.1:{one.service.entrances.api_port}/" in one.said[0]
 
 
+async def test_own_proxies_are_there_though_no_source_is_read(tmp_path: Path) -> None:
+    """Nor is a plug-in, or the folder that is none would stop the start."""
+    given = settings(
+        pool__harvest={"enabled": False},
+        pool__plugins=str(tmp_path / "missing"),
+        pool__proxies=[{"url": "http://u:p@127.0.0.1:9", "never_check": True}],
+    )
+    async with running(tmp_path, given) as one:
+
+        async def is_there() -> bool:
+            return (await one.get("/random")).body == b"u:p@127.0.0.1:9"
+
+        await wait_until(is_there)
+
+
 async def test_proxies_are_added_listed_and_removed_over_http(tmp_path: Path) -> None:
     async with running(tmp_path, settings(api__port=0, api__proxy_pool_port=0)) as one:
         api = f"http://127.0.0.1:{one.service.entrances.api_port}/api"

@@ -7,6 +7,7 @@ from pool.accounts import (
     SourceRow,
     build_version,
     fail,
+    is_line_up,
     list_sources,
     next_pause,
     stay,
@@ -64,6 +65,41 @@ def test_failures_add_up_to_a_pause_and_a_success_ends_it() -> None:
     assert stay(account, error="a page", now=NOW) == SourceAccount(
         found=5, refused=1, total_new=3, last_success=NOW, last_error="a page", version="v"
     )
+
+
+def test_what_is_not_its_fault_adds_no_failure_and_ends_no_pause() -> None:
+    account = SourceAccount(consecutive_failures=PATIENCE - 1)
+    for _ in range(3):
+        account = fail(account, "HTTP 599", counts=False, every=100, now=NOW)
+    assert account.paused_until == 0.0
+    assert account == SourceAccount(last_error="HTTP 599", consecutive_failures=PATIENCE - 1)
+    paused = SourceAccount(consecutive_failures=PATIENCE, paused_until=NOW)
+    paused = fail(paused, "HTTP 599", counts=False, every=100, now=NOW)
+    assert (paused.consecutive_failures, paused.paused_until) == (PATIENCE, NOW + 200)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "is_up"),
+    [
+        ({}, False),
+        ({"one": (NOW, 0.0)}, False),
+        ({"one": (NOW, NOW + 1)}, False),
+        ({"other": (NOW, NOW)}, True),
+        ({"other": (NOW, 0.0)}, False),
+        ({"one": (NOW, 0.0), "other": (NOW, NOW - 1)}, False),
+        ({"one": (NOW, 0.0), "other": (NOW, NOW)}, True),
+        ({"one": (NOW, 0.0), "other": (NOW, NOW + 1)}, True),
+        ({"one": (NOW, 0.0), "gone": (NOW, 0.0), "other": (NOW, NOW + 1)}, True),
+    ],
+)
+def test_our_line_is_up_if_another_source_has_answered_since_this_one_was_asked(
+    accounts: dict[str, tuple[float, float]], is_up: bool
+) -> None:
+    known = {
+        name: SourceAccount(last_run=last_run, answered=answered)
+        for name, (last_run, answered) in accounts.items()
+    }
+    assert is_line_up("one", known) is is_up
 
 
 def test_another_declaration_begins_without_failures() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fetcher.proxy import Proxy
-from pool.admission import MAX_CREDENTIAL, admit, canonical
+from pool.admission import MAX_CREDENTIAL, admit, canonical, canonical_own, refuse_own
 
 
 def make(host: str = "8.8.4.1", port: int = 80, **fields: object) -> Proxy:
@@ -121,3 +121,42 @@ def test_the_canonical_host_is_one_spelling_unless_it_is_in_doubt(host: str, usu
     assert canonical(make(host, username="u", password="p")) == make(
         usual, username="u", password="p"
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "usual"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("8.8.4.1.", "8.8.4.1"),
+        ("0:0:0:0:0:0:0:1", "::1"),
+        ("squid_proxy", "squid_proxy"),
+        ("proxy.example.", "proxy.example"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_the_operators_own_may_be_called_whatever_can_be_reached(host: str, usual: str) -> None:
+    own = make(host, username="u", password="p" * 1000)
+    assert refuse_own(own) is None
+    assert canonical_own(own) == make(usual, username="u", password="p" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "reason"),
+    [
+        (make("8.8.4.09"), "its host is neither an address nor a name"),
+        (make("1.2.3.4.5"), "its host is neither an address nor a name"),
+        (make("a..example"), "its host is neither an address nor a name"),
+        (make(username="u\n", password="p"), "the user name holds a control character"),
+        (
+            make(scheme="socks5", username="u", password="p" * (MAX_CREDENTIAL + 1)),
+            "the password is longer than 255 bytes",
+        ),
+        (make(scheme="socks5", username="u", password="p" * MAX_CREDENTIAL), None),
+        (make(scheme="https", username="u" * (MAX_CREDENTIAL + 1)), None),
+        (make(), None),
+    ],
+)
+def test_own_proxies_that_nobody_could_use_are_refused(proxy: Proxy, reason: str | None) -> None:
+    assert refuse_own(proxy) == reason

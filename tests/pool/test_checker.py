@@ -247,6 +247,17 @@ async def fill(redis: Redis, pool: Pool, count: int) -> Store:
     return store
 
 
+async def test_the_operators_own_are_asked_whatever_a_list_may_not_bring_in(redis: Redis) -> None:
+    async with (
+        Farm({FarmKind.GOOD: 1}, tls=False) as farm,
+        checking(redis, settings(allow_private=False), page(farm), []) as store,
+    ):
+        [good] = farm.proxies
+        token = parse_proxy(f"u:{'p' * 1000}@{good.address}")
+        await store.add([Candidate(token, Record(own=True))], operator=True)
+        assert await settled(redis, 1) == {token.member: 100}
+
+
 async def test_what_is_our_fault_does_not_count_and_comes_back(redis: Redis) -> None:
     pool = settings(replace(TIMES, cycle=1.0))
     store = await fill(redis, pool, 1)

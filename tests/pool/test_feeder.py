@@ -180,6 +180,34 @@ async def test_a_redis_that_lost_its_contents_is_read_anew(feeding: Feeding) -> 
     assert await feeding.scores() == {"192.0.2.7:80": 10}
 
 
+@pytest.mark.parametrize("kind", [Kind.PASSED, Kind.TIMEOUT])
+async def test_the_operators_mind_about_checks_reaches_every_site(
+    feeding: Feeding, kind: Kind
+) -> None:
+    """Be it good in universal by then or not; what is not in a site does not come in by that."""
+
+    async def say(never_check: bool) -> None:
+        record = Record(source="settings", own=True, never_check=never_check)
+        candidates = [Candidate(parse_proxy(member), record) for member in (HTTP, SOCKS)]
+        await feeding.universal.add(candidates, operator=True)
+
+    async def due(site: str) -> list[str]:
+        return sorted(check.member for check in await feeding.sites[site].claim(9, 0.0))
+
+    await say(True)
+    await feeding.feeder.step()
+    assert await feeding.scores() == await feeding.scores("x.y") == {HTTP: 100, SOCKS: 100}
+    await feeding.sites["x.y"].remove([HTTP])
+    assert await due("zhihu") == []
+    await say(False)
+    await feeding.check(kind)
+    await feeding.feeder.step()
+    assert (await due("zhihu"), await due("x.y")) == ([HTTP, SOCKS], [SOCKS])
+    await say(True)
+    await feeding.feeder.step()
+    assert (await due("zhihu"), await due("x.y")) == ([], [])
+
+
 async def test_two_feeders_do_no_harm(feeding: Feeding) -> None:
     other = Feeder(feeding.universal, feeding.sites, POOL)
     await feeding.add(HTTP)

@@ -3,7 +3,6 @@ import contextlib
 import gc
 import threading
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -17,10 +16,10 @@ from fetcher.model import Result, Trust
 from fetcher.proxy import parse_proxy
 from fetcher.request import Defaults
 from pool.accounts import PATIENCE, build_version
-from pool.harvester import CRAWLS, Harvester
+from pool.harvester import CRAWLS, LEASE, Harvester
 from pool.model import SourceAccount
 from pool.plugins import Plugin
-from pool.settings import Harvest, OwnProxy, Pool
+from pool.settings import Harvest, Pool
 from pool.sources.source import Source
 from pool.store import Sources, Store, StoreAway
 from tests.farm import LISTS, Farm
@@ -45,6 +44,7 @@ class Harvesting:
     """A harvester over a real fetcher; its clocks are the test's."""
 
     def __init__(self, redis: Redis, fetcher: Fetcher, pool: Pool, *plugins: Plugin) -> None:
+        self.redis = redis
         self.store, self.sources = Store(redis, pool), Sources(redis)
         self.clock, self.now = Clock(0.0), Clock(1_700_000_000.0)
         self.harvester = Harvester(
@@ -57,6 +57,14 @@ class Harvesting:
             now=self.now,
             plugins=plugins,
         )
+
+    async def let_pass(self, seconds: float) -> None:
+        """Time goes by, for the claims on sources too."""
+        self.clock.now += seconds
+        self.now.now += seconds
+        for key in await self.redis.keys("fetchpool:source:*"):
+            left = await self.redis.pttl(key) - round(seconds * 1000)
+            await self.redis.pexpire(key, max(left, 0))
 
     async def accounts(self) -> dict[str, SourceAccount]:
         return await self.sources.accounts()
@@ -99,6 +107,7 @@ async def test_a_source_of_each_kind_fills_the_pool(redis: Redis, path: str) -> 
                 new=10,
                 last_run=one.now.now,
                 last_success=one.now.now,
+                answered=one.now.now,
                 total_new=10,
                 version=build_version(source),
             )
@@ -233,6 +242,100 @@ async def test_run_harvests_and_stops(redis: Redis) -> None:
         await asyncio.wait_for(running, 5)
 
 
+async def test_a_source_that_is_being_read_is_claimed_for_a_short_while_and_as_long_as_it_takes(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed gives nothing back."""
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="silent", url=f"{farm.origin.url}/never", every=3600.0)
+        one = Harvesting(redis, fetcher, settings(source))
+        running = asyncio.create_task(one.harvester.step())
+        await wait_until(lambda: farm.origin.requests)
+        assert 0 < await redis.pttl("fetchpool:source:silent") <= LEASE * 1000
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+        monkeypatch.setattr("pool.harvester.LEASE", 0.3)
+        renewed: list[float] = []
+
+        class Noting(Sources):
+            async def renew(self, name: str, seconds: float) -> None:
+                renewed.append(await redis.pttl(f"fetchpool:source:{name}"))
+                await super().renew(name, seconds)
+
+        harvester = Harvester(one.store, Noting(redis), fetcher.fetch, settings(source))
+        running = asyncio.create_task(harvester.step())
+        await wait_until(lambda: len(renewed) == 6)
+        assert all(0 < left <= 300 for left in renewed)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_whoever_empties_redis_has_the_sources_asked_at_their_next_turn(
+    redis: Redis,
+) -> None:
+    async with Farm({FarmKind.GOOD: 3}, tls=False) as farm, fetching() as fetcher:
+        source = Source(name="farm", url=farm.origin.url + LISTS[0], every=3600.0)
+        one = Harvesting(redis, fetcher, settings(source))
+        await one.harvester.step()
+        await one.let_pass(10)
+        await one.harvester.step()
+        assert farm.origin.hits[LISTS[0]] == 1
+        await redis.flushall()
+        await one.let_pass(9.9)
+        await one.harvester.step()
+        assert await members(redis) == set()
+        await one.let_pass(0.1)
+        await one.harvester.step()
+        assert len(await members(redis)) == 3
+
+
+async def test_an_outage_of_our_own_line_is_held_against_no_source(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        unreachable = [Source(name=f"list {n}", url="http://127.0.0.1:9/") for n in range(2)]
+        one = Harvesting(redis, fetcher, settings(*unreachable))
+
+        async def turns(count: int) -> list[int]:
+            for _ in range(count):
+                await one.let_pass(100)
+                await one.harvester.step()
+            accounts = await one.accounts()
+            return [accounts[source.name].consecutive_failures for source in unreachable]
+
+        assert await turns(PATIENCE + 1) == [0, 0]
+        assert caplog.text.count("nor has any other answered") == 2
+        answering = Source(name="other", url=f"{farm.origin.url}/status/404")
+        await one.harvester.harvest(answering)
+        assert await turns(1) == [1, 1]
+        assert await turns(1) == [1, 1]
+
+
+async def test_a_source_that_alone_cannot_be_reached_is_paused(redis: Redis) -> None:
+    async with Farm({FarmKind.GOOD: 1}, tls=False) as farm, fetching() as fetcher:
+        gone = Source(name="gone", url="http://127.0.0.1:9/")
+        other = Source(name="other", url=farm.origin.url + LISTS[0])
+        one = Harvesting(redis, fetcher, settings(other, gone))
+        await one.harvester.harvest(other)
+        for _ in range(PATIENCE):
+            await one.let_pass(100)
+            await one.harvester.step()
+        account = (await one.accounts())["gone"]
+        assert account.consecutive_failures == PATIENCE
+        assert account.paused_until == one.now.now + 200
+
+
+async def test_of_several_pages_one_that_answered_tells_why_there_is_nothing(redis: Redis) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        urls = ["http://127.0.0.1:9/", f"{farm.origin.url}/status/404", "http://127.0.0.1:9/b"]
+        source = Source(name="list", url=urls)
+        one = Harvesting(redis, fetcher, settings(source))
+        account = await one.harvester.harvest(source)
+        assert "404" in (account.last_error or "")
+        assert (account.consecutive_failures, account.answered) == (1, one.now.now)
+
+
 async def test_a_harvest_cut_short_is_left_to_others(redis: Redis) -> None:
     async with Farm(tls=False) as farm, fetching() as fetcher:
         pool = settings(Source(name="silent", url=f"{farm.origin.url}/never"))
@@ -272,54 +375,13 @@ async def test_a_bug_in_reading_is_logged_with_its_traceback(
     assert any(record.exc_info for record in caplog.records)
 
 
-OWN = ["http://u:p@10.0.0.1:8000", OwnProxy(url="socks5://gateway.example:1080", country="DE")]
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-async def test_own_proxies_are_added_trusted_and_put_back(redis: Redis, enabled: bool) -> None:
-    async with fetching() as fetcher:
-        harvest = Harvest(enabled=enabled, cycle=100.0)
-        pool = settings(proxies=OWN, allow_private=False, max_size=1, harvest=harvest)
-        one = Harvesting(redis, fetcher, pool)
-        await one.harvester.step()
-        expected = {"u:p@10.0.0.1:8000", "socks5://gateway.example:1080"}
-        assert await members(redis) == expected
-        records = {check.member: check.record for check in await one.store.claim(9, 1.0)}
-        assert all(record.own for record in records.values())
-        assert records["socks5://gateway.example:1080"].country == "DE"
-        await one.store.remove(sorted(expected))
-        one.clock.now = 99.9
-        await one.harvester.step()
-        assert await members(redis) == set()
-        one.clock.now = 100.0
-        await one.harvester.step()
-        assert await members(redis) == expected
-
-
-async def test_own_proxies_that_are_never_checked_are_good_until_they_expire(redis: Redis) -> None:
-    async with fetching() as fetcher:
-        until = datetime.fromtimestamp(1_700_000_050, UTC)
-        own = OwnProxy(url="http://10.0.0.1:8000", never_check=True, expires=until)
-        one = Harvesting(redis, fetcher, settings(proxies=[own]))
-        await one.harvester.step()
-        assert await redis.zscore("proxies:universal", "10.0.0.1:8000") == 100
-        assert await one.store.adopt() == 0
-        assert await one.store.claim(9, 1.0) == []
-        one.clock.now, one.now.now = 200.0, 1_700_000_050.0
-        await one.harvester.step()
-        assert await members(redis) == set()
-
-
-async def test_own_proxies_go_when_they_expire(redis: Redis) -> None:
-    async with fetching() as fetcher:
-        until = datetime.fromtimestamp(1_700_000_050, UTC)
-        pool = settings(proxies=[OwnProxy(url="http://10.0.0.1:8000", expires=until)])
-        one = Harvesting(redis, fetcher, pool)
-        await one.harvester.step()
+async def test_own_proxies_are_kept_whether_or_not_sources_are_asked(redis: Redis) -> None:
+    for enabled in (True, False):
+        async with fetching() as fetcher:
+            pool = settings(proxies=["10.0.0.1:8000"], harvest=Harvest(enabled=enabled))
+            await Harvesting(redis, fetcher, pool).harvester.step()
         assert await members(redis) == {"10.0.0.1:8000"}
-        one.clock.now, one.now.now = 200.0, 1_700_000_050.0
-        await one.harvester.step()
-        assert await members(redis) == set()
+        await redis.flushall()
 
 
 async def test_switched_off_no_source_is_asked(redis: Redis) -> None:
@@ -424,8 +486,7 @@ async def test_a_paused_source_is_said_once_and_a_success_ends_it(
 
         async def turns(count: int, seconds: float) -> None:
             for _ in range(count):
-                await redis.delete("fetchpool:source:own.crawl_some")
-                one.clock.now += seconds
+                await one.let_pass(seconds)
                 await one.harvester.step()
 
         await turns(PATIENCE, 100)
@@ -504,8 +565,9 @@ async def test_a_page_that_has_not_changed_is_a_success_with_nothing_new(redis: 
         first = (await one.accounts())["list"]
         one.now.now += 100
         account = await one.harvester.harvest(source)
+        now = one.now.now
         assert account == msgspec.structs.replace(
-            first, new=0, last_run=one.now.now, last_success=one.now.now
+            first, new=0, last_run=now, last_success=now, answered=now
         )
         assert account.found == 2
 
@@ -593,11 +655,11 @@ async def test_a_silent_source_holds_up_no_other_and_is_handed_on(
 
 
 async def test_an_absent_redis_is_said_once_however_many_sources_miss_it(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("pool.harvester.ROUND", 0.01)
     caplog.set_level("INFO")
-    redis = connect("redis://127.0.0.1:1/0")
+    absent = connect("redis://127.0.0.1:1/0")
     claims = 0
 
     class Counting(Sources):
@@ -608,11 +670,11 @@ async def test_an_absent_redis_is_said_once_however_many_sources_miss_it(
 
     pool = settings(*(Source(name=f"list {n}", url="http://127.0.0.1:9/") for n in range(5)))
     async with fetching() as fetcher:
-        harvester = Harvester(Store(redis, pool), Counting(redis), fetcher.fetch, pool)
+        harvester = Harvester(Store(redis, pool), Counting(absent), fetcher.fetch, pool)
         running = asyncio.create_task(harvester.run())
         await wait_until(lambda: claims >= 15)
         harvester.stop()
         await asyncio.wait_for(running, 5)
-    await redis.aclose()
+    await absent.aclose()
     gc.collect()  # an exception that nobody has looked at would be told of now
     assert [line.partition(":")[0] for line in caplog.messages] == ["harvesting"]

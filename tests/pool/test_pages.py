@@ -13,7 +13,7 @@ from fetcher.fetcher import Fetcher
 from fetcher.model import Result, Trust
 from fetcher.request import Defaults
 from pool.model import Validators
-from pool.pages import IN_THREAD, Pages, SourceError
+from pool.pages import IN_THREAD, Pages, SourceError, Unreached
 from pool.settings import Harvest
 from pool.sources.source import Source
 from tests.farm import Farm
@@ -331,3 +331,26 @@ async def test_credentials_in_a_url_stand_in_no_error() -> None:
         with pytest.raises(SourceError) as refused:
             await pages.read(make(url), url)
         assert "pass-word" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "is_reached"),
+    [
+        (answer(status="404 Not Found"), True),
+        (answer(status="599 Odd"), True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut", True),
+        (b"", False),
+    ],
+)
+async def test_who_sends_any_answer_has_been_reached(given: bytes, is_reached: bool) -> None:
+    async with reading() as (origin, pages):
+        url = origin.add(given)
+        with pytest.raises(SourceError) as refused:
+            await pages.read(make(url), url)
+        assert isinstance(refused.value, Unreached) is not is_reached
+
+
+async def test_where_nobody_listens_nobody_has_been_reached() -> None:
+    async with reading() as (_, pages):
+        with pytest.raises(Unreached):
+            await pages.read(make("http://127.0.0.1:9/"), "http://127.0.0.1:9/")

@@ -130,6 +130,16 @@ def test_own_proxies_that_cannot_be_read_are_refused_without_their_text(text):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["u:secret@1.2.3.4.5:1", f"socks5://u:{'secret' * 50}@h:1"])
+def test_own_proxies_that_could_never_be_reached_are_refused(text):
+    with pytest.raises(ValueError, match=r"^url: expected a proxy that can be reached") as caught:
+        OwnProxy(url=text)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"^proxies\[0\]: expected a proxy that can be reached"):
+        Pool(proxies=[text])
+    assert Pool(proxies=["squid_proxy:3128", "127.1", f"u:{'secret' * 50}@h"]).proxies
+
+
 def test_judges_are_urls():
     assert Pool(judges=["http://a/judge"]).judges == ["http://a/judge"]
     with pytest.raises(ValueError, match=r"^judges\[0\]: "):

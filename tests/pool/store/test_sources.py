@@ -21,6 +21,19 @@ async def test_a_source_is_claimed_by_one_until_its_time_is_over(any_redis: Redi
     assert await one.claim("list {a}", HOUR)
 
 
+async def test_a_claim_can_be_made_longer_and_a_pause_bind_everybody(any_redis: Redis) -> None:
+    sources = Sources(any_redis)
+    await sources.renew("list", HOUR)
+    assert await any_redis.exists("fetchpool:source:list") == 0
+    assert await sources.claim("list", 60.0, "v")
+    await sources.renew("list", HOUR)
+    assert 60 < await any_redis.ttl("fetchpool:source:list") <= HOUR
+    await sources.pause("list", 2 * HOUR)
+    assert HOUR < await any_redis.ttl("fetchpool:source:list") <= 2 * HOUR
+    for version in ("v", "another", ""):
+        assert not await sources.claim("list", HOUR, version)
+
+
 async def test_a_pause_binds_one_version_of_a_declaration(any_redis: Redis) -> None:
     one, two = Sources(any_redis), Sources(any_redis)
     assert await one.claim("list", HOUR, "old")

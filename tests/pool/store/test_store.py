@@ -207,6 +207,72 @@ async def test_whether_a_proxy_is_checked_follows_the_settings(any_redis: Redis)
     assert check.record == Record(own=True)
 
 
+async def test_what_a_list_brought_first_becomes_the_operators_and_keeps_what_it_proved(
+    any_redis: Redis,
+) -> None:
+    store = Store(any_redis, POOL)
+    [member] = names = ["192.0.2.1:80"]
+    await store.add(candidates(member, source="list", country="FR", added=7.0))
+    await check_all(store, Kind.TIMEOUT)
+    [late] = await store.claim(1, HOUR)
+    before, [old] = await store.http.version(), await store.http.records(names)
+    own = candidates(member, source="settings", own=True, country="DE", added=9.0)
+    assert await store.add(own, operator=True) == Added()
+    expected = msgspec.structs.replace(old, source="settings", own=True, country="DE")
+    assert (old.failures, old.added) == (1, 7.0)
+    assert await store.http.records(names) == [expected]
+    assert await any_redis.zscore(KEY, member) == 9
+    [seen] = (await store.http.changes(before.n)).members
+    assert seen.record == expected
+    assert await store.settle(verdicts([late], Kind.PASSED)) == Settled(void=1)
+    assert [check.record for check in await store.claim(1, HOUR)] == [expected]
+    before = await store.http.version()
+    for known in (own, candidates(member, source="another list", country="US")):
+        assert await store.add(known, operator=known is own) == Added()
+    assert await store.http.version() == before
+    elsewhere = candidates(member, source="settings", own=True)
+    await store.add(elsewhere, operator=True)
+    assert (await store.http.records(names))[0].country is None
+
+
+@pytest.mark.parametrize("gone", [0, 1, BATCH, BATCH + 1])
+async def test_what_others_removed_of_those_never_due_is_forgotten(
+    any_redis: Redis, gone: int
+) -> None:
+    store = Store(any_redis, POOL)
+    members = many(BATCH + 1)
+    await store.add(candidates(*members, own=True, never_check=True), operator=True)
+    await store.add(candidates("192.0.2.1:1"))
+    if gone:
+        await any_redis.zrem(KEY, *members[:gone])
+    before = await store.http.version()
+    assert await store.clean() == gone
+    assert await store.clean() == 0
+    left = BATCH + 2 - gone
+    assert await any_redis.zcard(KEY) == await any_redis.zcard(side("due")) == left
+    assert await any_redis.hlen(side("records")) == left
+    assert (await store.http.version()).n - before.n == gone
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x07"])
+async def test_a_record_that_nobody_can_read_does_not_keep_it_from_the_operator(
+    any_redis: Redis, raw: bytes
+) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates("192.0.2.1:80"))
+    await any_redis.hset(side("records"), "192.0.2.1:80", raw)
+    await store.add(candidates("192.0.2.1:80", own=True), operator=True)
+    assert await store.http.records(["192.0.2.1:80"]) == [Record(own=True)]
+
+
+async def test_members_are_found_by_their_records(any_redis: Redis) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(*many(1500)))
+    await store.add(candidates("192.0.2.9:1", "socks5://192.0.2.9:1", own=True), operator=True)
+    found = await store.find(lambda record: record.own)
+    assert found == {"192.0.2.9:1", "socks5://192.0.2.9:1"}
+
+
 @pytest.mark.parametrize("count", [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 1])
 async def test_any_number_goes_in_and_comes_out_in_calls_of_a_thousand(
     redis: Redis, count: int
