@@ -9,6 +9,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Echo = Callable[[str], None]
+Duty = Callable[[], Coroutine[Any, Any, None]]
+"""What runs beside all else until the service stops."""
 
 _STATUS_FIRST: Final = 2.0  # seconds
 _STATUS_MOST: Final = 300.0
@@ -196,8 +199,8 @@ class PoolView:
         for site in self.sites.values():
             await site.follower.resync()
 
-    def duties(self) -> list[Coroutine[Any, Any, None]]:
-        return [*(site.follower.run() for site in self.sites.values()), self.reporter.run()]
+    def duties(self) -> list[Duty]:
+        return [*(site.follower.run for site in self.sites.values()), self.reporter.run]
 
     def problems(self) -> list[str]:
         """What keeps the pool from being what it should, in words."""
@@ -248,9 +251,9 @@ class Service:
         self.fetcher = Fetcher.from_settings(
             settings.fetcher, environment=environment, chooser=self._view.chooser
         )
-        self._duties: list[Coroutine[Any, Any, None]] = self._view.duties()
+        self._duties: list[Duty] = self._view.duties()
         if settings.redis.url == "embedded" and (worker is None or worker.is_first):
-            self._duties.append(keep_running(Path(settings.redis.data_dir).resolve()))
+            self._duties.append(partial(keep_running, Path(settings.redis.data_dir).resolve()))
         lanes: list[Lane[Any, Any]] = []
         self._queue: TaskQueue | None = None
         if roles.queue and settings.queue.enabled:
@@ -272,18 +275,18 @@ class Service:
     def _build_queue(self) -> QueueLane:
         self._queue = TaskQueue(self._redis, self.settings.queue, self._blocking)
         self._lane = QueueLane(self._queue, self.fetcher, self.settings.fetcher.poolsize)
-        self._duties.append(Heartbeat(self._queue).run())
+        self._duties.append(Heartbeat(self._queue).run)
         return self._lane
 
     def _build_pool(self) -> list[Lane[Any, Any]]:
         view, pool = self._view, self.settings.pool
         for site in view.sites.values():
-            self._duties.append(Janitor(site.store, pool.resync).run())
+            self._duties.append(Janitor(site.store, pool.resync).run)
         if view.further:
             stores = {name: site.store for name, site in view.further.items()}
-            self._duties.append(Feeder(view.store, stores, pool).run())
+            self._duties.append(Feeder(view.store, stores, pool).run)
         sources = Sources(self._redis, self.settings.redis.prefix)
-        self._duties.append(self._build_harvester(sources).run())
+        self._duties.append(self._build_harvester(sources).run)
         if not pool.check.enabled:
             return []
         universal, further = share(pool.check, len(view.further))
@@ -335,7 +338,7 @@ class Service:
             tunnel_page=self._tunnel_page,
             allow_private=pool.allow_private,
         )
-        self._duties.append(judges.run())
+        self._duties.append(judges.run)
         return judges
 
     def _build_counters(self, worker: Worker) -> Counters | None:
@@ -350,7 +353,7 @@ class Service:
             self.fetcher.stats,
             lambda: self.fetcher.in_flight,
         )
-        self._duties.append(counters.run())
+        self._duties.append(counters.run)
         return counters
 
     def problems(self) -> list[str]:
@@ -368,7 +371,7 @@ class Service:
         try:
             self._open()
             loop = asyncio.get_running_loop()
-            duties = [loop.create_task(duty) for duty in self._duties]
+            duties = [loop.create_task(duty()) for duty in self._duties]
             for duty in duties:
                 duty.add_done_callback(_report_end)
             self.loop.start()
@@ -401,9 +404,9 @@ class Service:
             for line in build_announcement(self.settings, self.roles, urls, self._url):
                 self._echo(line)
         if self._queue is not None:
-            self._duties.append(Arrivals(self._lane, self.loop.turn).run())
+            self._duties.append(Arrivals(self._lane, self.loop.turn).run)
         if self.roles.pool:
-            self._duties.append(self._say_status())
+            self._duties.append(self._say_status)
 
     def _build_pools(self) -> pool_routes.Pools:
         return pool_routes.Pools(
@@ -453,8 +456,6 @@ class Service:
             with contextlib.suppress(Exception):  # it is only tidier: leases run out by themselves
                 await self._queue.retire()
         await _end_all(duties)
-        for never_run in self._duties:
-            never_run.close()
         await self.entrances.close()
         self.fetcher.close()
         await self._blocking.aclose()

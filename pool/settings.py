@@ -166,9 +166,20 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             force_setattr(self, "sites", {"universal": _universal(), **self.sites})
         self._check_sites()
         check_http_urls("judges", self.judges)
+        self._check_sources()
         for index, proxy in enumerate(self.proxies):
             if isinstance(proxy, str):
                 _check_own(f"proxies[{index}]", proxy)
+
+    def _check_sources(self) -> None:
+        """Accounts, turns and claims go by the name."""
+        names = set[str]()
+        for index, source in enumerate(self.sources):
+            if source.name in names:
+                raise ValueError(
+                    f"sources[{index}].name: expected one of its own, but {source.name!r} is taken"
+                )
+            names.add(source.name)
 
     def _check_sites(self) -> None:
         """No two sites may share a sorted set or a host."""

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pool.settings import Ban, Check, Forward, Harvest, OwnProxy, Pool, Score, Site
+from pool.sources.source import Source
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,12 @@ def test_no_two_sites_share_a_sorted_set_or_a_host(key, sites, message):
         with pytest.raises(ValueError, match="expected") as caught:
             Pool(key=key, sites=built)
         assert str(caught.value).startswith(message)
+
+
+def test_no_two_sources_share_a_name():
+    one, two = (Source(name="a", url=f"http://a/{path}") for path in "xy")
+    with pytest.raises(ValueError, match=r"^sources\[1\]\.name: expected one of its own, but 'a'"):
+        Pool(sources=[one, two])
 
 
 @pytest.mark.parametrize("name", ["", "a-b", "a b", "a:socks"])
