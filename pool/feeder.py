@@ -78,15 +78,25 @@ class Feeder:
         self._read_at = self._clock()
 
     async def _sweep(self, name: str, store: Store) -> None:
-        """Lead out who is not in universal any more."""
+        """Lead out who is not in universal any more; who never was, as others have put it in, comes
+        there too."""
         for source, one in zip(self._universal.sets, store.sets, strict=True):
             async for members in one.scan():
-                names = [member.member for member in members]
-                scores = await source.scores(names)
-                gone = [
-                    member for member, score in zip(names, scores, strict=True) if score is None
-                ]
-                await self._lead_out(name, store, gone)
+                missing = await self._find_missing(source, [member.member for member in members])
+                records = dict(zip(missing, await one.records(missing), strict=True))
+                strange = {
+                    member: _parse(member) for member in missing if not records[member].source
+                }
+                # But for those that universal has buried.
+                await self._universal.add(
+                    Candidate(proxy, UNKNOWN) for proxy in strange.values() if proxy is not None
+                )
+                gone = [member for member in missing if strange.get(member, True) is not None]
+                await self._lead_out(name, store, await self._find_missing(source, gone))
+
+    async def _find_missing(self, source: ProxySet, names: Sequence[str]) -> list[str]:
+        scores = await source.scores(names)
+        return [name for name, score in zip(names, scores, strict=True) if score is None]
 
     async def _follow(self, one: ProxySet) -> None:
         while True:

@@ -103,6 +103,17 @@ async def test_a_failing_one_stays_and_one_that_left_universal_leaves(feeding: F
     assert await feeding.scores() == await feeding.scores("x.y") == {}
 
 
+async def test_what_others_put_into_a_site_alone_comes_into_universal_too(feeding: Feeding) -> None:
+    buried, raw = "192.0.2.5:80", "u:p$s!@192.0.2.6:80"
+    await feeding.add(buried)
+    await feeding.universal.remove([buried])
+    await feeding.client.zadd("proxies:zhihu", {HTTP: 100, buried: 50, raw: 7})
+    await feeding.client.zadd("proxies:zhihu:socks", {SOCKS: 3})
+    await feeding.feeder.step()
+    assert await feeding.scores("universal") == {HTTP: 10, SOCKS: 10}
+    assert await feeding.scores() == {HTTP: 100, SOCKS: 3, raw: 7}
+
+
 async def test_it_may_come_back_with_universal_but_not_before_its_own_tomb_closes(
     feeding: Feeding,
 ) -> None:
