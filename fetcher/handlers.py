@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, ClassVar, Final
 
 import msgspec
-from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
@@ -174,17 +173,14 @@ class _Doorkeeper(Application):
     def get_handler_delegate(
         self, request: HTTPServerRequest, target_class: type[RequestHandler], *args: Any, **kw: Any
     ) -> Any:
-        assert issubclass(target_class, Handler)
-        assert isinstance(request.connection, HTTP1Connection)
-        request.connection.set_max_body_size(self._find_limit(request, target_class))
-        return super().get_handler_delegate(request, target_class, *args, **kw)
-
-    def _find_limit(self, request: HTTPServerRequest, target: type[Handler]) -> int:
+        size: int = target_class.max_body  # type: ignore[attr-defined]
         # Who takes a body as it comes can throw it away as it comes.
-        if target.max_body <= SMALL or _has_stream_request_body(target):
-            return target.max_body
-        refused = target.refusal(request, self.settings["gate"]) is not None
-        return SMALL if refused else target.max_body
+        if size > SMALL and not _has_stream_request_body(target_class):
+            assert issubclass(target_class, Handler)
+            if target_class.refusal(request, self.settings["gate"]) is not None:
+                size = SMALL
+        request.connection.set_max_body_size(size)  # type: ignore[union-attr]
+        return super().get_handler_delegate(request, target_class, *args, **kw)
 
 
 def application(specs: list[URLSpec], gate: Gate) -> Application:

@@ -45,6 +45,7 @@ class Numbers:
         self.dones: dict[int, Callable[[int], None]] = {}
         self.rooms: list[int] = []
         self.finished: list[int] = []
+        self.batches: list[list[int]] = []
         self.given_back: list[int] = []
         self.failures: list[Exception] = []  # of the next calls of take or finish
         self.unstartable: set[int] = set()
@@ -75,6 +76,7 @@ class Numbers:
         if self.failures:
             raise self.failures.pop()
         self.finished += batch
+        self.batches.append(list(batch))
 
     async def give_back(self, items: Sequence[int]) -> None:
         self.given_back += [item - 1000 for item in items]
@@ -115,6 +117,20 @@ async def test_items_that_end_at_once_flow_too():
     async with serving(lane):
         await wait_until(lambda: len(lane.finished) == 1000)
     assert lane.finished == list(range(1000))
+
+
+@pytest.mark.parametrize(
+    ("window", "batches"), [(50, [[0], [1], [2]]), (99, [[0], [1], [2]]), (100, [[0], [1, 2]])]
+)
+async def test_few_results_in_the_wake_of_others_wait_for_more(window, batches):
+    lane = Numbers("n", window, 3)
+    async with serving(lane):
+        await wait_until(lambda: len(lane.dones) == 3)
+        for number in range(3):
+            lane.end(number)
+            await asyncio.sleep(0)  # a turn in which the one before is being put away
+        await wait_until(lambda: len(lane.finished) == 3)
+    assert lane.batches == batches
 
 
 async def test_a_lane_that_stands_still_does_not_hold_up_another():
