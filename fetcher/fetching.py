@@ -246,7 +246,6 @@ class Fetching:
             fresh=not is_repeatable(self.request, retry_unsafe=self.plan.retry_unsafe),
         )
         self.trying_since: float = now
-        self.had: float = left
         client = self.clients[self.trust]
         self.transfer = client.start(self.request, exit, limits, self._answered)
 
@@ -293,7 +292,8 @@ class Fetching:
         """Tell the pool what its proxy did, and whether the task goes on through another."""
         exits, url = self.exits, self.request.url
         failed = proxy_failed(response)
-        if response.code == Code.OPERATION_TIMEDOUT and self.had < self.fetcher.attempt_connect:
+        had = self.deadline - self.trying_since
+        if response.code == Code.OPERATION_TIMEDOUT and had < self.fetcher.attempt_connect:
             response.unproven = True  # others get more time than that only to be reached
         if exit.from_pool and exits.chooser is not None:
             verdict = exits.chooser.report(proxy, exits.target(url), response)

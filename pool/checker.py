@@ -122,7 +122,9 @@ class CheckLane:
         """Ask the site through one proxy, on a connection of its own."""
         proxy, record = item.proxy, item.record
         trusted = self._pool.allow_private or record.own
-        if proxy is None or not (record.own or admit(proxy, allow_private=trusted) is None):
+        # What the settings refuse of the operator's own never comes here.
+        refused = None if record.own or proxy is None else admit(proxy, allow_private=trusted)
+        if proxy is None or refused is not None:
             self._budget.note(0)
             unusable = self._enter(record, Kind.UNUSABLE, Timing())
             checked = self._conclude(item, Kind.UNUSABLE, unusable)
