@@ -59,7 +59,7 @@ async def serve(port: int, good: int, hanging: int) -> None:
 
 
 if __name__ == "__main__":
-    from fetchpool.process import raise_file_limit
+    from fetchpool.serve.process import raise_file_limit
 
     raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

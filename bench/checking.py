@@ -16,8 +16,8 @@ from redis import Redis
 from bench.check_farm import address_of
 from bench.measure import MEASURED, ROOT, Claim, Process, Row, Sample, pin, summarise
 from bench.servers import free_port, redis, running
-from fetcher.connect import connect
 from fetcher.proxy import parse_proxy
+from fetchpool.redis.connect import connect
 from pool.model import Candidate, Record
 from pool.settings import Pool
 from pool.store import Store

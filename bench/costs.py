@@ -21,23 +21,23 @@ import uvloop
 from redis.asyncio import Redis
 
 from bench.measure import Row
-from fetcher.budget import Budget
-from fetcher.connect import connect
-from fetcher.curl_options import Common
-from fetcher.exits import Exits
-from fetcher.handle import AddressCheck, Handle
+from fetcher.client.body_budget import Budget
+from fetcher.client.handle import AddressCheck, Handle
+from fetcher.client.names import NOTHING, is_spelled_alike, place_of
+from fetcher.client.options import Common
+from fetcher.client.transfer import CurlTransfer, response_of
 from fetcher.head import fields_dict, final_head
 from fetcher.model import DIRECT, Limits, Task, Trust
-from fetcher.names import NOTHING, is_spelled_alike, place_of
-from fetcher.queue import Finished, TaskQueue
-from fetcher.request import Defaults, build_plan
-from fetcher.result import Account, from_response
-from fetcher.route import ENVIRONMENT, Environment
+from fetcher.queue.lists import Finished, TaskQueue
+from fetcher.route.exits import Exits
+from fetcher.route.route import ENVIRONMENT, Environment
 from fetcher.settings import Queue
-from fetcher.stats import Stats
-from fetcher.transfer import CurlTransfer, response_of
+from fetcher.stats.windows import Stats
+from fetcher.task.request import Defaults, build_plan
+from fetcher.task.result import Account, from_response
+from fetcher.task.wire import encode_pair, parse_message
 from fetcher.urls import fit_url
-from fetcher.wire import encode_pair, parse_message
+from fetchpool.redis.connect import connect
 from tests.redis_server import RedisServer
 
 NUMBER: Final = 20_000  # calls of one timing

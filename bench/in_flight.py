@@ -44,9 +44,9 @@ def run(*, quick: bool = False) -> Row:
 
 async def fetch_all(url: str, count: int, hosts: int) -> int:
     """Start `count` tasks at once; how many were under way together at the most."""
-    from fetcher.fetcher import Fetcher
-    from fetcher.fetching import Fetching
     from fetcher.model import Fetch, Result, Task
+    from fetcher.run.fetcher import Fetcher
+    from fetcher.run.path import Fetching
 
     port = urlsplit(url).port
     names = addresses(hosts)
@@ -73,7 +73,7 @@ async def fetch_all(url: str, count: int, hosts: int) -> int:
 
 def measure(url: str, count: int, hosts: int) -> "msgspec.Raw":
     from bench.measure import Sample
-    from fetchpool.process import raise_file_limit
+    from fetchpool.serve.process import raise_file_limit
 
     raise_file_limit()
     began = time.perf_counter()

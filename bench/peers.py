@@ -49,9 +49,9 @@ async def spread(fetch: Callable[[str], Awaitable[None]], url: str, count: int) 
 
 async def fetcher(url: str, count: int) -> None:
     """`Fetcher.run`: task in, result out, as the queue uses it."""
-    from fetcher.fetcher import Fetcher
-    from fetcher.fetching import Fetching
     from fetcher.model import Result, Task
+    from fetcher.run.fetcher import Fetcher
+    from fetcher.run.path import Fetching
 
     left, ended = urls(url, count), asyncio.Event()
     done = 0
@@ -77,7 +77,7 @@ async def fetcher(url: str, count: int) -> None:
 
 async def fetch_many(url: str, count: int) -> None:
     """`Fetcher.fetch_many`: what a Python program calls."""
-    from fetcher.fetcher import Fetcher
+    from fetcher.run.fetcher import Fetcher
 
     async with Fetcher.from_settings() as ours:
         async for _, result in ours.fetch_many(urls(url, count), concurrency=AT_ONCE):
@@ -86,7 +86,7 @@ async def fetch_many(url: str, count: int) -> None:
 
 async def curl_client(url: str, count: int) -> None:
     """`CurlClient.start` alone: a request in, a raw response out."""
-    from fetcher.curl import CurlClient
+    from fetcher.client.curl import CurlClient
     from fetcher.model import DIRECT, Limits, Request, Response
 
     client = CurlClient(force_instance=True, max_connections=AT_ONCE)

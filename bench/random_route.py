@@ -16,7 +16,7 @@ from bench.check_farm import address_of
 from bench.fetch_through import put
 from bench.measure import MEASURED, Claim, Row, interleave
 from bench.servers import Server, free_port, redis, running
-from fetcher.connect import connect
+from fetchpool.redis.connect import connect
 from tests.redis_server import poll
 
 KEY: Final = "proxies:universal"

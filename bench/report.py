@@ -94,7 +94,7 @@ def _nginx_version() -> str:
 
 
 def _redis_version() -> str:
-    from fetcher.redis_binary import ask_version
+    from fetchpool.redis.binary import ask_version
 
     return f"Redis {'.'.join(map(str, ask_version(find_binary('newest')).version))}"
 

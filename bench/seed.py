@@ -17,7 +17,7 @@ import uvloop
 
 from bench.measure import Claim, Row, Sample, interleave
 from bench.servers import slow_origin
-from fetcher.fetcher import Fetcher
+from fetcher.run.fetcher import Fetcher
 
 PAGES: Final = 500
 SHORTEST, LONGEST = 0.1, 1.0  # seconds

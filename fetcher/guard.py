@@ -1,4 +1,6 @@
-"""May this address be reached from this entrance? The rules against server-side request forgery.
+"""May this address be reached from this entrance, and how far is a redirect trusted?
+
+The rules against server-side request forgery.
 
 A decision module: no name is resolved here. `curl` asks `is_public` about the address that a
 socket really has, at connect and again before each request on a reused connection.
@@ -8,6 +10,9 @@ import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+
+from fetcher.model import Trust
+from fetcher.urls import origin_of
 
 # Each of these carries an IPv4 address in its last 32 bits, and `ipaddress` calls most of them
 # global: RFC 6052 (NAT64), RFC 4291 2.5.5.1 (compatible), RFC 2765 (translated).
@@ -115,3 +120,19 @@ def refusal(host: str) -> str | None:
         # them (URL Standard, "ends in a number").
         return f"{host} is neither an address nor a name"
     return f"the name {host} is local" if is_local_name(host) else None
+
+
+def next_trust(
+    trust: Trust, *, came_from: str, address: str | None, allow_private: bool | str
+) -> Trust:
+    """The trust of the next hop, after an answer from the URL `came_from`.
+
+    An operator's task may name a private address; a public site may not send it there.
+
+    `address` is the one its socket had, None through a proxy: then the spelling of the host
+    decides, since only the proxy knows more. `allow_private` "all" trusts public sites too.
+    """
+    if trust is Trust.GUARDED or allow_private == "all":
+        return trust
+    was_public = is_public(address) if address else refusal(origin_of(came_from)[1]) is None
+    return Trust.GUARDED if was_public else trust

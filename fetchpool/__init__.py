@@ -27,10 +27,10 @@ b'hello'
 """
 
 from fetcher import VERSION as __version__
-from fetcher.blocking import BlockingFetcher
 from fetcher.errors import FetcherClosed, FetchpoolError, TaskError
-from fetcher.fetcher import Fetcher
 from fetcher.model import Result, Task
+from fetcher.run.blocking import BlockingFetcher
+from fetcher.run.fetcher import Fetcher
 
 __all__ = [
     "BlockingFetcher",

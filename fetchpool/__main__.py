@@ -1,5 +1,5 @@
 """`python -m fetchpool`: the same command line as `main.py`."""
 
-from fetchpool.cli import main
+from fetchpool.commands.cli import main
 
 main()

@@ -5,7 +5,8 @@ seconds.
 """
 
 from enum import Enum
-from typing import Literal
+from hashlib import blake2b
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +14,11 @@ from fetcher.proxy import Proxy
 
 # How much of us a site sees: our address, that there is a proxy, or neither. Kept in Redis.
 Anonymity = Literal["transparent", "anonymous", "elite"]
+
+
+# A minute's freshness is worth a second of latency; whose latency nobody knows counts as slow.
+_STALENESS: Final = 1 / 60
+_SLOW: Final = 10.0
 
 
 class Kind(Enum):
@@ -187,3 +193,28 @@ class Status(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.found} found, {self.checked} checked, {self.good} good"
+
+
+class Entry(msgspec.Struct, frozen=True, eq=False):
+    """A member of the pool as of the last look at Redis.
+
+    `claimed`: the record's country is what its source says; else it is that of its exit address.
+    """
+
+    member: str
+    proxy: Proxy
+    score: float
+    record: Record = UNKNOWN
+    claimed: bool = True
+
+    @property
+    def id(self) -> str:
+        """Names it without its credentials: always the same for the same member."""
+        return blake2b(self.member.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+    @property
+    def cost(self) -> float:
+        """The lower, the better among equals: how long it takes, and how old that knowledge is."""
+        record = self.record
+        latency = _SLOW if record.latency is None else record.latency
+        return latency - record.passed * _STALENESS

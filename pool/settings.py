@@ -35,7 +35,7 @@ from fetcher.settings import (
 )
 from fetcher.urls import fit_url, origin_of
 from pool.admission import refuse_own
-from pool.sources.source import Source
+from pool.source import Source
 
 Status = Annotated[int, Meta(ge=100, le=599)]
 # Beside what IPv6 in brackets has.

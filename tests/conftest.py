@@ -15,7 +15,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
-from fetcher.connect import connect
+from fetchpool.redis.connect import connect
 from tests.redis_server import KINDS, RedisServer, find_binary
 
 

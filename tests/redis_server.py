@@ -15,7 +15,7 @@ from typing import NoReturn, Self
 
 import pytest
 
-from fetcher.redis_binary import ask_version, search_binaries
+from fetchpool.redis.binary import ask_version, search_binaries
 
 DEADLINE = 10.0  # seconds for anything a server does here
 KINDS = ("floor", "newest")  # for pytest.mark.parametrize with `find_binary`

@@ -11,10 +11,10 @@ from typing import Any, Final
 import lxml.html
 from lxml import etree
 
+from pool.selector import compile_rows, compile_selector
+from pool.source import Select
 from pool.sources.fields import Fields, build_entry
 from pool.sources.found import Found
-from pool.sources.selector import compile_rows, compile_selector
-from pool.sources.source import Select
 from pool.sources.text import CELL, ROW
 
 _TR: Final = re.compile(r"</?tr\b[^<>]*+>", re.IGNORECASE)

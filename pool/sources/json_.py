@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
+from pool.source import Path
 from pool.sources.fields import Fields, build_entry
 from pool.sources.found import Found, read_schemes
-from pool.sources.source import Path
 from pool.sources.text import find_text
 
 # Keys are compared in lower case without "_" and "-"; the first of a row that is there counts.

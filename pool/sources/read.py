@@ -7,12 +7,12 @@ import codecs
 import re
 from typing import Final
 
+from pool.source import Source
 from pool.sources.extract import extract
 from pool.sources.found import Found, distinct
 from pool.sources.html import find_rows
 from pool.sources.json_ import find_path
 from pool.sources.pattern import find_pattern
-from pool.sources.source import Source
 
 # Python's names. The list is closed because the publisher chooses the charset, and Python has
 # codecs that are quadratic (punycode) or no charsets (unicode_escape).

@@ -13,13 +13,13 @@ from typing import Any, Final, cast
 import umsgpack  # type: ignore[import-untyped]
 from redis.asyncio import Redis
 
-from fetcher.connect import connect
-from fetcher.fetcher import Fetcher
 from fetcher.model import ProxyChooser
-from fetcher.queue import TaskQueue
-from fetcher.queue_lane import Arrivals, Heartbeat, QueueLane
+from fetcher.queue.lane import Arrivals, Heartbeat, QueueLane
+from fetcher.queue.lists import TaskQueue
 from fetcher.queue_loop import QueueLoop
-from fetchpool.settings import parse_settings
+from fetcher.run.fetcher import Fetcher
+from fetchpool.config.settings import parse_settings
+from fetchpool.redis.connect import connect
 from tests.e2e.pages import add_pages
 from tests.farm import Farm, Kind
 from tests.redis_server import RedisServer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from fetcher.connect import connect
+from fetchpool.redis.connect import connect
 from tests.e2e.component import PROXIES, Component, running
 from tests.farm import Farm
 from tests.redis_server import RedisServer, unavailable

@@ -10,10 +10,10 @@ from typing import Any
 from redis.asyncio import Redis
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
-from fetcher.connect import connect
 from fetcher.proxy import parse_proxy
-from fetchpool.service import ALL, Service
-from fetchpool.settings import parse_settings
+from fetchpool.config.settings import parse_settings
+from fetchpool.redis.connect import connect
+from fetchpool.serve.service import ALL, Service
 from pool.model import Candidate, Record
 from pool.settings import Pool
 from pool.store import Store

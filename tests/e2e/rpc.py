@@ -7,8 +7,8 @@ from typing import Any, Self
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from fetcher.gate import Gate
-from fetcher.rpc import rpc_application
+from fetcher.http.gate import Gate
+from fetcher.http.rpc import rpc_application
 from tests.e2e.component import Component
 
 

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 import msgspec
 
-from fetcher.curl import CurlClient
-from fetcher.fetcher import Fetcher
-from fetcher.fetching import Fetching
+from fetcher.client.curl import CurlClient
+from fetcher.dns.resolver import Resolver
 from fetcher.guard import is_public
 from fetcher.model import Result, Task, Trust
-from fetcher.request import Defaults
-from fetcher.resolver import Resolver
-from fetcher.route import DIRECT
-from fetcher.wire import encode_pair, parse_task
+from fetcher.route.route import DIRECT
+from fetcher.run.fetcher import Fetcher
+from fetcher.run.path import Fetching
+from fetcher.task.request import Defaults
+from fetcher.task.wire import encode_pair, parse_task
 from tests.dns_server import DnsServer
 from tests.raw_origin import KEEP, RawOrigin, Script
 from tests.wait import wait_until

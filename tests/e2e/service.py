@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import yaml
 from redis import Redis
 
-from fetcher.embedded import socket_path
+from fetchpool.redis.embedded import socket_path
 from tests.fetchpool.command import MAIN, environment
 from tests.redis_server import is_answering, poll
 

@@ -22,15 +22,15 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.connect import connect
 from fetcher.errors import TaskError
 from fetcher.model import Task, Trust
-from fetcher.queue import TaskQueue
-from fetcher.queue_lane import QueueLane
+from fetcher.queue.lane import QueueLane
+from fetcher.queue.lists import TaskQueue
 from fetcher.queue_loop import QueueLoop
 from fetcher.settings import Queue
+from fetcher.task.wire import BadTask, Undecodable, parse_message
 from fetcher.urls import MAX_URL
-from fetcher.wire import BadTask, Undecodable, parse_message
+from fetchpool.redis.connect import connect
 from tests import hostile
 from tests.e2e.sandbox import HOST, MAX_BODY, Sandbox
 from tests.hostile import BROTLI, NETLOC, chunked, head

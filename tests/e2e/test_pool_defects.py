@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fetcher.proxy import parse_proxy
-from fetchpool.settings import parse_settings
+from fetchpool.config.settings import parse_settings
 from tests.e2e.pooled import SHOP, UNIVERSAL, Running, running
 from tests.farm import Farm, FarmProxy, Kind
 from tests.farm.call import Call

@@ -10,13 +10,15 @@ from urllib.parse import quote
 
 import pytest
 
-from fetcher.connect import RedisURLError, connect, parse_url
 from fetcher.proxy import parse_proxy
-from fetcher.queue import TaskQueue
+from fetcher.queue.lists import TaskQueue
 from fetcher.settings import Queue
-from fetchpool.settings import Settings, SettingsError, parse_settings
-from pool.picker import Entry, PoolChooser, Snapshot
+from fetchpool.config.settings import Settings, SettingsError, parse_settings
+from fetchpool.redis.connect import RedisURLError, connect, parse_url
+from pool.model import Entry
 from pool.settings import Score
+from pool.snapshot.snapshot import Snapshot
+from pool.traffic.chooser import PoolChooser
 from tests.e2e.component import DEAD, IN, OUT, Component, pack, unpack_value
 from tests.e2e.conftest import Start
 from tests.e2e.pages import redirect_to, set_cookies

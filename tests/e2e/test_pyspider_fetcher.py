@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fetcher.result import RENDERERS
+from fetcher.task.result import RENDERERS
 from tests.e2e.component import Component, unpack_value
 from tests.e2e.conftest import Start
 from tests.e2e.pages import redirect_to

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from fetcher.fetcher import Fetcher
 from fetcher.model import Trust
+from fetcher.run.fetcher import Fetcher
 from tests.farm import Farm
 from tests.ftp_server import FtpServer, ftp_server
 from tests.raw_origin import RawOrigin

@@ -37,7 +37,7 @@ from tornado.httpclient import (
 from tornado.httputil import HTTPHeaders
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from fetcher.curl import CurlClient
+from fetcher.client.curl import CurlClient
 from fetcher.errors import Code
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy
@@ -51,7 +51,7 @@ from tests.wait import wait_until
 
 LOOPS = ("asyncio", "uvloop")
 ROOT = Path(__file__).parents[2]
-STOCK, OURS = "tornado.curl_httpclient.CurlAsyncHTTPClient", "fetcher.curl.CurlClient"
+STOCK, OURS = "tornado.curl_httpclient.CurlAsyncHTTPClient", "fetcher.client.curl.CurlClient"
 LIMITS = Limits(total=10.0, connect=5.0)
 AGENT = "Mozilla/5.0 (compatible; pycurl)"
 EARLY = 0.01  # seconds that a loop's clock, kept for a turn, may be behind
@@ -1359,7 +1359,7 @@ SUITE = """
 import asyncio, logging, sys, unittest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.test import curl_httpclient_test, httpclient_test
-from fetcher.curl import CurlClient
+from fetcher.client.curl import CurlClient
 
 if sys.argv[1] == "uvloop":
     import uvloop

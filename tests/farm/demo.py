@@ -22,8 +22,8 @@ from typing import Any, Final, NamedTuple
 import click
 import yaml
 
-from fetcher.embedded import socket_path
-from fetcher.fetcher import Fetcher
+from fetcher.run.fetcher import Fetcher
+from fetchpool.redis.embedded import socket_path
 from tests.farm.farm import LISTS, Farm
 from tests.farm.kinds import Kind
 

@@ -12,16 +12,16 @@ import pytest_asyncio
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from fetcher import fetch_handler
-from fetcher.curl import CurlClient
-from fetcher.fetch_handler import FetchLimits
-from fetcher.fetcher import Fetcher
-from fetcher.gate import Gate
+from fetcher.client.curl import CurlClient
 from fetcher.guard import is_public
-from fetcher.handlers import Places, application, health_routes
+from fetcher.http import fetch as fetch_handler
+from fetcher.http.fetch import FetchLimits
+from fetcher.http.gate import Gate
+from fetcher.http.handler import Places, application, health_routes
 from fetcher.model import Trust
-from fetcher.request import Defaults
-from fetcher.route import DIRECT, Route
+from fetcher.route.route import DIRECT, Route
+from fetcher.run.fetcher import Fetcher
+from fetcher.task.request import Defaults
 from tests.serving import serving
 
 OK = b"HTTP/1.1 200 OK\r\n"

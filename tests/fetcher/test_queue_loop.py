@@ -12,16 +12,16 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from fetcher.connect import connect
-from fetcher.curl import CurlClient
-from fetcher.fetcher import Fetcher
+from fetcher.client.curl import CurlClient
 from fetcher.model import Trust
-from fetcher.queue import TaskQueue
-from fetcher.queue_lane import Arrivals, QueueLane
+from fetcher.queue.lane import Arrivals, QueueLane
+from fetcher.queue.lists import TaskQueue
 from fetcher.queue_loop import QueueLoop
-from fetcher.request import Defaults
-from fetcher.route import DIRECT
+from fetcher.route.route import DIRECT
+from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Queue
+from fetcher.task.request import Defaults
+from fetchpool.redis.connect import connect
 from tests.farm import Call, Origin
 from tests.redis_server import RedisServer
 from tests.wait import wait_until

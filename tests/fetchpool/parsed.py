@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fetchpool.describe import describe, render, trace_origins
-from fetchpool.settings import DEFAULT_FILE, SettingsError, parse_settings
-from fetchpool.yaml_tree import parse_yaml
+from fetchpool.config.describe import describe, render, trace_origins
+from fetchpool.config.settings import DEFAULT_FILE, SettingsError, parse_settings
+from fetchpool.config.yaml_tree import parse_yaml
 
 SHIPPED = Path(__file__).parents[2] / DEFAULT_FILE
 

@@ -10,8 +10,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from fetcher.gate import Gate
-from pool import judge_route
+from fetcher.http.gate import Gate
+from pool.http import judge as judge_route
 
 SECRET = b"a secret of the pool"
 OURS = "127.0.0.1"  # where who comes without a proxy of the farm comes from

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pool.settings import Ban, Check, Forward, Harvest, OwnProxy, Pool, Score, Site
-from pool.sources.source import Source
+from pool.source import Source
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pool.source import Select
 from pool.sources.found import Found
 from pool.sources.html import clean_text, find_rows, visible_text
-from pool.sources.source import Select
 from pool.sources.text import CELL, ROW
 
 TABLE = """<?xml version="1.0" encoding="gb2312"?><!DOCTYPE html><html><body>

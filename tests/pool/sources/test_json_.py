@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from pool.source import Path
 from pool.sources.found import distinct
 from pool.sources.json_ import decode, find_path, find_siblings, split_flat
-from pool.sources.source import Path
 
 ANSWER = tuple[str, str | None, str | None]
 

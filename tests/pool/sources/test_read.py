@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pool.admission import admit
+from pool.source import Source
 from pool.sources.read import decode_body, read
-from pool.sources.source import Source
 
 
 def make(**fields: Any) -> Source:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from fetcher.connect import connect
+from fetchpool.redis.connect import connect
 from pool.store import Judging, Sources, Store, StoreAway
 from pool.store.calls import batches, to_bytes, to_ms, to_text
 from tests.pool.store.members import POOL, candidates

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from fetcher.connect import connect
+from fetchpool.redis.connect import connect
 from pool.model import Added, Kind, Record, Settled
 from pool.score import next_score
 from pool.settings import Pool, Score

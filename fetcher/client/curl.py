@@ -1,0 +1,339 @@
+"""CurlClient: libcurl's multi handle on the event loop.
+
+A real `CurlAsyncHTTPClient` (Tornado's `fetch(HTTPRequest)` works as documented) with a thin path
+beside it: `start(request, exit, limits, done)` sets only the options that the request needs, on
+a handle that was reset, and calls `done` once with a `Response`. No future, no header object,
+no queue of its own.
+
+One client is one trust level: connections are never shared between guarded and open transfers,
+because libcurl asks nobody before it reuses one.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import pycurl
+from msgspec.structs import replace
+
+from fetcher.client.body_budget import Budget
+from fetcher.client.handle import AddressCheck, Handle, set_guard
+from fetcher.client.multi import Multi
+from fetcher.client.names import NO_NAMES, wanted_names
+from fetcher.client.options import Common
+from fetcher.client.transfer import (
+    CurlTransfer,
+    code_and_message,
+    response_of,
+    unsent,
+)
+from fetcher.dns.cache import Addresses, Failure, build_failure
+from fetcher.dns.resolver import Resolver
+from fetcher.errors import ANSWERED, Code
+from fetcher.model import Exit, Limits, Request, Response
+
+logger = logging.getLogger(__name__)
+
+# 5,000 handles added in one turn stop the loop for half a second, 50 for about a millisecond.
+STARTS_PER_TURN: Final = 50
+
+
+class CurlClient(Multi):
+    """`start` many transfers on one multi handle.
+
+    `guard`, if given, is asked about the address of every socket of this client, when it is
+    opened and again before each request on it, except to a trusted proxy; False refuses.
+    `ca_file` replaces libcurl's certificate authorities. `max_connections` are kept alive.
+
+    Of the thin path alone: `budget` is shared by all clients of a process. A transfer that has
+    begun to answer fails when it brings fewer than `low_speed` bytes a second for
+    `low_speed_time` seconds (0 = never). `resolver` looks names up; without one, libcurl does in
+    its 20 threads.
+    """
+
+    def initialize(  # type: ignore[override]
+        self,
+        max_clients: int = 10,
+        defaults: dict[str, Any] | None = None,
+        max_body_size: int = 104857600,
+        *,
+        guard: AddressCheck | None = None,
+        ca_file: str | None = None,
+        http2: bool = True,
+        max_connections: int = 100,
+        budget: Budget | None = None,
+        low_speed: int = 0,
+        low_speed_time: float = 0.0,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self.time = time.monotonic  # uvloop's own stands still for a turn, and counts in ms
+        self.guard = guard
+        self._common = Common(ca_file, http2, resolved=resolver is not None)
+        self.budget = budget or Budget()
+        self.budget.holders.append(self)
+        self._slow = low_speed * low_speed_time  # bytes within low_speed_time
+        self._slow_time = low_speed_time
+        self._sweeper: asyncio.Handle | None = None
+        self._resolver = resolver
+        self._resolving: set[CurlTransfer] = set()
+        self._waiting: deque[CurlTransfer] = deque()
+        self._pump_due = False
+        self._active: dict[pycurl.Curl, CurlTransfer] = {}
+        self._spare: list[Handle] = []
+        super().initialize(max_clients, defaults, max_body_size, max_connections=max_connections)
+
+    # -- the thin path -------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Transfers of the thin path that wait or run."""
+        return len(self._waiting) + len(self._resolving) + len(self._active)
+
+    def start(
+        self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
+    ) -> CurlTransfer:
+        """Begin one transfer. `done` is called once, from the loop, never from in here.
+
+        Nothing is raised: what libcurl refuses comes as a `Response` like any other failure.
+        """
+        transfer = CurlTransfer(self, request, exit, limits, done)
+        self._waiting.append(transfer)
+        if not self._pump_due:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+        return transfer
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        for _ in range(STARTS_PER_TURN):
+            if not self._waiting:  # a callback may have closed us
+                break
+            self._resolve(self._waiting.popleft())
+        if self._waiting:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+        self._settle()
+
+    def _resolve(self, transfer: CurlTransfer) -> None:
+        """Look up the names that libcurl shall not; go on when all are known."""
+        if transfer.cancelled:
+            return
+        if self._resolver is None:
+            self._add(transfer)
+            return
+        # Direct, the socket tells; and through a proxy that is not trusted, nobody needs to know.
+        judged = self.guard is not None and transfer.exit.trusted and transfer.exit.judged
+        names = wanted_names(transfer.place, transfer.exit, judged=judged)
+        if names is NO_NAMES:
+            self._add(transfer)
+            return
+        for name in (names.proxy, names.target):
+            if name is None or name in transfer.answers:
+                continue
+            answer = self._resolver.cached(name)
+            if answer is None:
+                self._wait_for(transfer, name, self._resolver)
+                return
+            transfer.answers[name] = answer
+        self._resolving.discard(transfer)
+        failure = transfer.use(names, judged=judged)
+        if failure is not None:
+            self._deliver(transfer, failure)
+        else:
+            self._add(transfer)
+
+    def _wait_for(self, transfer: CurlTransfer, name: str, resolver: Resolver) -> None:
+        def answered(answer: Addresses) -> None:
+            transfer.stop_waiting()
+            transfer.answers[name] = answer
+            self._resolve(transfer)
+            self._settle_soon()
+
+        def late() -> None:
+            transfer.stop_waiting()
+            waited = self.time() - transfer.started
+            transfer.answers[name] = build_failure(name, Failure.SILENT, waited)
+            self._resolve(transfer)
+            self._settle_soon()
+
+        limit = min(transfer.limits.total, transfer.limits.connect)
+        left = max(transfer.started + limit - self.time(), 0.0)
+        self._resolving.add(transfer)
+        transfer.waiter = resolver.resolve(name, answered)
+        transfer.timer = self._loop.call_later(left, late)
+
+    def _add(self, transfer: CurlTransfer) -> None:
+        handle = self._spare.pop() if self._spare else self._new_handle()
+        try:
+            handle.prepare(
+                transfer.request,
+                transfer.exit,
+                transfer.limits_left(),
+                transfer.found,
+                self._common,
+            )
+            self._multi.add_handle(handle.curl)
+        except (pycurl.error, ValueError, TypeError) as error:
+            handle.close()
+            self._deliver(transfer, unsent(transfer.request, *code_and_message(error)))
+            return
+        transfer.handle = handle
+        self._active[handle.curl] = transfer
+        if self._slow and self._sweeper is None:
+            self._sweep()
+        if transfer.limits.first_byte:
+            transfer.timer = self._loop.call_later(
+                transfer.limits.first_byte, self._give_up_waiting, transfer
+            )
+
+    def _sweep(self) -> None:
+        """End transfers whose answer has begun and has since all but stopped.
+
+        libcurl's own LOW_SPEED would also count the time before the first byte, which is the
+        origin's to take; and this costs nothing per transfer.
+        """
+        now = self.time()
+        for transfer in list(self._active.values()):
+            if transfer.handle is None:
+                continue  # cancelled by the callback of one before it
+            received = transfer.handle.received
+            if received == 0 or received - transfer.swept >= self._slow or not transfer.swept_at:
+                transfer.swept, transfer.swept_at = received, now
+            elif now - transfer.swept_at >= self._slow_time:
+                seconds = f"{self._slow_time:g}"
+                message = f"Operation too slow: under {self._slow:g} bytes in {seconds} seconds"
+                self._end(transfer, Code.OPERATION_TIMEDOUT, message, now - transfer.started)
+        self._settle_soon()
+        self._sweeper = None
+        if self._active:
+            self._sweeper = self._loop.call_later(self._slow_time / 4, self._sweep)
+
+    def shed_soon(self) -> None:
+        """Over the budget, the largest body will have to go.
+
+        Not from in here: libcurl is in the middle of a transfer.
+        """
+        self._loop.call_soon(self._shed)
+
+    def _shed(self) -> None:
+        """While the budget is spent, end the largest transfer of all its clients."""
+        while (holder := self.budget.next_to_end()) is not None:
+            holder.end_largest()
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes that the largest body under way has so far."""
+        return max((_body_size(transfer) for transfer in self._active.values()), default=0)
+
+    def end_largest(self) -> None:
+        """End the transfer with the largest body."""
+        transfer = max(self._active.values(), key=_body_size)
+        message = "all bodies together are over fetcher.body_budget, and this was the largest"
+        self._end(transfer, Code.OUT_OF_MEMORY, message, self.time() - transfer.started)
+        self._settle_soon()
+
+    def _give_up_waiting(self, transfer: CurlTransfer) -> None:
+        """The first byte did not come in time: end the attempt as libcurl would a time-out."""
+        transfer.timer = None
+        if transfer.handle is None or transfer.handle.lines:
+            return
+        waited = int(transfer.limits.first_byte * 1000)
+        message = f"No answer within {waited} milliseconds"
+        self._end(transfer, Code.OPERATION_TIMEDOUT, message, transfer.limits.first_byte)
+        self._settle_soon()
+
+    def cancel(self, transfer: CurlTransfer) -> None:
+        """See `CurlTransfer.cancel`."""
+        transfer.cancelled = True
+        if transfer in self._resolving:
+            self._resolving.discard(transfer)
+            transfer.stop_waiting()
+        if transfer.handle is not None:
+            self._release(transfer, transfer.handle, spoiled=True)
+            self._settle_soon()
+
+    # -- the end of a transfer -------------------------------------------------------------------
+
+    def _finish(
+        self, curl: pycurl.Curl, curl_error: int | None = None, curl_message: str | None = None
+    ) -> None:
+        transfer = self._active.get(curl)
+        if transfer is not None:
+            self._end(transfer, curl_error or 0, curl_message or "")
+        elif curl in self._curls and not self._is_closed:
+            super()._finish(curl, curl_error, curl_message)
+        # Else the callback of one that ended in the same turn has cancelled it, or closed us.
+
+    def _curl_setup_request(self, curl: pycurl.Curl, *rest: Any) -> None:
+        """Tornado's own path: what holds for every transfer of a client holds there too."""
+        if self.guard is not None:
+            set_guard(curl, self.guard)
+        if self._common.ca_file is not None:
+            curl.setopt(pycurl.CAINFO, self._common.ca_file)
+        super()._curl_setup_request(curl, *rest)
+
+    def _end(self, transfer: CurlTransfer, code: int, message: str, seconds: float = 0.0) -> None:
+        """`seconds`: at least so long it took; libcurl keeps no time for what it did not end."""
+        handle = transfer.handle
+        assert handle is not None
+        response = response_of(handle, transfer, code, message)
+        if response.timing.total < seconds:
+            response.timing = replace(response.timing, total=seconds)
+        failed = response.outcome is not ANSWERED
+        self._release(transfer, handle, spoiled=failed)
+        if failed and transfer.may_start_again(code, message, response):
+            self._add(transfer)
+        else:
+            self._deliver(transfer, response)
+
+    def _release(self, transfer: CurlTransfer, handle: Handle, *, spoiled: bool) -> None:
+        """Take the handle off the multi and make it ready for anybody.
+
+        `spoiled`: what broke in the middle may have left something behind that no reset clears
+        (seen: libcurl 8.23 goes on with a folded header in the next answer); a new one is 1.6 us.
+        """
+        if transfer.timer is not None:
+            transfer.timer.cancel()
+            transfer.timer = None
+        transfer.handle = None
+        del self._active[handle.curl]
+        self._multi.remove_handle(handle.curl)
+        if spoiled:
+            handle.close()
+        else:
+            handle.clear()
+            self._spare.append(handle)
+
+    def _new_handle(self) -> Handle:
+        return Handle(self.guard, self.budget, self.shed_soon)
+
+    def _deliver(self, transfer: CurlTransfer, response: Response) -> None:
+        try:
+            transfer.done(response)
+        except Exception:
+            logger.exception("the callback of %s failed", transfer.request.method)
+
+    def close(self) -> None:
+        """Stop every transfer without calling its `done`, and free all handles and sockets."""
+        if self in self.budget.holders:
+            self.budget.holders.remove(self)
+        self._waiting.clear()
+        for transfer in list(self._resolving):
+            self.cancel(transfer)
+        for transfer in list(self._active.values()):
+            if transfer.handle is not None:
+                self._release(transfer, transfer.handle, spoiled=True)
+        for spare in self._spare:
+            spare.close()
+        self._spare.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        super().close()
+
+
+def _body_size(transfer: CurlTransfer) -> int:
+    return transfer.handle.size if transfer.handle is not None else 0

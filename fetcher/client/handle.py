@@ -1,0 +1,170 @@
+"""Handle: a curl handle with our callbacks on it, and what they have collected for its transfer.
+
+Callbacks run in the middle of libcurl: they may not start, stop or change a transfer, only note
+and refuse. They belong to the handle, so that they are hung on it once and not for each transfer.
+"""
+
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import pycurl
+
+from fetcher.client.body_budget import Budget
+from fetcher.client.names import Found
+from fetcher.client.options import Common, Shape, set_options, set_rest, shape_of
+from fetcher.head import final_head
+from fetcher.model import Exit, Limits, Request
+
+AddressCheck = Callable[[str], bool]
+
+# libcurl tells a write callback that it took all by None, and is told to stop by this.
+_STOP: Final = -1
+
+
+class HandedOver(socket.socket):
+    """A socket for libcurl: pycurl duplicates its descriptor and drops it at once.
+
+    A plain one would be closed then too, but with a ResourceWarning for each connection.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Handle:
+    """One transfer at a time; afterwards `clear` makes it ready for the next.
+
+    `guard` is asked about addresses, if there is one. Bodies count against `budget`; `shed_soon`
+    is called when that is spent.
+    """
+
+    __slots__ = (
+        "_body_limit",
+        "_budget",
+        "_connect_ms",
+        "_guard",
+        "_shape",
+        "_shed_soon",
+        "chunks",
+        "complete",
+        "curl",
+        "lines",
+        "refused",
+        "size",
+        "truncated",
+    )
+
+    def __init__(
+        self, guard: AddressCheck | None, budget: Budget, shed_soon: Callable[[], None]
+    ) -> None:
+        self.curl = pycurl.Curl()
+        self._guard = guard
+        self._budget = budget
+        self._shed_soon = shed_soon
+        self._shape: Shape | None = None  # of the last transfer, if its options are still set
+        self._body_limit = 0
+        self._connect_ms = 0  # CONNECTTIMEOUT_MS as it is set
+        self.lines: list[bytes] = []  # of the heads; always this list, as libcurl knows it
+        self.chunks: list[bytes] = []  # of the decoded body
+        self.size = 0  # bytes of the body
+        self.truncated = False  # there was more than the request's max_body
+        self.complete = False  # we stopped it ourselves, having all of it
+        self.refused: str | None = None  # an address that the guard did not like
+
+    @property
+    def received(self) -> int:
+        """Bytes of head and body that have come so far."""
+        return sum(map(len, self.lines)) + self.size
+
+    def prepare(
+        self, request: Request, exit: Exit, limits: Limits, found: Found, common: Common
+    ) -> None:
+        """Set the options of a transfer. Raises pycurl.error, ValueError or TypeError for what
+        cannot be set: the handle is of no more use then."""
+        self._body_limit = request.max_body
+        last = self._shape
+        self._shape = shape = shape_of(request, exit, limits, found)
+        is_alike = shape is not None and shape == last
+        if not is_alike:
+            self.curl.reset()
+            self._connect_ms = 0
+        self._connect_ms = set_rest(self.curl, request, limits, found, self._connect_ms)
+        if not is_alike:
+            set_options(self.curl, request, exit, limits, common, found)
+            self._set_callbacks(request, exit)
+
+    def clear(self) -> None:
+        """Forget what came, for the budget too. The options stay: the next one may be alike."""
+        self._budget.release(self.size)
+        self.lines.clear()
+        self.chunks = []
+        self.size = 0
+        self.truncated = self.complete = False
+        self.refused = None
+
+    def close(self) -> None:
+        self.clear()
+        self.curl.close()
+
+    # -- libcurl's callbacks ----------------------------------------------------------------------
+
+    def _set_callbacks(self, request: Request, exit: Exit) -> None:
+        set_ = self.curl.setopt
+        if request.body is None or request.method != "HEAD":
+            set_(pycurl.HEADERFUNCTION, self.lines.append)  # C code all the way
+        else:
+            set_(pycurl.HEADERFUNCTION, self._write_head_only)
+        set_(pycurl.WRITEFUNCTION, self._write)
+        if self._guard is not None and not (exit.proxy is not None and exit.trusted):
+            set_guard(self.curl, self._may_reach)
+
+    def _write_head_only(self, line: bytes) -> int | None:
+        """HEADERFUNCTION of a HEAD with a body of its own.
+
+        libcurl cannot send that as a HEAD, and would wait for the body that Content-Length
+        promises; so the transfer is stopped at the empty line.
+        """
+        self.lines.append(line)
+        if line in (b"\r\n", b"\n") and b" 1" not in final_head(b"".join(self.lines))[:10]:
+            self.complete = True
+            return _STOP
+        return None
+
+    def _write(self, chunk: bytes) -> int | None:
+        """WRITEFUNCTION: keep the decoded body up to `max_body` bytes."""
+        limit = self._body_limit
+        self.size += len(chunk)
+        if not self._budget.hold(len(chunk)):
+            self._shed_soon()
+        if limit and self.size > limit:
+            self.truncated = True
+            self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
+            return _STOP
+        self.chunks.append(chunk)
+        return None
+
+    def _may_reach(self, address: str) -> bool:
+        if self._guard is None or self._guard(address):
+            return True
+        self.refused = address
+        return False
+
+
+def set_guard(curl: pycurl.Curl, may_reach: AddressCheck) -> None:
+    """Have `may_reach` asked about the address of each new socket, and before each request.
+
+    libcurl asks for no socket when it reuses a connection, but it does ask before the request.
+    """
+
+    def open_socket(purpose: int, address: Any) -> socket.socket | int:
+        place = address.addr[0]
+        if not isinstance(place, str) or not may_reach(place):
+            return pycurl.SOCKET_BAD
+        return HandedOver(address.family, address.socktype, address.protocol)
+
+    def before_request(peer: str, local: str, peer_port: int, local_port: int) -> int:
+        return pycurl.PREREQFUNC_OK if may_reach(peer) else pycurl.PREREQFUNC_ABORT
+
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, open_socket)
+    curl.setopt(pycurl.PREREQFUNCTION, before_request)

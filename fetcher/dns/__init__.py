@@ -1,0 +1,1 @@
+"""Names to addresses, in time and in bounded memory; knows nothing of HTTP."""

@@ -1,0 +1,1 @@
+"""The fetcher's HTTP entrances, and what every handler of ours shares."""

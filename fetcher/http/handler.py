@@ -1,0 +1,225 @@
+"""What all HTTP entrances share: the gate at the door, errors in words, health, and our log."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ClassVar, Final
+
+import msgspec
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import URLSpec
+from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
+
+from fetcher.http.gate import Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
+from fetcher.task.data_url import is_data_url
+from fetcher.urls import loggable
+
+logger = logging.getLogger(__name__)
+
+_METHODS: Final = RequestHandler.SUPPORTED_METHODS
+SMALL: Final = 65536  # bytes of a body where none is expected
+
+
+class Handler(RequestHandler):
+    """Base of every handler of the API: nobody gets further than `prepare` uninvited.
+
+    The application's settings hold the `Gate` under ``gate``.
+    """
+
+    # Bytes of a body that are read of those who may come in; of others `SMALL`.
+    max_body: ClassVar[int] = SMALL
+    asks_for_key: ClassVar[bool] = True
+    takes_bearer: ClassVar[bool] = True
+    refuses_cross_site: ClassVar[bool] = False
+
+    def prepare(self) -> None:
+        refusal = self.refusal(self.request, self.settings["gate"])
+        if refusal is not None:
+            self.write_refusal(refusal)
+
+    @classmethod
+    def refusal(cls, request: HTTPServerRequest, gate: Gate) -> Refusal | None:
+        """Why this request gets no further, or None; its head is enough to say so."""
+        headers = request.headers
+        # Not `request.host`, which is 127.0.0.1 when the field is empty or missing.
+        refusal = refuse_host(gate, headers.get("Host", ""), lambda: _bound(request))
+        if refusal is None and (cls.refuses_cross_site or request.method in ("POST", "DELETE")):
+            refusal = refuse_cross_site(gate, headers)
+        if refusal is None and cls.asks_for_key:
+            refusal = refuse_key(gate, headers, bearer=cls.takes_bearer)
+        return refusal
+
+    def write_refusal(self, refusal: Refusal) -> None:
+        self.set_status(refusal.status)
+        self.set_header("Content-Type", refusal.content_type)
+        self.finish(refusal.body)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Words instead of a page."""
+        if status_code == 405:  # RFC 9110 15.5.6: and what would be right
+            self.set_header("Allow", ", ".join(self._find_methods()))
+        error = kwargs.get("exc_info", (None, None))[1]
+        words = getattr(error, "log_message", None) or self._reason
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{words}\n")
+
+    def _find_methods(self) -> list[str]:
+        nothing = RequestHandler._unimplemented_method
+        names = [name for name in _METHODS if name in self.SUPPORTED_METHODS]
+        return [name for name in names if getattr(type(self), name.lower()) is not nothing]
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Tornado would log the whole URL, in which there may be secrets."""
+        if not isinstance(value, HTTPError) and value is not None:
+            line = _access_line(self)
+            logger.error("%s failed", line, exc_info=(type(value), value, tb))
+
+    def write_json(self, value: Any, status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(msgspec.to_builtins(value)) + "\n")
+
+
+def _bound(request: HTTPServerRequest) -> str | None:
+    stream = getattr(request.connection, "stream", None)
+    if stream is None or stream.socket is None:
+        return None
+    return str(stream.socket.getsockname()[0])
+
+
+class LivezHandler(Handler):
+    """200 while the loop turns."""
+
+    asks_for_key = False
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish("ok\n")
+
+    head = get
+
+
+class HealthzHandler(Handler):
+    """200 when everything can do its work, 503 with the reasons when something cannot."""
+
+    asks_for_key = False
+
+    def initialize(self, problems: Callable[[], list[str]]) -> None:
+        self.problems = problems
+
+    def get(self) -> None:
+        problems = self.problems()
+        self.write_json({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+    head = get
+
+
+class Places:
+    """The places of an entrance, `with places:` takes one; and who waits until all are free.
+
+    A place is `taken` until its answer has been sent; one that is no longer `fetching` counts
+    for no limit, or clients that do not read would keep others out.
+    """
+
+    def __init__(self, name: str = "/fetch") -> None:
+        self.name = name
+        self.taken = 0
+        self.fetching = 0
+        self.closed = False  # the service is stopping: none is given any more
+        self._left = asyncio.Event()
+
+    def __enter__(self) -> None:
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+        self._left.set()
+
+    async def close(self, drain: float) -> None:
+        """Give none any more, and wait at most `drain` seconds until all are free."""
+        self.closed = True
+        try:
+            async with asyncio.timeout(drain):
+                while self.taken:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            logger.warning("%d answers of %s are cut off after %g s", self.taken, self.name, drain)
+
+
+def health_routes(problems: Callable[[], list[str]]) -> list[URLSpec]:
+    """`/livez` and `/healthz`."""
+    return [
+        URLSpec("/livez", LivezHandler),
+        URLSpec("/healthz", HealthzHandler, {"problems": problems}),
+    ]
+
+
+def shown_url(url: str) -> str:
+    """A URL for a field: without userinfo, and of a data: URL not its content."""
+    return "data:" if is_data_url(url) else loggable(url)
+
+
+class _Doorkeeper(Application):
+    """Tornado reads a body before a handler can refuse it: uninvited ones get no memory of ours."""
+
+    def get_handler_delegate(
+        self, request: HTTPServerRequest, target_class: type[RequestHandler], *args: Any, **kw: Any
+    ) -> Any:
+        size: int = target_class.max_body  # type: ignore[attr-defined]
+        # Who takes a body as it comes can throw it away as it comes.
+        if size > SMALL and not _has_stream_request_body(target_class):
+            assert issubclass(target_class, Handler)
+            if target_class.refusal(request, self.settings["gate"]) is not None:
+                size = SMALL
+        request.connection.set_max_body_size(size)  # type: ignore[union-attr]
+        return super().get_handler_delegate(request, target_class, *args, **kw)
+
+
+def application(specs: list[URLSpec], gate: Gate) -> Application:
+    """All routes of the API behind one gate, with our access log and 404."""
+    return _Doorkeeper(
+        specs,
+        gate=gate,
+        log_function=_log_access,
+        default_handler_class=NotFoundHandler,
+    )
+
+
+class NotFoundHandler(Handler):
+    """404 without asking for a key, as ProxyPool answers."""
+
+    asks_for_key = False
+
+    def prepare(self) -> None:
+        super().prepare()
+        if not self._finished:
+            self.set_status(404)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish("There is nothing here.\n")
+
+
+def _log_access(handler: RequestHandler) -> None:
+    if logger.isEnabledFor(logging.DEBUG):
+        status, took = handler.get_status(), 1000 * handler.request.request_time()
+        logger.debug("%s %d %.1f ms", _access_line(handler), status, took)
+
+
+def _access_line(handler: RequestHandler) -> str:
+    """Method, path and names of parameters: values may be secrets. Of `url` origin and path."""
+    request = handler.request
+    words = []
+    for name, values in request.query_arguments.items():
+        if name == "url":
+            url = shown_url(values[-1].decode("utf-8", "replace"))
+            name += "=" + url.partition("?")[0].partition("#")[0]
+        words.append(name)
+    line = f"{request.method} {request.path}({','.join(words)})"
+    return line.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,1 @@
+"""What robots.txt says of a URL: the rules, and who fetches and keeps them."""

@@ -1,0 +1,123 @@
+"""Response -> Result: what a task's sender is told, in pyspider's form.
+
+A decision module. Every task gets a result, whatever became of it; what is wrong stands in
+`error` in words, and what had arrived by then is kept.
+"""
+
+from typing import Final
+
+import msgspec
+
+from fetcher.head import fields_dict, reason
+from fetcher.model import Response, Result, Task
+from fetcher.task.data_url import Inline
+
+NO_RESPONSE: Final = 599  # pyspider's and Tornado's status for "there is none"
+NOT_ENABLED: Final = 501
+FORBIDDEN: Final = 403
+
+# `fetch_type` -> the renderer it asks for, as pyspider's 501 names it.
+RENDERERS: Final = {
+    "js": "phantomjs",
+    "phantomjs": "phantomjs",
+    "splash": "splash",
+    "puppeteer": "puppeteer",
+}
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What the driver knows beside the last response."""
+
+    seconds: float = 0.0
+    cookies: dict[str, str] = {}
+    proxy: str | None = None
+    attempts: int = 0
+
+
+def from_response(
+    task: Task, response: Response, headers: dict[str, str], account: Account
+) -> Result:
+    """A complete answer, whatever its status; anything but 2xx has an `error` (304 too)."""
+    result = _result(task, response, response.status, headers, account)
+    if not 200 <= response.status < 300:
+        result.error = f"HTTP {response.status}: {reason(response.head, response.status)}"
+    return result
+
+
+def from_failure(task: Task, response: Response, account: Account) -> Result:
+    """No complete answer: 599, with the headers and the part of the body that did arrive."""
+    headers = fields_dict(response.head) if response.head else {}
+    result = _result(task, response, NO_RESPONSE, headers, account)
+    result.error = f"HTTP 599: {response.message}"
+    result.traceback = None
+    return result
+
+
+def from_refusal(
+    task: Task,
+    error: str,
+    account: Account,
+    *,
+    url: str | None = None,
+    status: int = NO_RESPONSE,
+    traceback: str | None = None,
+) -> Result:
+    """Nothing was fetched, and `error` says why; `traceback` only of an exception of our own."""
+    return Result(
+        status_code=status,
+        orig_url=task.url,
+        url=url or task.url,
+        error=error,
+        traceback=traceback,
+        time=account.seconds,
+        cookies=account.cookies,
+        save=_save(task),
+        proxy=account.proxy,
+        attempts=account.attempts,
+    )
+
+
+def from_data_url(task: Task, inline: Inline, account: Account) -> Result:
+    return Result(
+        status_code=200,
+        orig_url=task.url,
+        url=task.url,
+        headers={"Content-Type": inline.content_type},
+        content=inline.content,
+        time=account.seconds,
+        save=_save(task),
+    )
+
+
+def not_enabled(task: Task, renderer: str, account: Account) -> Result:
+    """pyspider's answer when the renderer that a task asks for is not there: no `error`."""
+    return Result(
+        status_code=NOT_ENABLED,
+        orig_url=task.url,
+        url=task.url,
+        content=f"{renderer} is not enabled.".encode(),
+        time=account.seconds,
+        save=_save(task),
+    )
+
+
+def _result(
+    task: Task, response: Response, status: int, headers: dict[str, str], account: Account
+) -> Result:
+    return Result(
+        status_code=status,
+        orig_url=task.url,
+        url=response.url,
+        headers=headers,
+        content=response.body,
+        cookies=account.cookies,
+        time=account.seconds,
+        save=_save(task),
+        proxy=account.proxy,
+        attempts=account.attempts,
+        timing=response.timing,
+    )
+
+
+def _save(task: Task) -> object:
+    return task.fetch.save if task.fetch is not None else None

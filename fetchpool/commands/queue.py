@@ -1,0 +1,113 @@
+"""The `queue` commands: what a newcomer without pyspider needs to try the component."""
+
+from collections.abc import Awaitable, Callable
+from typing import IO, Any, Final
+
+import click
+import msgspec
+
+from fetcher.errors import TaskError
+from fetcher.queue.lists import TaskQueue
+from fetcher.settings import Queue
+from fetcher.task.wire import parse_task
+from fetchpool.redis.connect import connect
+
+_BATCH: Final = 1000
+
+
+async def on_queue(url: str, settings: Queue, work: Callable[[TaskQueue], Awaitable[None]]) -> None:
+    """Run `work` on the queue behind `url`."""
+    redis = connect(url)
+    try:
+        await work(TaskQueue(redis, settings))
+    finally:
+        await redis.aclose()
+
+
+async def status(queue: TaskQueue) -> None:
+    """A line per list: name and number of messages."""
+    for name, size in (await queue.sizes()).items():
+        click.echo(f"{name:24} {size}")
+
+
+async def push(queue: TaskQueue, file: IO[bytes]) -> None:
+    """Push the tasks in `file`: per line a URL, or a task as JSON. Empty lines and # are skipped.
+
+    Raises `TaskError` naming the line that is neither; the lines before it are pushed by then.
+    """
+    batch: list[bytes] = []
+    pushed = 0
+    for number, line in enumerate(file, 1):
+        text = line.strip()
+        if not text or text.startswith(b"#"):
+            continue
+        batch.append(_read_task(text, number))
+        if len(batch) >= _BATCH:
+            await queue.push(batch)
+            pushed += len(batch)
+            batch = []
+    if batch:
+        await queue.push(batch)
+    click.echo(f"{pushed + len(batch)} pushed to {queue.settings.in_}")
+
+
+def _read_task(text: bytes, number: int) -> bytes:
+    """The msgpack message of one line. A URL becomes a task that pyspider's processor can read."""
+    try:
+        if text.startswith((b"{", b"[", b'"')):
+            tree = msgspec.json.decode(text)
+            if not isinstance(tree, dict):
+                raise TaskError("a task is an object")
+            parse_task(tree)
+        else:
+            url = text.decode()
+            tree = {"taskid": str(number), "project": "fetchpool", "url": url, "fetch": {}}
+        return msgspec.msgpack.encode(tree)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise TaskError(f"line {number}: neither a URL nor a JSON task: {error}") from error
+
+
+async def pull(queue: TaskQueue, count: int) -> None:
+    """Take up to `count` results and print ``[task, result]`` as JSON lines.
+
+    One by one: what nobody reads any more (``| head``) stays where it is.
+    """
+    for _ in range(count):
+        messages = await queue.pull(1)
+        if not messages:
+            return
+        try:
+            click.echo(as_json(messages[0]))
+        except OSError:
+            await queue.put_back(messages[0])
+            raise
+
+
+async def dead(queue: TaskQueue, count: int) -> None:
+    """Print the newest dead messages, undecodable ones as base64."""
+    for message in await queue.dead(count):
+        click.echo(as_json(message))
+
+
+def as_json(message: bytes) -> str:
+    """A msgpack message as a JSON line; bytes that are UTF-8 become text, others base64."""
+    try:
+        tree = _readable(msgspec.msgpack.decode(message))
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
+        tree = _readable({"undecodable": message})
+    return msgspec.json.encode(tree).decode()
+
+
+def _readable(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {str(key): _readable(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_readable(value) for value in node]
+    if isinstance(node, bytes):
+        try:
+            return node.decode()
+        except UnicodeDecodeError:
+            return {"base64": node}
+    if isinstance(node, msgspec.msgpack.Ext):
+        return {"ext": node.code, "base64": bytes(node.data)}
+    return node

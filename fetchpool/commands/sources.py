@@ -1,0 +1,156 @@
+"""The `sources` commands: what each source has yielded, and what one yields now."""
+
+import difflib
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from fetcher.errors import TaskError
+from fetcher.run.fetcher import Fetcher
+from fetcher.urls import loggable
+from fetchpool.commands.proxies import open_proxies
+from fetchpool.config.settings import Settings
+from pool.admission import admit
+from pool.harvest.accounts import SourceRow, list_sources
+from pool.harvest.harvester import NO_LIMIT, AnySource
+from pool.harvest.pages import Pages, SourceError
+from pool.harvest.plugins import Plugin, PluginError, load_plugins, run_plugin
+from pool.sources.found import Found
+from pool.store import Sources
+
+FORMATS: Final = ("text", "json")
+SHOWN: Final = 10  # proxies of a source that are printed, and reasons to refuse some
+
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+# -- list ------------------------------------------------------------------------------------------
+
+
+async def show(settings: Settings, form: str) -> None:
+    """Print the accounts of all sources, those of the settings first. Raises StoreAway, and
+    PluginError if there is no such folder."""
+    plugins = {plugin.name: plugin.version for plugin in _find_plugins(settings)}
+    async with open_proxies(settings) as proxies:
+        accounts = await Sources(proxies.redis, settings.redis.prefix).accounts()
+        entries = proxies.snapshot.every.every.entries
+        best, now = settings.pool.score.max, time.time()
+        declared = settings.pool.sources
+        rows = list_sources(declared, plugins, accounts, entries, best=best, now=now)
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        return
+    for line in _build_table(rows, now):
+        click.echo(line)
+
+
+def _build_table(rows: Sequence[SourceRow], now: float) -> list[str]:
+    width = max([len(row.name) for row in rows] + [len("source")])
+    heading = f"{'source':{width}}  state     found    new unique  alive  success  error"
+    return [
+        heading,
+        *(
+            f"{row.name:{width}}  {row.state:6} {row.found:>8}{row.new:>7}{row.unique:>7}"
+            f"{row.alive:>7}{_ago(now, row.last_success):>9}  {row.last_error or ''}".rstrip()
+            for row in rows
+        ),
+    ]
+
+
+def _ago(now: float, then: float) -> str:
+    """In the largest unit of which there is one."""
+    if not then:
+        return "never"
+    for size, unit in _UNITS:
+        if now - then >= size:
+            return f"{int((now - then) / size)} {unit}"
+    return "now"
+
+
+# -- test ------------------------------------------------------------------------------------------
+
+
+def find_source(settings: Settings, name: str) -> AnySource:
+    """A source of the settings, or a plug-in. Raises TaskError for an unknown name, with those that
+    are like it, and PluginError if there is no folder of plug-ins."""
+    everything: list[AnySource] = [*_find_plugins(settings), *settings.pool.sources]
+    by_name = {source.name: source for source in everything}
+    if name in by_name:
+        return by_name[name]
+    near = [known for known in by_name if name and name.lower() in known.lower()]
+    near += difflib.get_close_matches(name, by_name, n=3, cutoff=0.6)
+    words = " or ".join(list(dict.fromkeys(near))[:3])
+    hint = f": did you mean {words}?" if words else ": `sources list` names them all"
+    raise TaskError(f"there is no source {name!r}{hint}")
+
+
+def _find_plugins(settings: Settings) -> list[Plugin]:
+    folder = settings.pool.plugins
+    return load_plugins(Path(folder)) if folder is not None else []
+
+
+async def try_source(settings: Settings, source: AnySource) -> bool:
+    """Harvest it now, without touching the pool, and print what came; whether any would be taken.
+
+    That it is switched off or paused does not matter.
+    """
+    if isinstance(source, Plugin):
+        found = await _crawl(settings, source)
+    else:
+        found = {}
+        async with Fetcher.from_settings(settings.fetcher, environment=os.environ) as fetcher:
+            pages = Pages(fetcher.fetch, settings.pool.harvest)
+            for url in source.urls(datetime.now(UTC)):
+                try:
+                    page = await pages.read(source, url)
+                except SourceError as error:
+                    click.echo(str(error), err=True)
+                    continue
+                click.echo(f"{len(page.found):6} in {loggable(url)}")
+                for one in page.found:
+                    found.setdefault(one.proxy.member, one)
+    return _report(found, allow_private=settings.pool.allow_private)
+
+
+async def _crawl(settings: Settings, plugin: Plugin) -> dict[str, Found]:
+    harvest = settings.pool.harvest
+    limit = harvest.max_items or NO_LIMIT
+    try:
+        crawled = await run_plugin(
+            plugin, seconds=harvest.cycle, limit=limit, size=harvest.max_bytes
+        )
+    except PluginError as error:
+        click.echo(f"{plugin.name}: {error}", err=True)
+        return {}
+    if crawled.error is not None:
+        click.echo(f"{plugin.name}: {crawled.error}", err=True)
+    click.echo(f"{len(crawled.found):6} from {plugin.name}")
+    return {one.proxy.member: one for one in crawled.found}
+
+
+def _report(found: dict[str, Found], *, allow_private: bool) -> bool:
+    good, refused = [], Counter[str]()
+    for one in found.values():
+        reason = admit(one.proxy, allow_private=allow_private)
+        if reason is None:
+            good.append(one)
+        else:
+            refused[reason] += 1
+    for one in good[:SHOWN]:
+        claims = " ".join(filter(None, (one.country, one.anonymity)))
+        click.echo(f"       {one.proxy.url:48} {claims}".rstrip())
+    if len(good) > SHOWN:
+        click.echo(f"       and {len(good) - SHOWN} more")
+    for reason, count in refused.most_common(SHOWN):
+        click.echo(f"{count:6} refused: {reason}")
+    if len(refused) > SHOWN:
+        click.echo(f"{sum(refused.values()):6} refused in all")
+    click.echo(f"{len(good):6} would be taken")
+    return bool(good)

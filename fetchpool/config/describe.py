@@ -1,0 +1,124 @@
+"""The settings in force as rows and as YAML: every value, secrets masked, and where it was set.
+
+Every function here is a pure one of its arguments.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import yaml
+
+from fetchpool.config.annotations import item_type
+from fetchpool.config.masking import mask
+from fetchpool.config.settings import DEFAULT_FILE, Settings
+from fetchpool.config.yaml_tree import (
+    FromEnv,
+    Override,
+    as_override,
+    build_tree,
+    join_path,
+    parse_plain,
+    respell_path,
+    split_path,
+)
+
+_PLAIN_TEXT: Final = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
+
+
+class Row(NamedTuple):
+    """One setting in force, as plain YAML types, secrets masked."""
+
+    path: str
+    value: object
+    origin: str  # default, the file's name, -s (or an Override's own), or $NAME
+
+
+def describe(settings: Settings, origins: Mapping[str, str]) -> list[Row]:
+    """Every setting in force, in the order of the sections; `origins` from `trace_origins`."""
+    return [
+        Row(path, mask(value, kind), origins.get(path, "default"))
+        for path, value, kind in _leaves(settings, Settings, "")
+    ]
+
+
+def trace_origins(
+    tree: Mapping[str, Any],
+    *,
+    env: Mapping[str, str],
+    overrides: Sequence[str | Override] = (),
+    file: str = DEFAULT_FILE,
+) -> dict[str, str]:
+    """Path -> where it was set; paths with their default are not in it. Raises SettingsError."""
+    typed = [as_override(override) for override in overrides]
+    origins = {}
+    for path, value in _tree_leaves(build_tree(tree, overrides=typed, env=env), ""):
+        origin = file
+        for override in typed:
+            if f"{path}.".startswith(f"{respell_path(override.path)}."):
+                origin = override.origin
+        origins[path] = ", ".join(dict.fromkeys(_variables(value))) or origin
+    return origins
+
+
+def render(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines of YAML with the origin as comment; unmasked ones parse back the same."""
+    lines = []
+    above: list[str] = []
+    for row in rows:
+        *parents, last = split_path(row.path)
+        shared = 0
+        while shared < min(len(parents), len(above)) and parents[shared] == above[shared]:
+            shared += 1
+        for depth in range(shared, len(parents)):
+            lines.append(f"{'  ' * depth}{_yaml(parents[depth])}:")
+        lines.append(f"{'  ' * len(parents)}{_yaml(last)}: {_yaml(row.value)}  # {row.origin}")
+        above = parents
+    return lines
+
+
+def _leaves(value: Any, kind: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            here = join_path(path, field.encode_name)
+            yield from _leaves(getattr(value, field.name), field.type, here)
+    elif isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves(item, item_type(kind, dict), join_path(path, key))
+    else:
+        yield path, value, kind
+
+
+def _tree_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _tree_leaves(item, join_path(path, str(key)))
+    else:
+        yield path, value
+
+
+def _variables(value: Any) -> Iterator[str]:
+    if isinstance(value, FromEnv):
+        yield value.names
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _variables(item)
+
+
+def _yaml(value: object) -> str:
+    match value:
+        case bool() | None:
+            return json.dumps(value)
+        case int() | float():
+            return repr(value)
+        case list():
+            return f"[{', '.join(map(_yaml, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{_yaml(k)}: {_yaml(v)}' for k, v in value.items())}}}"
+    text = str(value).replace("${", "$${")
+    if _PLAIN_TEXT.fullmatch(text) and parse_plain(text) == text:
+        return text
+    quoted: str = yaml.safe_dump(text, default_style='"', width=2**31)
+    return quoted.removesuffix("\n")

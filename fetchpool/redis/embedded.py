@@ -1,0 +1,328 @@
+"""Embedded Redis: a private ``redis-server``, shared by our processes, stopped after the last one.
+
+All agreement between processes is by file locks in the data directory, since the kernel drops
+them whatever a process dies of. One file, one meaning:
+
+    start.lock    held while a process starts the server or joins it
+    users.lock    held shared by every user for life; exclusive by the waiter while it stops
+    server.lock   held by the server itself, which inherits it: free means that no server runs.
+                  Its text is the server's pid and socket
+    waiter.lock   held by the waiter: free means that somebody must start one
+
+The *waiter* is a small process that blocks until ``users.lock`` is free, ends the server and
+holds the lock until the server is gone: a user who comes meanwhile waits those milliseconds
+and starts a fresh one. Server and waiter are children of init in a session of their own: Ctrl-C
+does not reach them, they outlive who started them, and nobody has to reap them. A killed
+waiter is replaced when the next user comes; until then nobody would end the server. No pid is
+trusted for being alive, since pids are used again and a socket may have been deleted.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from fetchpool.redis.binary import EmbeddedRedisError as EmbeddedRedisError
+from fetchpool.redis.binary import choose_binary, dotted, record_version
+from fetchpool.redis.connect import socket_url
+
+SOCKET_PATH_MAX: Final = 100  # bytes; Redis silently cuts paths over 107 and listens elsewhere
+START_TIMEOUT: Final = 30.0  # seconds until the socket answers; loading then takes what it takes
+LOG_MAX: Final = 1 << 20  # bytes; a larger log is set aside as redis.log.1 at the next start
+POLL: Final = 0.005  # seconds between two looks at a starting server
+WATCH: Final = 1.0  # seconds between two looks at a running one (30 us each)
+WATCH_MAX: Final = 60.0  # likewise, at one that does not start
+_START_MARK: Final = b"--- fetchpool starts redis-server ---"  # in the log
+
+_log = logging.getLogger(__name__)
+
+# The keeper forks server and waiter and ends. It runs without site-packages: 10 ms, 10 MB.
+# Each child closes the lock that belongs to the other, or neither would ever seem gone.
+_KEEPER: Final = """
+import fcntl, os, signal, sys
+server, waiter = int(sys.argv[1]), int(sys.argv[2])
+users_path, server_path, socket_path, *command = sys.argv[3:]
+if server >= 0:
+    pid = os.fork()
+    if not pid:
+        if waiter >= 0:
+            os.close(waiter)
+        os.execv(command[0], command)
+    os.pwrite(server, os.fsencode("%d\\n%s" % (pid, socket_path)), 0)
+    os.close(server)
+if waiter < 0 or os.fork():
+    os._exit(0)
+users = os.open(users_path, os.O_RDWR)
+fcntl.flock(users, fcntl.LOCK_EX)
+server = os.open(server_path, os.O_RDWR)
+try:
+    fcntl.flock(server, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    try:
+        os.kill(int(os.pread(server, 20, 0).split()[0]), signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # killed; a child that rewrites the file still holds the lock and ends by itself
+    fcntl.flock(server, fcntl.LOCK_EX)
+os.close(waiter)  # before users.lock: the next user must not take us for alive
+"""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """The server of a data directory, as ``server.lock`` names it."""
+
+    pid: int
+    socket: Path
+
+
+class EmbeddedRedis:
+    """Our share in the server of a data directory; the server lives until the last is given back.
+
+    A process forked from ours has a part in our share. One that was spawned has not: it calls
+    `start` itself, or the server may end under it.
+    """
+
+    def __init__(self, server: Server, share: int) -> None:
+        self.url: Final = socket_url(server.socket)
+        self.pid: Final = server.pid
+        self._share: int | None = share
+
+    @classmethod
+    def start(cls, data_dir: Path, *, binary: Path | None = None) -> Self:
+        """Start the server of ``data_dir`` or join it, and return when it answers.
+
+        Blocks: call it before there is an event loop. Writes are on disk within a second
+        (``appendfsync everysec``): a power cut may cost that second, a killed process nothing.
+        ``binary`` replaces the search for one. Raises EmbeddedRedisError.
+        """
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory = data_dir.resolve()
+            share = _open(directory / "users.lock")
+            try:
+                with _held(directory / "start.lock"):
+                    fcntl.flock(share, fcntl.LOCK_SH)  # waits while an old server is being stopped
+                    server = _ensure_server(directory, binary)
+            except BaseException:
+                os.close(share)
+                raise
+        except OSError as error:
+            raise EmbeddedRedisError(f"embedded Redis in {data_dir}: {error}") from error
+        return cls(server, share)
+
+    def close(self) -> None:
+        """Give our share back; may be called twice."""
+        share, self._share = self._share, None
+        if share is not None:
+            os.close(share)  # no LOCK_UN: that would take the share from forked children too
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+async def keep_running(directory: Path) -> None:
+    """Start the server of a directory again whenever it has ended, for who has a share in it.
+
+    Nobody else would: it is a child of init. Clients find it where it was. What keeps it from
+    starting is logged, and it is tried again more and more seldom.
+    """
+    pause = WATCH
+    while True:
+        await asyncio.sleep(pause)
+        if not _is_free(directory / "server.lock"):
+            pause = WATCH
+            continue
+        _log.warning("the embedded Redis has ended: starting it again")
+        try:
+            await asyncio.to_thread(_revive, directory)
+        except (EmbeddedRedisError, OSError) as error:
+            pause = min(2 * pause, WATCH_MAX)
+            _log.error("the embedded Redis does not start, trying again in %g s: %s", pause, error)
+
+
+def _revive(directory: Path) -> None:
+    with _held(directory / "start.lock"):
+        _ensure_server(directory, None)
+
+
+def _ensure_server(directory: Path, binary: Path | None) -> Server:
+    """The ready server of a directory, started if there is none. The caller holds start.lock."""
+    launched = _launch_missing(directory, binary)
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        server = _read_server(directory)
+        ready = _is_ready(server.socket) if server else None
+        if server and ready:
+            return server
+        if _is_free(directory / "server.lock"):
+            if launched:
+                raise EmbeddedRedisError(_describe_failure(directory))
+            # A killed server's child, which rewrites the file, may have held the lock until now.
+            launched = _launch_missing(directory, binary)
+        elif ready is None and time.monotonic() > deadline:
+            raise EmbeddedRedisError(
+                f"the Redis of {directory} runs but has not answered for {START_TIMEOUT:g} s: "
+                f"{server or 'it has not said where'}. End that process and start again"
+            )
+        time.sleep(POLL)  # noqa: TID251 - there is no loop yet, and no event tells "ready"
+
+
+def _launch_missing(directory: Path, binary: Path | None) -> bool:
+    """Start whichever of server and waiter is missing; True if it was the server."""
+    with contextlib.ExitStack() as stack:
+        server = _try_lock(stack, directory / "server.lock")
+        waiter = _try_lock(stack, directory / "waiter.lock")
+        command: list[str] = []
+        if server is not None:
+            os.ftruncate(server, 0)
+            chosen = choose_binary(directory, binary)
+            command = [str(chosen.path), *_server_options(directory)]
+            record_version(directory, chosen)
+            _log.info("starting redis-server %s in %s", dotted(chosen.version), directory)
+        if server is not None or waiter is not None:
+            _run_keeper(directory, server, waiter, command)
+    return bool(command)
+
+
+def _run_keeper(
+    directory: Path, server: int | None, waiter: int | None, command: list[str]
+) -> None:
+    path = directory / "redis.log"
+    if path.exists() and path.stat().st_size > LOG_MAX:
+        path.replace(directory / "redis.log.1")
+    locks = [str(-1 if lock is None else lock) for lock in (server, waiter)]
+    paths = [directory / "users.lock", directory / "server.lock", socket_path(directory)]
+    with path.open("ab") as log:
+        if command:
+            log.write(_START_MARK + b"\n")
+            log.flush()
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _KEEPER, *locks, *paths, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock for lock in (server, waiter) if lock is not None],
+            start_new_session=True,
+            cwd="/",
+            umask=0o077,
+            check=False,  # what went wrong is in the log, and the locks are free again
+        )
+
+
+def _server_options(directory: Path) -> list[str]:
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path(directory)),
+        "unixsocketperm": "700",
+        "dir": str(directory),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "logfile": str(directory / "redis.log"),
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _read_server(directory: Path) -> Server | None:
+    pid, newline, sock = (directory / "server.lock").read_bytes().partition(b"\n")
+    return Server(int(pid), Path(os.fsdecode(sock))) if newline else None
+
+
+def _is_ready(sock: Path) -> bool | None:
+    """Whether the server is ready: False while it loads its file, None if nobody answers."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(str(sock))
+            client.sendall(b"PING\r\n")
+            reply = client.recv(64)
+        except OSError:
+            return None
+    return not reply.startswith(b"-LOADING") if reply else None
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    lock = _open(path)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _try_lock(stack: contextlib.ExitStack, path: Path) -> int | None:
+    """A descriptor that holds the lock until the stack (and every child given it) ends, or None."""
+    lock = _open(path)
+    stack.callback(os.close, lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return lock
+
+
+def _is_free(path: Path) -> bool:
+    with contextlib.ExitStack() as stack:
+        return _try_lock(stack, path) is not None
+
+
+def socket_path(directory: Path) -> Path:
+    """Where the server of a directory listens: in it, or in a private one if that is too long."""
+    if len(os.fsencode(directory / "redis.sock")) <= SOCKET_PATH_MAX:
+        return directory / "redis.sock"
+    name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16] + ".sock"
+    parents = [Path(tempfile.gettempdir(), f"fetchpool-{os.geteuid()}")]
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        parents.insert(0, Path(runtime, "fetchpool"))
+    for parent in parents:
+        if parent.parent.is_dir() and len(os.fsencode(parent / name)) <= SOCKET_PATH_MAX:
+            parent.mkdir(mode=0o700, exist_ok=True)
+            found = parent.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                raise EmbeddedRedisError(f"{parent} is not a directory of ours; remove it")
+            if found.st_mode & 0o077:
+                raise EmbeddedRedisError(f"{parent} is open to others; chmod 700 it")
+            return parent / name
+    raise EmbeddedRedisError(f"{directory} is too long for a Unix socket; shorten redis.data_dir")
+
+
+def _describe_failure(directory: Path) -> str:
+    """What the log says since the last start, and the way out if the data are damaged."""
+    path = directory / "redis.log"
+    log = path.read_bytes()[-LOG_MAX:].rpartition(_START_MARK)[2].decode(errors="replace")
+    last = "\n".join([line for line in log.splitlines() if line.strip()][-5:])
+    text = f"redis-server did not start in {directory}; the end of {path}:\n{last}"
+    damaged = re.search(r"Bad file format reading the append only file(?: (\S+))?:", log)
+    if not damaged:
+        return text
+    whole = part = check = directory / "appendonly.aof"
+    if damaged[1]:  # the layout of Redis 7
+        whole = directory / "appendonlydir"
+        part, check = whole / damaged[1], whole / "appendonly.aof.manifest"
+    return (
+        f"{text}\n{part} is damaged. To start empty, move {whole} aside. To keep only what stands "
+        f"before the damage, copy {whole}, then run `redis-check-aof --fix {check}` "
+        "(redis-server does the same when it is called by that name)"
+    )

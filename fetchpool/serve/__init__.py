@@ -1,0 +1,1 @@
+"""The service: every object built, run and stopped; its entrances, processes and log."""

@@ -1,0 +1,206 @@
+"""The HTTP entrances of a process: opened together, announced, and closed in order."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.routing import URLSpec
+from tornado.web import Application
+
+from fetcher.errors import FetchpoolError
+from fetcher.http import fetch as fetch_handler
+from fetcher.http import handler as handlers
+from fetcher.http.gate import Gate
+from fetcher.model import Trust
+from fetcher.route.route import Route, parse_route
+from fetcher.run.fetcher import Fetcher
+from fetcher.stats.shared import Counters
+from fetchpool.config.settings import Settings
+
+# A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
+_IDLE: Final = 120.0
+_BODY: Final = 300.0
+
+# A door of the API's with a port of its own; it is named by the setting that says which.
+PROXY_POOL: Final = "api.proxy_pool_port"
+
+
+class ListenError(FetchpoolError):
+    """An entrance cannot be opened; the text names its settings and a way out."""
+
+
+class Entrances:
+    """The API and XML-RPC, as far as the settings ask for them.
+
+    `listeners` are sockets that listen already, by the section of their entrance; None: they are
+    opened here. `counters` are those of all workers, for XML-RPC; None: there are no others.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        fetcher: Fetcher,
+        quit: Callable[[], None],
+        *,
+        listeners: Mapping[str, Sequence[socket.socket]] | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        self.api_port = 0  # once it is open
+        self.rpc_port = 0
+        self._settings = settings
+        self._fetcher = fetcher
+        self._quit = quit
+        self._listeners = listeners
+        self._counters = counters
+        self._places = handlers.Places("/fetch")
+        self._calls = handlers.Places("XML-RPC")
+        self._servers: list[HTTPServer] = []
+        self._keys = frozenset(
+            [*([settings.api.key] if settings.api.key else []), *settings.api.keys.values()]
+        )
+
+    @property
+    def taken(self) -> int:
+        """Answers that callers wait for."""
+        return self._places.taken + self._calls.taken
+
+    def open_api(self, problems: Callable[[], list[str]], more: Sequence[URLSpec]) -> str:
+        """Serve the API with `more` routes; its URL. Raises `ListenError`."""
+        api = self._settings.api
+        limits = fetch_handler.FetchLimits(
+            route=build_route(api.proxy),
+            trust=Trust.OPEN if api.allow_private else Trust.GUARDED,
+            caller_proxy=api.caller_proxy,
+            concurrency=api.concurrency,
+            max_body=api.max_body,
+        )
+        specs = [
+            *handlers.health_routes(problems),
+            *fetch_handler.routes(self._fetcher, limits, self._places),
+            *more,
+        ]
+        application = handlers.application(specs, self._gate(api.host, self._keys))
+        self.api_port = self._open("api", api.host, api.port, application)
+        return build_url(api.host, self.api_port)
+
+    def open_proxy_pool(self, specs: Sequence[URLSpec]) -> str:
+        """Serve proxy_pool's routes at the root of a port of their own, under the API's keys; its
+        URL. Raises `ListenError`."""
+        api = self._settings.api
+        assert api.proxy_pool_port is not None
+        application = handlers.application([*specs], self._gate(api.host, self._keys))
+        port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application)
+        return build_url(api.host, port)
+
+    def open_rpc(self) -> str:
+        """Serve pyspider's XML-RPC; its URL. Raises `ListenError`."""
+        from fetcher.http.rpc import rpc_application  # 85 ms, and seldom asked for
+
+        rpc = self._settings.fetcher.rpc
+        application = rpc_application(
+            self._fetcher,
+            self._fetcher.stats,
+            self._gate(rpc.host, frozenset()),
+            rpc.key,
+            self._quit,
+            places=self._calls,
+            counters=self._counters,
+        )
+        self.rpc_port = self._open("fetcher.rpc", rpc.host, rpc.port, application)
+        return build_url(rpc.host, self.rpc_port)
+
+    def _gate(self, host: str, keys: frozenset[str]) -> Gate:
+        public_url = self._settings.api.public_url
+        public = urlsplit(public_url).hostname if public_url is not None else None
+        names = [*self._settings.api.hosts, *([public] if public else [])]
+        hosts = frozenset(name.lower() for name in names)
+        return Gate(keys=keys, hosts=hosts, wildcard=host in ("", "0.0.0.0", "::"))
+
+    def _open(self, section: str, host: str, port: int, application: Application) -> int:
+        server = HTTPServer(
+            application,
+            idle_connection_timeout=_IDLE,
+            body_timeout=_BODY,
+        )
+        if self._listeners is None:
+            sockets: Sequence[socket.socket] = open_sockets(section, host, port)
+        else:
+            sockets = self._listeners[section]
+        server.add_sockets(sockets)
+        self._servers.append(server)
+        return int(sockets[0].getsockname()[1])
+
+    async def drain(self, seconds: float) -> None:
+        """Let nobody in any more, and wait for the answers that are due, at most `seconds`."""
+        for server in self._servers:
+            server.stop()
+        await asyncio.gather(self._places.close(seconds), self._calls.close(seconds))
+
+    async def close(self) -> None:
+        for server in self._servers:
+            await server.close_all_connections()
+
+
+def build_url(host: str, port: int) -> str:
+    """Where an entrance is, without the last slash."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def build_route(setting: Any) -> Route:
+    """A route of the settings, where nothing stands for direct (as in a task)."""
+    return parse_route(setting, ())
+
+
+def open_sockets(section: str, host: str, port: int) -> list[socket.socket]:
+    """Listening sockets for the entrance that `section` of the settings describes.
+
+    Raises `ListenError`.
+    """
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        is_own = section == PROXY_POOL
+        host_key, port_key = (
+            ("api.host", section) if is_own else (f"{section}.host", f"{section}.port")
+        )
+        text = f"{host_key}, {port_key}: cannot listen on {place}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            text += f"; end what uses it, or choose another port with -s {port_key}=PORT"
+        raise ListenError(text) from error
+
+
+class SharedSocket(socket.socket):
+    """A listening socket of several workers, of which each takes one connection a turn of its loop.
+
+    Tornado takes all that wait, up to 128: of 64 clients that came at once, one of two workers
+    got 57 to 63; so it gets 20 to 44, and together they serve a third more. SO_REUSEPORT spreads
+    them as well; but those it has given to a worker that crashes are lost, or wait for the next
+    one, and a second service on the port would get a share of them instead of an error.
+    """
+
+    _taken = False
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Every other call says that nobody waits, which ends the turn."""
+        if self._taken:
+            self._taken = False
+            raise BlockingIOError(errno.EAGAIN, "the others shall have a chance")
+        accepted = super().accept()
+        self._taken = True
+        return accepted
+
+
+def share_sockets(sockets: Sequence[socket.socket]) -> list[socket.socket]:
+    """The same listening sockets, for workers that are forked hereafter."""
+    shared: list[socket.socket] = []
+    for one in sockets:
+        one = SharedSocket(one.family, one.type, one.proto, one.detach())
+        one.setblocking(False)
+        shared.append(one)
+    return shared

@@ -1,0 +1,83 @@
+"""What a process is before anything runs in it: its loop, its signals, its limit of open files."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from fetchpool.config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# A transfer takes a socket, and perhaps one more while another connects; the rest is Redis,
+# listeners and log files.
+_FILES_PER_TRANSFER: Final = 2
+_FILES_BESIDE: Final = 200
+
+
+def run_on_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function on uvloop where it is installed, else on asyncio's own loop."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main())
+
+
+def raise_file_limit() -> int:
+    """Set the soft limit of open files to the hard one; the limit in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if limit != resource.RLIM_INFINITY else 1_000_000
+
+
+def fit_windows(settings: Settings) -> Settings:
+    """Windows cut to what the open-file limit can carry, with one warning.
+
+    A descriptor that is not to be had looks like a dead proxy.
+    """
+    limit = raise_file_limit()
+    room = max((limit - _FILES_BESIDE) // _FILES_PER_TRANSFER, 20)
+    queue, checks = settings.fetcher.poolsize, settings.pool.check.concurrency
+    if queue + checks <= room:
+        return settings
+    share = room / (queue + checks)
+    queue, checks = max(int(queue * share), 10), max(int(checks * share), 10)
+    logger.warning(
+        "%d files may be open: fetcher.poolsize is cut to %d, pool.check.concurrency to %d"
+        " (raise the limit: ulimit -n)",
+        limit, queue, checks,
+    )  # fmt: skip
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        fetcher=replace(settings.fetcher, poolsize=queue),
+        pool=replace(settings.pool, check=replace(settings.pool.check, concurrency=checks)),
+    )
+
+
+def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The first SIGTERM or SIGINT asks for a stop, the second ends the process at once.
+
+    Nothing is lost by that: leases run out, and their tasks go back to the queue.
+    """
+
+    def received(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, received, number)

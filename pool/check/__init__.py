@@ -1,0 +1,1 @@
+"""What is due is fetched through a proxy, and what that proves of it."""

@@ -1,0 +1,114 @@
+"""Between the checks of a site and its scores: keeps an outage from being taken for dead proxies.
+
+`freeze` decides when a site is in doubt; here its canary is asked, while the verdicts wait. They
+are as many as the lane has under way at the most: it waits for them, and takes no more meanwhile.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fetcher.model import DIRECT, Client, Limits, Request
+from fetcher.urls import fit_url, loggable
+from pool.check.echo_judges import ask
+from pool.check.outage import Watch, proves_by_site
+from pool.check.rule import Rule, build_rule, judge
+from pool.model import Checked, Kind, Settled
+from pool.settings import Pool, Site
+from pool.store import Store
+
+logger = logging.getLogger(__name__)
+
+_MAX_BODY: Final = 16384  # as a check reads
+
+_PAGES: Final = 3  # of a site's own that are asked, at the same time
+
+# Another page than the one that is checked is up if it answers at all like a page.
+_WORKS: Final = Rule(frozenset(range(200, 400)), None)
+
+
+class Canary:
+    """Settles the checks of one site, which has a canary. A failing Redis shows as StoreAway.
+
+    `client` goes out directly and reaches what the operator names. `draw` gives numbers in [0, 1),
+    `clock` seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        client: Client,
+        pool: Pool,
+        site: Site,
+        *,
+        user_agent: str,
+        draw: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        own = not isinstance(site.canary, str)
+        urls = site.url if own else [str(site.canary)]
+        self.url = loggable(urls[0])  # by which the site is frozen, in logs and in /healthz
+        self._rule = build_rule(site) if own else _WORKS
+        line = b"User-Agent: " + user_agent.encode()
+        self._requests = [
+            Request(url=fit_url(url), headers=(line,), max_body=_MAX_BODY) for url in urls[:_PAGES]
+        ]
+        self._store = store
+        self._client = client
+        self._draw = draw
+        self._clock = clock
+        self._watch = Watch(pool.check.cycle)
+        times = pool.check
+        self._limits = Limits(total=times.timeout, connect=times.connect_timeout, fresh=True)
+        self._told: bool | None = None  # whether Redis knows it to be frozen; None: nobody asked
+
+    async def settle(self, batch: Sequence[Checked]) -> Settled:
+        """Enter verdicts, unless they fail for another reason than their proxies.
+
+        May be repeated: what was entered before is void.
+        """
+        watch = self._watch
+        watch.note((one.kind for one in batch), self._clock())
+        if any(proves_by_site(one.kind) for one in batch) and watch.is_doubtful(self._clock()):
+            asked = watch.is_canary_due(self._clock())
+            if asked:
+                watch.hear(await self._works(), self._clock())
+            if watch.is_frozen:
+                if asked or not self._told:
+                    await self._store.freeze(self.url, watch.holds)
+                batch = [self._excuse(one) for one in batch]
+        await self._tell()
+        return await self._store.settle(batch)
+
+    async def _works(self) -> bool:
+        """Whether any of the pages is what it should be, without a proxy."""
+        asked = (ask(self._client, request, DIRECT, self._limits) for request in self._requests)
+        responses = await asyncio.gather(*asked)
+        return any(judge(one, self._rule, _MAX_BODY) is Kind.PASSED for one in responses)
+
+    def _excuse(self, one: Checked) -> Checked:
+        if not proves_by_site(one.kind):
+            return one
+        pause = self._watch.pause(self._draw())
+        return Checked(one.check, Kind.OURS, one.check.record, pause)
+
+    async def _tell(self) -> None:
+        """Say it where other processes look, and in the log, once."""
+        frozen = self._watch.is_frozen
+        if frozen == self._told and not self._watch.is_thaw_due:
+            return
+        if frozen:
+            logger.warning(
+                "nothing passes its check, and %s fails without a proxy too: failures do not"
+                " count until it is back",
+                self.url,
+            )
+        else:
+            await self._store.thaw()
+            self._watch.thaw(self._clock())
+            if self._told:
+                logger.info("%s works again: failures count", self.url)
+        self._told = frozen

@@ -1,0 +1,244 @@
+"""The pool's own HTTP routes: look at proxies, add and remove them; sources; numbers.
+
+Reading is answered from the snapshot, so what was just written shows within a second. What is
+wrong with a request is said in words, under ``error``. No credentials go out.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+from tornado.routing import URLSpec
+
+from fetcher.errors import ProxyError
+from fetcher.http.handler import Handler
+from fetcher.queue.lists import REDIS_ERRORS
+from pool.harvest.accounts import list_sources
+from pool.http.intake import Intake, IntakeError, read_given, read_named
+from pool.http.listing import LIMIT, LIMIT_MOST, PageError, count_up, find_page
+from pool.http.proxypool_routes import Pools
+from pool.model import Candidate, Record, SourceAccount
+from pool.settings import Score
+from pool.snapshot.filters import FilterError, parse_filters
+from pool.source import Source
+from pool.store import Store, StoreAway
+
+MAX_BODY: Final = 10_485_760  # bytes of proxies at once, as of a source's answer
+_IN_THREAD: Final = 262_144
+_MOST_OFFSET: Final = 1_000_000
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What the routes work on.
+
+    `stores`: universal's first, then those of the further sites. `sources` gives the accounts,
+    `declared` are those of the settings. `queue` gives the lengths of the queue's lists.
+    """
+
+    pools: Pools
+    stores: Sequence[Store]
+    rule: Score
+    sources: Callable[[], Awaitable[Mapping[str, SourceAccount]]]
+    declared: Sequence[Source] = ()
+    allow_private: bool = False
+    queue: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+    now: Callable[[], float] = time.time
+
+
+class ApiHandler(Handler):
+    """What the routes share."""
+
+    def initialize(self, access: Access) -> None:
+        self.access = access
+
+    def compute_etag(self) -> None:
+        """None: what changes all the time is not worth a digest."""
+
+    def argument(self, name: str) -> str:
+        values = self.request.query_arguments.get(name) or [b""]
+        return values[-1].decode("utf-8", "replace")
+
+    def refuse(self, status: int, words: str) -> None:
+        self.write_json({"error": words}, status)
+
+    def write_packed(self, value: Any) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(value) + b"\n")
+
+
+class ProxiesHandler(ApiHandler):
+    """/api/proxies: GET a page of them, POST more of them."""
+
+    max_body = 2 * MAX_BODY  # who sends somewhat too much hears how much that was
+
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "POST")  # type: ignore[misc]
+
+    def get(self) -> None:
+        try:
+            snapshot = self.access.pools.find_site(self.argument("site"))
+            page = find_page(
+                snapshot,
+                parse_filters(self.argument),
+                limit=self._number("limit", LIMIT, 1, LIMIT_MOST),
+                offset=self._number("offset", 0, 0, _MOST_OFFSET),
+                after=self.argument("after") or None,
+            )
+        except (FilterError, PageError) as error:
+            self.refuse(400, str(error))
+            return
+        self.write_packed(page)
+
+    head = get
+
+    def _number(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.argument(name)
+        if not text:
+            return default
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+        if not least <= number <= most:
+            raise FilterError(f"{name}: expected {least} to {most}, got {text[:40]!r}")
+        return number
+
+    async def post(self) -> None:
+        body = self.request.body
+        if len(body) > MAX_BODY:
+            self.refuse(413, f"{len(body)} bytes: at most {MAX_BODY} are taken at once")
+            return
+        try:
+            intake = await self._read(body)
+            added = await add_found(self.access, intake)
+        except IntakeError as error:
+            self.refuse(413, str(error))
+        except StoreAway as error:
+            self.refuse(503, str(error))
+        else:
+            if not intake.found and not intake.refused:
+                self.refuse(400, 'no proxy was given: expected {"proxy": "host:port"}, or lines')
+                return
+            self.set_status(200 if intake.found else 400)
+            self.write_packed(added)
+
+    async def _read(self, body: bytes) -> Intake:
+        private = self.access.allow_private
+        if len(body) > _IN_THREAD:
+            return await asyncio.to_thread(read_given, body, allow_private=private)
+        return read_given(body, allow_private=private)
+
+
+async def add_found(access: Access, intake: Intake) -> dict[str, Any]:
+    """Put in what was admitted; what became of it. Raises StoreAway."""
+    now = access.now()
+    added = await access.stores[0].add(
+        (
+            Candidate(one.proxy, Record(source="api", country=one.country, added=now))
+            for one in intake.found
+        ),
+        caller=True,
+    )
+    return {
+        "added": added.new,
+        "known": len(intake.found) - added.new - added.full,
+        "full": added.full,
+        "refused": intake.refused,
+    }
+
+
+class ProxyHandler(ApiHandler):
+    """DELETE /api/proxies/P: the proxy with that id, or all at that host:port. A tomb keeps the
+    next harvests from bringing it back."""
+
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("DELETE",)  # type: ignore[misc]
+
+    async def delete(self, name: str) -> None:
+        if "@" in name:
+            words = "name it by host:port or by its id: credentials have no place in a URL"
+            self.refuse(400, words)
+            return
+        try:
+            removed = await remove_named(self.access, name)
+        except ProxyError as error:
+            self.refuse(400, str(error))
+            return
+        except StoreAway as error:
+            self.refuse(503, str(error))
+            return
+        if removed:
+            self.write_json({"removed": removed})
+        else:
+            self.refuse(404, f"{name[:100]} is not in the pool")
+
+
+async def remove_named(access: Access, name: str) -> int:
+    """Remove from all sites what is called so; how many universal held.
+
+    Raises ProxyError for a host without a port, and StoreAway.
+    """
+    named = read_named(name)
+    members = {entry.member for entry in access.pools.universal.find(name)}
+    if named is not None:
+        members.add(named.member)  # it may be so new that the snapshot lacks it
+    universal, *others = access.stores
+    removed = await universal.remove(sorted(members)) if members else 0
+    for store in others if removed else ():
+        await store.remove(sorted(members))
+    return removed
+
+
+class SourcesHandler(ApiHandler):
+    """GET /api/sources: what each has yielded, and what of that is still there and good."""
+
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
+
+    async def get(self) -> None:
+        try:
+            accounts = dict(await self.access.sources())
+        except StoreAway as error:
+            self.refuse(503, str(error))
+            return
+        rows = list_sources(
+            self.access.declared,
+            None,
+            accounts,
+            self.access.pools.universal.every.every.entries,
+            best=self.access.rule.max,
+            now=self.access.now(),
+        )
+        self.write_packed(rows)
+
+    async def head(self) -> None:
+        await self.get()
+
+
+class StatsHandler(ApiHandler):
+    """GET /api/stats: the pool, its sites and the queue in numbers."""
+
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
+
+    async def get(self) -> None:
+        access = self.access
+        stats: dict[str, Any] = {
+            "pool": count_up(access.pools.universal, access.rule),
+            "sites": {name: pool.status() for name, pool in access.pools.sites.items()},
+        }
+        if access.queue is not None:
+            try:
+                stats["queue"] = await access.queue()
+            except REDIS_ERRORS as error:
+                stats["queue"] = {"error": f"Redis failed: {error}"}
+        self.write_packed(stats)
+
+    async def head(self) -> None:
+        await self.get()
+
+
+def routes(access: Access) -> list[URLSpec]:
+    """For the application, each once."""
+    given = {"access": access}
+    return [
+        URLSpec(r"/api/proxies", ProxiesHandler, given),
+        URLSpec(r"/api/proxies/(.+)", ProxyHandler, given),
+        URLSpec(r"/api/sources", SourcesHandler, given),
+        URLSpec(r"/api/stats", StatsHandler, given),
+    ]

@@ -1,0 +1,228 @@
+"""proxy_pool's HTTP routes, for its clients: /get /pop /delete /all /count, with and without the
+slash at the end.
+
+Its pool holds only what passed its last check, and HTTP proxies alone: so do these answers.
+``type=https`` means a proxy that lets a CONNECT through; any other type is ignored, as there.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, ClassVar, Final
+
+import msgspec
+from tornado.iostream import StreamClosedError
+from tornado.routing import URLSpec
+
+from fetcher.http.handler import Handler
+from pool.http.proxypool_routes import Pools
+from pool.model import Entry
+from pool.snapshot.filters import Filters
+from pool.snapshot.index import Pile, pick
+from pool.store import Store, StoreAway
+
+PIECE: Final = 500  # proxies of /all that go out at once: 100 kB
+NOTHING: Final = {"code": 0, "src": "no proxy"}
+
+_HTTP: Final = Filters(schemes=frozenset({"http"}))
+_CONNECT: Final = Filters(schemes=frozenset({"http"}), connect=True)
+_TYPE: Final = "type: ''https'|''"
+
+# Of a proxy that somebody else has popped meanwhile another is taken, so often.
+_POPS: Final = 5
+
+# What proxy_pool's front page says.
+GUIDE: Final = {
+    "url": [
+        {"desc": "get a proxy", "params": _TYPE, "url": "/get"},
+        {"desc": "get and delete a proxy", "params": "", "url": "/pop"},
+        {"desc": "delete an unable proxy", "params": "proxy: 'e.g. 127.0.0.1:8080'",
+         "url": "/delete"},
+        {"desc": "get all proxy from proxy pool", "params": _TYPE, "url": "/all"},
+        {"desc": "return proxy count", "params": "", "url": "/count"},
+    ]
+}  # fmt: skip
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What the routes work on; `stores`: universal's first, then those of the further sites."""
+
+    pools: Pools
+    stores: Sequence[Store]
+
+
+def describe(entry: Entry) -> dict[str, Any]:
+    """A proxy in proxy_pool's shape."""
+    record = entry.record
+    checked = datetime.fromtimestamp(record.checked, UTC).astimezone()
+    return {
+        "anonymous": record.anonymity or "",
+        "check_count": sum(record.failed.values()) + (record.passed > 0),
+        "fail_count": record.failures,
+        "https": record.connect is True,
+        "last_status": True,
+        "last_time": f"{checked:%Y-%m-%d %H:%M:%S}" if record.checked else "",
+        "proxy": entry.member,
+        "region": record.country or "",
+        "source": record.source,
+    }
+
+
+class ProxyPoolHandler(Handler):
+    """What the routes share."""
+
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
+
+    def initialize(self, access: Access) -> None:
+        self.access = access
+
+    def compute_etag(self) -> None:
+        """None: /get is different each time."""
+
+    async def head(self) -> None:
+        await self.get()
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", "application/json")
+        await self.answer()
+
+    async def answer(self) -> None:
+        raise NotImplementedError
+
+    def argument(self, name: str) -> str:
+        values = self.request.query_arguments.get(name) or [b""]
+        return values[0].decode("utf-8", "replace")
+
+    def pile(self) -> Pile:
+        """What the request may draw from."""
+        filters = _CONNECT if self.argument("type") == "https" else _HTTP
+        return self.access.pools.universal.good.find(filters)
+
+    def answer_json(self, value: Any) -> None:
+        self.finish(_encode(value) + "\n")
+
+    async def remove(self, member: str) -> int:
+        """From all sites; how many universal held."""
+        universal, *others = self.access.stores
+        removed = await universal.remove([member])
+        for store in others if removed else ():
+            await store.remove([member])
+        if removed:
+            self.access.pools.universal.remove(member)  # others in this process shall not get it
+        return removed
+
+    def refuse(self, status: int, words: str) -> None:
+        self.set_status(status)
+        self.answer_json({"code": status, "src": words})
+
+
+class GuideHandler(ProxyPoolHandler):
+    """GET /"""
+
+    async def answer(self) -> None:
+        self.answer_json(GUIDE)
+
+
+class GetHandler(ProxyPoolHandler):
+    """GET /get: one proxy."""
+
+    async def answer(self) -> None:
+        entry = pick(self.pile(), self.access.pools.draw)
+        self.answer_json(describe(entry) if entry is not None else NOTHING)
+
+
+class PopHandler(ProxyPoolHandler):
+    """GET /pop: one proxy, which nobody else gets."""
+
+    refuses_cross_site = True
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET",)  # type: ignore[misc]
+
+    async def answer(self) -> None:
+        try:
+            for _ in range(_POPS):
+                entry = pick(self.pile(), self.access.pools.draw)
+                if entry is None:
+                    break
+                if await self.remove(entry.member):
+                    self.answer_json(describe(entry))
+                    return
+                self.access.pools.universal.remove(entry.member)
+        except StoreAway as error:
+            self.refuse(503, str(error))
+            return
+        self.answer_json(NOTHING)
+
+
+class DeleteHandler(ProxyPoolHandler):
+    """GET /delete?proxy=host:port: whether it was there."""
+
+    refuses_cross_site = True
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET",)  # type: ignore[misc]
+
+    async def answer(self) -> None:
+        member = self.argument("proxy")
+        if not member:
+            self.refuse(400, "proxy: expected the host:port of a proxy")
+            return
+        try:
+            self.answer_json({"code": 0, "src": await self.remove(member)})
+        except StoreAway as error:
+            self.refuse(503, str(error))
+
+
+class AllHandler(ProxyPoolHandler):
+    """GET /all: every proxy."""
+
+    async def answer(self) -> None:
+        pile = self.pile()
+        entries = iter([pile[place] for place in range(len(pile))])
+        before = "["
+        while piece := list(islice(entries, PIECE)):
+            self.write(before + ",".join(_encode(describe(entry)) for entry in piece))
+            before = ","
+            if len(piece) == PIECE:
+                try:
+                    await self.flush()
+                except StreamClosedError:
+                    return
+                await asyncio.sleep(0)  # the rest of the loop's turn
+        self.finish("]\n" if before == "," else "[]\n")
+
+
+class CountHandler(ProxyPoolHandler):
+    """GET /count: how many proxies, by kind and by source."""
+
+    async def answer(self) -> None:
+        good = self.access.pools.universal.good
+        size, connect = len(good.find(_HTTP)), len(good.find(_CONNECT))
+        kinds = {"http": size - connect, "https": connect}
+        sources = Counter(
+            entry.record.source for entry in good.every.entries if entry.proxy.scheme == "http"
+        )
+        self.answer_json(
+            {
+                "count": size,
+                "http_type": {name: n for name, n in kinds.items() if n},
+                "source": dict(sources),
+            }
+        )
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def routes(access: Access, prefix: str = "") -> list[URLSpec]:
+    """For the application, below `prefix`."""
+    given = {"access": access}
+    return [
+        URLSpec(rf"{prefix}/", GuideHandler, given),
+        URLSpec(rf"{prefix}/get/?", GetHandler, given),
+        URLSpec(rf"{prefix}/pop/?", PopHandler, given),
+        URLSpec(rf"{prefix}/delete/?", DeleteHandler, given),
+        URLSpec(rf"{prefix}/all/?", AllHandler, given),
+        URLSpec(rf"{prefix}/count/?", CountHandler, given),
+    ]

@@ -1,0 +1,108 @@
+"""POST /api/report: what clients saw through a proxy that they had from the pool.
+
+Their word counts as our own traffic's does: it costs a proxy at most one point in a check cycle,
+and a success lifts no score.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
+
+import msgspec
+from tornado.routing import URLSpec
+
+from fetcher.errors import ProxyError
+from fetcher.http.handler import Handler
+from fetcher.proxy import parse_proxy
+from pool.model import Entry
+from pool.sites import UNIVERSAL
+from pool.snapshot.snapshot import Snapshot
+from pool.traffic.evidence import Seen, judge_report
+
+MAX_BODY: Final = 16384  # bytes: a report is short
+MAX_ERROR: Final = 1000  # characters
+
+
+class Report(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client says. `error`: refused, auth, garbage (the proxy's own fault), banned (by the
+    site), or any other words, of which nobody is guilty for sure."""
+
+    proxy: str
+    ok: bool
+    site: str | None = None
+    error: str | None = None
+    seconds: float | None = None
+
+
+class Reports(msgspec.Struct, frozen=True):
+    """What the route needs: the pool's snapshots by site, and where reports go."""
+
+    snapshots: Mapping[str, Snapshot]
+    note: Callable[[Seen], None]
+
+
+class ReportHandler(Handler):
+    """202 when the report was taken, 404 for a proxy that is not in the pool."""
+
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("POST",)  # type: ignore[misc]
+
+    def initialize(self, reports: Reports) -> None:
+        self.reports = reports
+
+    def post(self) -> None:
+        try:
+            report = read_report(self.request.body, self.reports.snapshots)
+            entries = self._find(report.proxy)
+        except ValueError as error:  # a ProxyError is one
+            words = f"proxy: {error}" if isinstance(error, ProxyError) else str(error)
+            self.write_json({"error": words}, 400)
+            return
+        if not entries:
+            self.write_json({"error": f"{_shown(report.proxy)} is not in the pool"}, 404)
+            return
+        site, proxy = report.site or UNIVERSAL, entries[0].proxy
+        finding = judge_report(report.ok, report.error or "")
+        # A report names no host: the site stands for it.
+        self.reports.note(Seen(proxy, report.site or None, f"site:{site}", finding))
+        self.write_json({"accepted": True}, 202)
+
+    def _find(self, name: str) -> list[Entry]:
+        """What a client calls so: a proxy in full, or, as we show them, host:port or an id. Raises
+        ValueError where that is no proxy, or more than one."""
+        universal = self.reports.snapshots[UNIVERSAL]
+        entries = universal.find(name)
+        if len(entries) == 1:
+            return entries
+        meant = universal.find_proxy(parse_proxy(name))
+        if entries and not meant:
+            raise ValueError(f"proxy: there are several at {name}: give its user, or its id")
+        return meant
+
+
+def _shown(name: str) -> str:
+    return parse_proxy(name).authority
+
+
+def read_report(body: bytes, sites: Mapping[str, Snapshot]) -> Report:
+    """Raises ValueError, in words for the client."""
+    if len(body) > MAX_BODY:
+        raise ValueError(f"the report has {len(body)} bytes: at most {MAX_BODY} are taken")
+    try:
+        report = msgspec.json.decode(body, type=Report)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f'expected JSON like {{"proxy": "host:port", "ok": true}}: {error}'
+        ) from None
+    if report.site and report.site not in sites:
+        raise ValueError(f"site: there is no site {report.site[:64]!r}")
+    if report.error is not None and len(report.error) > MAX_ERROR:
+        raise ValueError(f"error: expected at most {MAX_ERROR} characters")
+    seconds = report.seconds
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError("seconds: expected a number, 0 or more")
+    return report
+
+
+def routes(reports: Reports) -> list[URLSpec]:
+    """For the application."""
+    return [URLSpec("/api/report", ReportHandler, {"reports": reports})]

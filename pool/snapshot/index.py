@@ -1,0 +1,173 @@
+"""Sets of proxies from which any one is drawn in constant time, and what lies where.
+
+A decision module: randomness comes in as `draw`, a function that gives numbers in [0, 1).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Final, Protocol
+
+from pool.model import Entry
+from pool.snapshot.filters import Filters, Traits, traits_of
+
+Draw = Callable[[], float]
+Accept = Callable[[Entry], bool]
+
+# A pick looks at no more entries than this. Only what no shelf is made for (latency, what was
+# tried, who is busy) can hide the right one behind so many others.
+LOOKS: Final = 4096
+
+# For a second one that is compared with the first it looks at these.
+_LOOKS_AGAIN: Final = 16
+
+# Of two that are drawn, the better one is taken so often. Each proxy's share is then between 0.4
+# and 1.6 times what lots would give it, however many there are.
+_BIAS: Final = 0.8
+
+
+class Drawable(Protocol):
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int) -> Entry: ...
+
+
+def shuffled(entries: Drawable, draw: Draw) -> Iterator[Entry]:
+    """All of them in random order, each once; whoever stops after `n` has paid for `n`."""
+    size = len(entries)
+    moved: dict[int, int] = {}  # a shuffle that touches only what it has to
+    for i in range(size):
+        j = i + int(draw() * (size - i))
+        yield entries[moved.get(j, j)]
+        moved[j] = moved.pop(i, i)
+
+
+def pick(entries: Drawable, draw: Draw, accept: Accept | None = None) -> Entry | None:
+    """One that is accepted: of two drawn by lot, rather the faster and fresher one."""
+    lots = islice(shuffled(entries, draw), LOOKS)
+    one = _next(lots, accept)
+    if one is None:
+        return None
+    other = _next(islice(lots, _LOOKS_AGAIN), accept)
+    if other is None or other.cost == one.cost:
+        return one
+    better, worse = (other, one) if other.cost < one.cost else (one, other)
+    return better if draw() < _BIAS else worse
+
+
+def sample(entries: Drawable, n: int, draw: Draw, accept: Accept | None = None) -> list[Entry]:
+    """At most `n` different ones in random order. If some must be accepted, it looks at no more
+    than `LOOKS` besides those it takes."""
+    lots = shuffled(entries, draw)
+    if accept is None:
+        return list(islice(lots, max(n, 0)))
+    chosen: list[Entry] = []
+    passed_over = 0
+    for entry in lots:
+        if len(chosen) >= n or passed_over >= LOOKS:
+            break
+        if accept(entry):
+            chosen.append(entry)
+        else:
+            passed_over += 1
+    return chosen
+
+
+def _next(lots: Iterator[Entry], accept: Accept | None) -> Entry | None:
+    for entry in lots:
+        if accept is None or accept(entry):
+            return entry
+    return None
+
+
+class Bucket:
+    """A set of entries from which any one can be drawn."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._places: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, place: int) -> Entry:
+        return self.entries[place]
+
+    def put(self, entry: Entry) -> None:
+        self._places[entry.member] = len(self.entries)
+        self.entries.append(entry)
+
+    def drop(self, entry: Entry) -> None:
+        place = self._places.pop(entry.member)
+        last = self.entries.pop()
+        if place < len(self.entries):
+            self.entries[place] = last
+            self._places[last.member] = place
+
+
+class Pile:
+    """Some buckets, without an entry in common, drawn from as if they were one."""
+
+    def __init__(self, buckets: Iterable[Bucket]) -> None:
+        self._buckets = [bucket for bucket in buckets if bucket]
+        self._size = sum(map(len, self._buckets))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: int) -> Entry:
+        for bucket in self._buckets:
+            if place < len(bucket):
+                return bucket[place]
+            place -= len(bucket)
+        raise IndexError(place)
+
+
+class Shelf:
+    """Entries by their traits, and once more so within each country.
+
+    So those that filters want are found by looking at traits alone, however many they are.
+    """
+
+    def __init__(self) -> None:
+        self.every = Bucket()
+        self.traits: dict[Traits, Bucket] = {}
+        self.countries: dict[str, dict[Traits, Bucket]] = {}
+
+    def put(self, entry: Entry) -> None:
+        traits = traits_of(entry.proxy, entry.record)
+        self.every.put(entry)
+        self.traits.setdefault(traits, Bucket()).put(entry)
+        if entry.record.country:
+            country = self.countries.setdefault(entry.record.country.upper(), {})
+            country.setdefault(traits, Bucket()).put(entry)
+
+    def drop(self, entry: Entry) -> None:
+        traits = traits_of(entry.proxy, entry.record)
+        self.every.drop(entry)
+        _drop(self.traits, traits, entry)
+        if entry.record.country:
+            code = entry.record.country.upper()
+            _drop(self.countries[code], traits, entry)
+            if not self.countries[code]:
+                del self.countries[code]
+
+    def find(self, filters: Filters) -> Pile:
+        """What they want, but for the latency."""
+        shelves = (
+            [self.countries.get(code, {}) for code in sorted(filters.countries)]
+            if filters.countries
+            else [self.traits]
+        )
+        return Pile(
+            bucket for shelf in shelves for traits, bucket in shelf.items() if filters.want(traits)
+        )
+
+    def find_clean(self, clean: bool | None) -> Pile:
+        """Those of which it is known, or not known, that https passes unharmed."""
+        return Pile(bucket for traits, bucket in self.traits.items() if traits.clean is clean)
+
+
+def _drop(shelf: dict[Traits, Bucket], traits: Traits, entry: Entry) -> None:
+    bucket = shelf[traits]
+    bucket.drop(entry)
+    if not bucket:
+        del shelf[traits]

@@ -1,0 +1,250 @@
+"""Choosing a proxy out of a snapshot of the pool, in constant time.
+
+A decision module: randomness comes in as `draw` (a function that gives numbers in [0, 1)), and
+`snapshot` alone knows where the contents come from. Each entry lies in a few lists from which any
+element is taken in constant time (the last one fills the hole), so 50,000 proxies cost a pick no
+more than 100 do.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from fetcher.proxy import Proxy
+from pool.model import Entry, Status
+from pool.score import rank
+from pool.settings import Score
+from pool.snapshot.filters import Filters
+from pool.snapshot.index import Accept, Bucket, Draw, Drawable, Shelf, pick, sample
+
+# ProxyPool's `zrevrange 0 100`: what it draws from when nothing has the maximum.
+TOP: Final = 101
+
+# Where the best of many are wanted that no list has in order, so many are drawn and put in order.
+_DRAWN: Final = 4 * TOP
+
+
+class Group:
+    """The entries that one kind of request draws from."""
+
+    def __init__(self, rule: Score) -> None:
+        self._rule = rule
+        self.every = Bucket()
+        self._ranks: dict[tuple[float, int], Bucket] = {}
+        self._order: list[tuple[float, int]] = []  # the keys of _ranks, worst first
+        self._countries: dict[str, Bucket] = {}
+        self._none = Bucket()
+
+    def __len__(self) -> int:
+        return len(self.every)
+
+    @property
+    def best(self) -> Bucket:
+        """Those with exactly the maximum: they passed their last check."""
+        return self._ranks.get((self._rule.max, 0), self._none)
+
+    def country(self, code: str) -> Bucket:
+        """Those of a country; an unknown one has none."""
+        return self._countries.get(code.upper(), self._none)
+
+    def put(self, entry: Entry) -> None:
+        self.every.put(entry)
+        key = rank(entry.score, entry.record, self._rule)
+        bucket = self._ranks.get(key)
+        if bucket is None:
+            bucket = self._ranks[key] = Bucket()
+            insort(self._order, key)
+        bucket.put(entry)
+        if entry.record.country:
+            self._countries.setdefault(entry.record.country.upper(), Bucket()).put(entry)
+
+    def drop(self, entry: Entry) -> None:
+        self.every.drop(entry)
+        key = rank(entry.score, entry.record, self._rule)
+        bucket = self._ranks[key]
+        bucket.drop(entry)
+        if not bucket:
+            del self._ranks[key]
+            del self._order[bisect_left(self._order, key)]
+        if entry.record.country:
+            code = entry.record.country.upper()
+            self._countries[code].drop(entry)
+            if not self._countries[code]:
+                del self._countries[code]
+
+    def pick(self, draw: Draw, tried: Collection[Proxy] = ()) -> Entry | None:
+        """One with the maximum, else one of the top 101 by rank; equals as `shelf.pick` says."""
+        accept = untried(tried)
+        return pick(self.best, draw, accept) or self._pick_top(draw, accept)
+
+    def _pick_top(self, draw: Draw, accept: Accept | None) -> Entry | None:
+        place = int(draw() * min(len(self.every), TOP))
+        for key in reversed(self._order):
+            bucket = self._ranks[key]
+            if place < len(bucket):
+                return pick(bucket, draw, accept) or self._first(accept)
+            place -= len(bucket)
+        return None
+
+    def _first(self, accept: Accept | None) -> Entry | None:
+        for key in reversed(self._order):
+            for entry in self._ranks[key].entries:
+                if accept is None or accept(entry):
+                    return entry
+        return None
+
+    def sample(self, n: int, draw: Draw) -> list[Entry]:
+        """At most `n` different ones: with the maximum if there are `n` of them, else of all."""
+        bucket = self.best if len(self.best) >= n else self.every
+        return sample(bucket, n, draw)
+
+    def ascending(self) -> Iterator[Sequence[Entry]]:
+        """All of this moment in order of score, equals by name, in pieces: Redis's own order.
+
+        Changes made while this is read do not show. Sorting a piece costs about 0.4 us an entry.
+        """
+        taken: list[list[Entry]] = []
+        score = None
+        for key in self._order:
+            if key[0] != score:
+                taken.append([])
+                score = key[0]
+            taken[-1].extend(self._ranks[key].entries)
+        return (sorted(entries, key=lambda entry: entry.member) for entries in taken)
+
+    def descending(self) -> Iterator[Entry]:
+        """All of this moment, the best first, equals by name."""
+        for key in reversed(self._order.copy()):
+            bucket = self._ranks.get(key, self._none)
+            yield from sorted(bucket.entries, key=lambda entry: entry.member)
+
+    def count_scores(self) -> dict[float, int]:
+        """How many there are of each score."""
+        counts: dict[float, int] = {}
+        for (score, _), bucket in self._ranks.items():
+            counts[score] = counts.get(score, 0) + len(bucket)
+        return counts
+
+
+class Snapshot:
+    """A site's pool as this process knows it.
+
+    `http` is what ProxyPool's routes draw from, `any` all proxies, other schemes too. Filters are
+    held against `good`, those of `any` that passed their last check, and against `every`.
+    """
+
+    def __init__(self, rule: Score) -> None:
+        self._rule = rule
+        self._entries: dict[str, Entry] = {}
+        self._checked = 0
+        self.http = Group(rule)
+        self.any = Group(rule)
+        self.good = Shelf()
+        self.every = Shelf()
+        # Ids, and host:port -> members. A gateway has thousands, which differ by user alone.
+        self._names: dict[str, dict[str, None]] = {}
+        # As we spell a proxy -> the members by which others, who write too, mean the same.
+        self._others: dict[str, dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, member: str) -> Entry | None:
+        return self._entries.get(member)
+
+    def members(self) -> set[str]:
+        return set(self._entries)
+
+    def put(self, entry: Entry) -> None:
+        """Add or replace."""
+        self.remove(entry.member)
+        self._entries[entry.member] = entry
+        self._checked += self._is_checked(entry)
+        for group in self._groups(entry):
+            group.put(entry)
+        for shelf in self._shelves(entry):
+            shelf.put(entry)
+        for name in (entry.id, entry.proxy.authority):
+            self._names.setdefault(name, {})[entry.member] = None
+        if entry.member != (usual := entry.proxy.member):
+            self._others.setdefault(usual, {})[entry.member] = None
+
+    def remove(self, member: str) -> None:
+        """Harmless if it is not there."""
+        entry = self._entries.pop(member, None)
+        if entry is not None:
+            self._checked -= self._is_checked(entry)
+            for group in self._groups(entry):
+                group.drop(entry)
+            for shelf in self._shelves(entry):
+                shelf.drop(entry)
+            for name in (entry.id, entry.proxy.authority):
+                _forget(self._names, name, member)
+            if member != (usual := entry.proxy.member):
+                _forget(self._others, usual, member)
+
+    def _groups(self, entry: Entry) -> tuple[Group, ...]:
+        return (self.http, self.any) if entry.proxy.scheme == "http" else (self.any,)
+
+    def _shelves(self, entry: Entry) -> tuple[Shelf, ...]:
+        return (self.every, self.good) if entry.score == self._rule.max else (self.every,)
+
+    def _is_checked(self, entry: Entry) -> bool:
+        # A database that ProxyPool has filled knows scores only.
+        return entry.record.checked > 0 or entry.score != self._rule.initial
+
+    def find(self, name: str) -> list[Entry]:
+        """Those with this id, or at this ``host:port``: several may differ by scheme or user."""
+        return [self._entries[member] for member in self._names.get(name, ())]
+
+    def find_proxy(self, proxy: Proxy) -> list[Entry]:
+        """Those that mean this very proxy, however they are spelled."""
+        usual = proxy.member
+        members = [usual] if usual in self._entries else []
+        return [self._entries[member] for member in (*members, *self._others.get(usual, ()))]
+
+    def pick(self, filters: Filters, draw: Draw) -> Entry | None:
+        """One that has what they ask for: with the maximum, else one of the better ranked."""
+        accept = _fast_enough(filters)
+        entry = pick(self.good.find(filters), draw, accept)
+        if entry is not None:
+            return entry
+        # Of those that have what is asked for no list is in order: so many of them are put in it.
+        drawn = sample(self.every.find(filters), _DRAWN, draw, accept)
+        drawn.sort(key=lambda one: rank(one.score, one.record, self._rule), reverse=True)
+        return drawn[int(draw() * min(len(drawn), TOP))] if drawn else None
+
+    def sample(self, filters: Filters, n: int, draw: Draw) -> list[Entry]:
+        """At most `n` different ones: with the maximum if there are `n` of them, else of all."""
+        accept = _fast_enough(filters)
+        chosen = sample(self.good.find(filters), n, draw, accept)
+        return chosen if len(chosen) >= n else sample(self.every.find(filters), n, draw, accept)
+
+    def find_exits(self, *, tunnelled: bool) -> Sequence[Drawable]:
+        """The good ones, those first that are to be preferred for such a request.
+
+        https goes through those that tunnelled cleanly when a judge last looked, else through those
+        into which nobody has looked; never through others.
+        """
+        if not tunnelled:
+            return (self.good.every,)
+        return self.good.find_clean(True), self.good.find_clean(None)
+
+    def status(self) -> Status:
+        return Status(len(self._entries), self._checked, len(self.any.best))
+
+
+def _forget(names: dict[str, dict[str, None]], name: str, member: str) -> None:
+    del names[name][member]
+    if not names[name]:
+        del names[name]
+
+
+def untried(tried: Collection[Proxy]) -> Accept | None:
+    return (lambda entry: entry.proxy not in tried) if tried else None
+
+
+def _fast_enough(filters: Filters) -> Accept | None:
+    if filters.max_latency is None:
+        return None
+    return lambda entry: filters.is_fast(entry.record)

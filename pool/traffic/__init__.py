@@ -1,0 +1,1 @@
+"""The proxies of `pool` routes: who is taken, what is under way, what traffic shows of them."""

@@ -1,0 +1,95 @@
+"""PoolChooser: the fetcher's `ProxyChooser`, out of the snapshots of this process.
+
+A decision module: randomness comes in as `draw`, and nothing is asked that is not in memory.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final
+
+from fetcher.model import Exit, Response, Target, Verdict
+from fetcher.proxy import Proxy
+from pool.model import Entry
+from pool.settings import Site
+from pool.sites import UNIVERSAL, Sites
+from pool.snapshot.index import Draw, Drawable, pick, shuffled
+from pool.snapshot.snapshot import Snapshot, untried
+from pool.traffic.evidence import Finding, Seen, build_ban, judge_traffic
+from pool.traffic.usage import CAP, Busy
+
+# When all proxies have as much under way as they should, the least busy of so many takes more.
+_COMPARED: Final = 8
+
+
+class PoolChooser:
+    """The fetcher's `ProxyChooser`: pool routes take their proxies from a snapshot.
+
+    Which one says the site that a request names or whose hosts it goes to; `snapshots` holds those
+    of the further sites by name, `snapshot` is universal's. Only proxies that passed their last
+    check carry other people's requests: with none of them a pool route fails at once and says so
+    ("0 alive of 812"). `allow_private` is the setting of that name: whether a proxy from a list
+    may have a private address. What traffic shows goes to `note`.
+
+    A proxy with `busy.CAP` requests of ours under way is left alone while others have less; the
+    operator's own ones, which are paid to take more, are not spared.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        draw: Draw,
+        *,
+        allow_private: bool = False,
+        sites: Mapping[str, Site] | None = None,
+        snapshots: Mapping[str, Snapshot] | None = None,
+        note: Callable[[Seen], None] | None = None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._draw = draw
+        self._allow_private = allow_private
+        self._sites = Sites(sites or {})
+        self._bans = {name: build_ban(site) for name, site in (sites or {}).items()}
+        self._snapshots = {**(snapshots or {}), UNIVERSAL: snapshot}
+        self._note = note
+        self.busy = Busy()
+
+    def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
+        """A good proxy that is not in `tried`; None if there is none."""
+        snapshot = self._snapshots.get(self._sites.find(target) or UNIVERSAL)
+        if snapshot is None:
+            return None
+        for entries in snapshot.find_exits(tunnelled=target.tunnelled):
+            entry = self._pick(entries, tried)
+            if entry is not None:
+                trusted = self._allow_private or entry.record.own
+                return self.busy.lend(entry.proxy, trusted=trusted)
+        return None
+
+    def _pick(self, entries: Drawable, tried: Sequence[Proxy]) -> Entry | None:
+        def is_free(entry: Entry) -> bool:
+            idle = self.busy.uses(entry.proxy) < CAP or entry.record.own
+            return idle and entry.proxy not in tried
+
+        entry = pick(entries, self._draw, is_free)
+        if entry is not None:
+            return entry
+        others = filter(untried(tried), shuffled(entries, self._draw))
+        compared = islice(others, _COMPARED)
+        return min(compared, key=lambda one: self.busy.uses(one.proxy), default=None)
+
+    def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
+        """Note what an attempt shows, and say whether the site has banned the proxy."""
+        site = self._sites.find(target)
+        finding = judge_traffic(response, self._bans.get(site) if site is not None else None)
+        if self._note is not None:
+            self._note(Seen(proxy, site, target.host, finding))
+        return Verdict.BANNED if finding is Finding.BANNED else Verdict.GOOD
+
+    def describe(self, target: Target) -> str:
+        name = self._sites.find(target) or UNIVERSAL
+        snapshot = self._snapshots.get(name)
+        if snapshot is None:
+            return f"there is no site {name!r}"
+        status = snapshot.status()
+        where = "" if name == UNIVERSAL else f" on the site {name}"
+        return f"{status.good} alive of {status.found}{where}"

@@ -1,0 +1,250 @@
+"""What real traffic through the pool's proxies shows, gathered until it is entered.
+
+A decision module: answers and reports in, findings out. `now` counts seconds on any steady clock,
+the same one throughout. Who waits for what:
+
+    traffic -> judge_traffic -> Evidence.note     no I/O, in the middle of a task
+    report  -> judge_report  -> Evidence.note
+                                Evidence.take     once a second, by `pool.reporter`, into Redis
+
+Whose fault a failure is decides where it counts. The proxy's own counts in universal and for the
+site. What may as well be the target's counts for the site only, and only if the same host answered
+through another proxy within a minute, before or after; until then it waits here. And if more than a
+few proxies fail at a host while it answers nobody, it is the host that was away, even though it has
+answered before and will again.
+"""
+
+import re
+from collections import OrderedDict, deque
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from fetcher.errors import Outcome
+from fetcher.head import field
+from fetcher.model import Response
+from fetcher.proxy import Proxy
+from pool.check.rule import BODY_SEEN
+from pool.model import Effect, Kind, Record
+from pool.settings import Site
+from pool.sites import UNIVERSAL
+from pool.sources.read import decode_body
+
+WITHIN: Final = 60.0  # seconds between a failure and the answer that shows that the host is up
+
+FEW: Final = 2  # proxies that fail in a row before the host is to blame
+
+# Proxies with news between two hand-overs, failures that wait for an answer of their host, and
+# hosts that answered lately. About 5 MB when all are full; what comes then is not gathered.
+MOST: Final = 10_000
+
+# Traffic puts a check off, but not for ever: only a check sees that the page is the real one.
+LATEST: Final = 5  # check cycles after the last one
+
+
+class Finding(Enum):
+    """What one answer, failure or report shows of a proxy."""
+
+    PROXY = "proxy"  # its own fault: not reached, 407, TLS or garbage instead of its protocol
+    UNKNOWN = "unknown"  # something behind it, or it
+    NONE = "none"  # nothing: client left, limits, guard, too little time
+    BANNED = "banned"  # the site answered that it does not like it
+    ANSWERED = "answered"  # an answer that no rule was held against
+    GOOD = "good"  # the site's rules were held against an answer, and none is broken
+
+
+class Ban(msgspec.Struct, frozen=True):
+    """A site's rules by which an answer is a ban."""
+
+    statuses: frozenset[int]
+    body: re.Pattern[str] | None
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One piece of evidence. `site` None: no site's. `place`: what answers or is down, a host."""
+
+    proxy: Proxy
+    site: str | None
+    place: str
+    finding: Finding
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What is gathered of a proxy on a site; it was seen at work unless that costs it a point."""
+
+    site: str
+    proxy: Proxy
+    effect: Effect
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    """When a proxy failed at a host, and whether that has cost it its point."""
+
+    when: float
+    counted: bool
+
+
+# -- judging ---------------------------------------------------------------------------------------
+
+_BEHIND: Final = frozenset({502, 503, 504})  # a proxy's own words, or the site's
+
+# What clients may call an error. Every other text is a failure of which nobody is guilty for sure.
+_REPORTED: Final = {
+    Kind.REFUSED.value: Finding.PROXY,
+    Kind.AUTH.value: Finding.PROXY,
+    Kind.GARBAGE.value: Finding.PROXY,
+    Kind.RULE.value: Finding.BANNED,
+    Finding.BANNED.value: Finding.BANNED,
+}
+
+
+def build_ban(site: Site) -> Ban | None:
+    """None if the site has no such rules, so that nothing is held against its answers."""
+    if not site.ban.status and site.ban.body is None:
+        return None
+    body = re.compile(site.ban.body) if site.ban.body is not None else None
+    return Ban(frozenset(site.ban.status), body)
+
+
+def judge_traffic(response: Response, ban: Ban | None) -> Finding:
+    """What an attempt of a task shows, by the rules of the site it went to."""
+    if response.outcome is Outcome.ANSWERED:
+        return _judge_answer(response, ban)
+    if response.unproven:
+        return Finding.NONE
+    if response.outcome is Outcome.PATH:
+        return Finding.UNKNOWN
+    return Finding.PROXY if response.outcome is Outcome.PROXY else Finding.NONE
+
+
+def _judge_answer(response: Response, ban: Ban | None) -> Finding:
+    if response.stranger:
+        return Finding.PROXY
+    if ban is not None and _is_ban(response, ban):
+        return Finding.BANNED
+    if response.status in _BEHIND:
+        return Finding.UNKNOWN
+    return Finding.ANSWERED if ban is None else Finding.GOOD
+
+
+def _is_ban(response: Response, ban: Ban) -> bool:
+    if response.status in ban.statuses:
+        return True
+    if ban.body is None:
+        return False
+    content_type = (field(response.head, b"content-type") or b"").decode("latin-1")
+    return ban.body.search(decode_body(response.body[:BODY_SEEN], content_type)) is not None
+
+
+def judge_report(ok: bool, error: str) -> Finding:
+    """What a client's report shows. A success lifts no score: no rule of ours was held to it."""
+    if ok:
+        return Finding.ANSWERED
+    return _REPORTED.get(error.strip().lower(), Finding.UNKNOWN)
+
+
+def put_off(record: Record, cycle: float, now: float) -> float:
+    """Seconds from `now` (since the epoch) by which a proxy that was just seen need no check."""
+    return max(min(cycle, record.checked + LATEST * cycle - now), 0.0)
+
+
+# -- gathering -------------------------------------------------------------------------------------
+
+
+class Evidence:
+    """What was shown since the last `take`, a mark for each proxy and site; `most` of each kind."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self.dropped = 0  # what came when there was no room
+        self._most = most
+        self._marks: dict[tuple[str, Proxy], Mark] = {}
+        # place -> proxy -> when it answered: the last proxy, and the last one but it
+        self._answers: OrderedDict[str, dict[Proxy, float]] = OrderedDict()
+        # place -> those who failed there since its last answer; and the same in the order of time
+        self._waiting: dict[str, dict[tuple[str, Proxy], _Failure]] = {}
+        self._order: deque[tuple[float, str, str, Proxy]] = deque()
+
+    def note(self, seen: Seen, now: float) -> None:
+        site, proxy, finding = seen.site, seen.proxy, seen.finding
+        if finding is Finding.PROXY:
+            for name in {UNIVERSAL, site or UNIVERSAL}:
+                self._mark(name, proxy, Effect.POINT)
+        elif finding is Finding.UNKNOWN:
+            if site is not None:
+                self._doubt(seen.place, site, proxy, now)
+        elif finding is not Finding.NONE:
+            self._mark(UNIVERSAL, proxy, Effect.NONE)
+            if site is not None:
+                self._mark(site, proxy, _effect(finding, site))
+            self._hear(seen.place, proxy, now)
+
+    def _doubt(self, place: str, site: str, proxy: Proxy, now: float) -> None:
+        if len(self._order) >= self._most:
+            self.dropped += 1
+            return
+        waiting = self._waiting.setdefault(place, {})
+        known = waiting.get((site, proxy))
+        answers = self._answers.get(place, {})
+        is_up = any(other != proxy and now - when <= WITHIN for other, when in answers.items())
+        waiting[site, proxy] = _Failure(now, known is not None and known.counted)
+        self._order.append((now, place, site, proxy))
+        if is_up and len(waiting) <= FEW:
+            waiting[site, proxy] = _Failure(now, counted=True)
+            self._mark(site, proxy, Effect.POINT)
+
+    def _hear(self, place: str, proxy: Proxy, now: float) -> None:
+        """The place answered: the few who failed there before are to blame for it themselves."""
+        known = self._answers.pop(place, {})
+        known.pop(proxy, None)
+        before = list(known.items())[-1:]
+        self._answers[place] = {**dict(before), proxy: now}  # the newest place comes last
+        if len(self._answers) > self._most:
+            self._answers.popitem(last=False)
+        waiting = self._waiting.pop(place, {})
+        if len(waiting) <= FEW:
+            for (site, other), failure in waiting.items():
+                if other != proxy and not failure.counted and now - failure.when <= WITHIN:
+                    self._mark(site, other, Effect.POINT)
+
+    def _mark(self, site: str, proxy: Proxy, effect: Effect) -> None:
+        """The last word on the score counts; who says nothing of it leaves it as it was."""
+        known = self._marks.get((site, proxy))
+        if known is None and len(self._marks) >= self._most:
+            self.dropped += 1
+        elif known is None or effect is not Effect.NONE:
+            self._marks[site, proxy] = Mark(site, proxy, effect)
+
+    def take(self, now: float) -> list[Mark]:
+        """All marks, which are gone from here; what waited too long is forgotten."""
+        marks = list(self._marks.values())
+        self._marks.clear()
+        while self._order and now - self._order[0][0] > WITHIN:
+            when, place, site, proxy = self._order.popleft()
+            waiting = self._waiting.get(place, {})
+            failure = waiting.get((site, proxy))
+            if failure is not None and failure.when == when:
+                del waiting[site, proxy]
+                if not waiting:
+                    del self._waiting[place]
+        while self._answers:
+            place, known = next(iter(self._answers.items()))
+            if now - max(known.values()) <= WITHIN:
+                break
+            del self._answers[place]
+        return marks
+
+    def give_back(self, marks: list[Mark]) -> None:
+        """They could not be entered; newer ones stay as they are."""
+        for mark in marks:
+            if (mark.site, mark.proxy) not in self._marks:
+                self._mark(mark.site, mark.proxy, mark.effect)
+
+
+def _effect(finding: Finding, site: str) -> Effect:
+    """What an answer does to the score on the site that it came from."""
+    if finding is Finding.BANNED:
+        return Effect.POINT
+    # Universal rises by checks alone.
+    is_lift = finding is Finding.GOOD and site != UNIVERSAL
+    return Effect.LIFT if is_lift else Effect.NONE

@@ -1,0 +1,1 @@
+"""What keeps the sets in Redis tidy, and feeds the further sites."""

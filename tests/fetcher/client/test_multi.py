@@ -1,0 +1,118 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pycurl
+import pytest
+import pytest_asyncio
+from tornado.httpclient import HTTPClientError
+
+from fetcher.client.multi import Multi
+from tests.farm import Origin
+from tests.raw_origin import HANG, KEEP, RawOrigin
+from tests.wait import wait_until
+
+LOOPS = ("asyncio", "uvloop")
+
+pytestmark = pytest.mark.usefixtures("nothing_breaks_on_the_loop")
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest_asyncio.fixture
+async def origin() -> AsyncIterator[RawOrigin]:
+    async with RawOrigin() as started:
+        assert started.add(OK, KEEP) == page(started)
+        yield started
+
+
+def page(origin: RawOrigin) -> str:
+    return origin.url + "/0"
+
+
+@pytest_asyncio.fixture
+async def multi() -> AsyncIterator[Multi]:
+    made = Multi(force_instance=True)
+    yield made
+    made.close()
+
+
+async def test_one_connection_serves_fetch_after_fetch(multi, origin) -> None:
+    for _ in range(5):
+        assert (await multi.fetch(page(origin))).body == b"ok"
+        assert multi._poller.watched == 0
+    assert origin.connections == 1
+
+
+@pytest.mark.parametrize("clients", [20, 150])
+async def test_as_many_connections_are_kept_as_fetches_may_run_at_once(clients, origin) -> None:
+    multi = Multi(force_instance=True, max_clients=clients)
+    for _ in range(3):
+        await asyncio.gather(*(multi.fetch(page(origin)) for _ in range(clients)))
+    assert origin.connections <= clients
+    multi.close()
+
+
+async def test_a_connection_that_the_server_closes_is_not_used_again(multi, origin) -> None:
+    once = origin.add(OK)  # and closes
+    for count in range(1, 4):
+        assert (await multi.fetch(once)).body == b"ok"
+        assert origin.connections == count
+
+
+async def test_deadlines_are_kept_one_after_the_other(multi, origin) -> None:
+    """The timer that stands for the nearest serves the later ones too."""
+    silent = origin.add(HANG)
+    ended: list[float] = []
+    began = time.monotonic()
+
+    async def fetch(timeout: float) -> None:
+        with pytest.raises(HTTPClientError) as caught:
+            await multi.fetch(silent, request_timeout=timeout)
+        assert caught.value.code == 599
+        ended.append(timeout)
+        assert timeout <= time.monotonic() - began + 0.002
+
+    await asyncio.gather(*map(fetch, (0.3, 0.1, 0.2, 0.15)))
+    assert ended == [0.1, 0.15, 0.2, 0.3]
+
+
+async def test_an_exception_from_a_callback_keeps_nobody_from_their_answers(origin) -> None:
+    """libcurl's callbacks into Python can raise through `socket_action`."""
+    multi = Multi(force_instance=True)
+    loop = asyncio.get_running_loop()
+    seen: list[BaseException] = []
+    loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
+
+    def fail(*_: object) -> int:
+        raise LookupError("before a request")
+
+    def prepare(curl: pycurl.Curl) -> None:
+        curl.setopt(pycurl.PREREQFUNCTION, fail)
+
+    for _ in range(3):
+        with pytest.raises(HTTPClientError):
+            await multi.fetch(page(origin), prepare_curl_callback=prepare)
+        assert (await multi.fetch(page(origin))).body == b"ok"
+    assert [type(error) for error in seen] == [LookupError] * 3
+    multi.close()
+
+
+async def test_a_closed_one_is_off_the_loop(origin) -> None:
+    multi = Multi(force_instance=True)
+    await multi.fetch(page(origin))
+    silent = origin.add(HANG)
+    under_way = multi.fetch(silent)
+    await wait_until(lambda: origin.connections or None)
+    multi.close()
+    assert (multi._timer, multi._poller.watched) == (None, 0)
+    await wait_until(lambda: origin.open == 0, what="its connections to be closed")
+    assert not under_way.done()
+
+
+async def test_a_fetch_of_the_farms_site_is_tornados_own() -> None:
+    async with Origin() as site:
+        multi = Multi(force_instance=True)
+        response = await multi.fetch(site.url + "/redirect/2")
+        assert (response.code, site.hits["/redirect/2"]) == (200, 1)
+        multi.close()

@@ -1,0 +1,151 @@
+import json
+
+import pytest
+
+from fetcher.http.gate import JSON, Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
+
+NO_KEY = Refusal(400, '{"message":"Please provide an API key in header"}\n', JSON)
+BAD_KEY = Refusal(403, '{"message":"The provided API key is not valid"}\n', JSON)
+LOOPBACK = "127.0.0.1"
+NAMED = Gate(hosts=frozenset({"fetch.example"}))
+WILD = Gate(wildcard=True)
+
+
+@pytest.mark.parametrize(
+    ("gate", "host", "bound"),
+    [
+        (Gate(), "127.0.0.1", LOOPBACK),
+        (Gate(), "127.0.0.1:5555", LOOPBACK),
+        (Gate(), "localhost", LOOPBACK),
+        (Gate(), "LocalHost:5555", LOOPBACK),
+        (Gate(), "localhost", None),
+        (Gate(), "[::1]", "::1"),
+        (Gate(), "[::1]:5555", "::1"),
+        (NAMED, "fetch.example", LOOPBACK),
+        (NAMED, "FETCH.example:80", LOOPBACK),
+        (WILD, "192.0.2.7:5555", LOOPBACK),
+        (WILD, "[2001:db8::1]", LOOPBACK),
+    ],
+)
+def test_a_host_that_means_us_is_answered(gate: Gate, host: str, bound: str | None) -> None:
+    assert refuse_host(gate, host, lambda: bound) is None
+
+
+@pytest.mark.parametrize(
+    ("gate", "host", "bound"),
+    [
+        (Gate(), "127.0.0.2", LOOPBACK),
+        (Gate(), "127.0.0.1", "192.0.2.1"),
+        (Gate(), "127.0.0.1", None),
+        (Gate(), "127.1", LOOPBACK),  # other spellings are what no browser sends
+        (Gate(), "2130706433", LOOPBACK),
+        (WILD, "2130706433", LOOPBACK),
+        (Gate(), "[::1]", LOOPBACK),
+        (Gate(), "[::2]:5555", "::1"),
+        (Gate(), "rebound.example", LOOPBACK),
+        (WILD, "rebound.example", LOOPBACK),
+        (NAMED, "www.fetch.example", LOOPBACK),
+        (NAMED, "fetch.example.evil.example", LOOPBACK),
+        (Gate(), "localhost.evil.example", LOOPBACK),
+        (Gate(), "localhost@evil.example", LOOPBACK),
+        (Gate(), "127.0.0.1:80@evil.example", LOOPBACK),
+        (Gate(), "", LOOPBACK),
+        (WILD, "", LOOPBACK),
+        (Gate(), ":5555", LOOPBACK),
+        (Gate(), "[::1", "::1"),  # urlsplit raises
+        (Gate(), "[nonsense]", LOOPBACK),
+    ],
+)
+def test_any_other_host_is_misdirected(gate: Gate, host: str, bound: str | None) -> None:
+    refusal = refuse_host(gate, host, lambda: bound)
+    assert refusal is not None
+    assert refusal.status == 421
+    assert "api.hosts" in refusal.body
+
+
+def test_a_host_without_a_name_is_called_so() -> None:
+    refusal = refuse_host(Gate(), "", lambda: LOOPBACK)
+    assert refusal is not None
+    assert refusal.body.startswith("This is not a nameless host")
+
+
+HOST = {"Host": "127.0.0.1:5555"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://127.0.0.1:5555"},
+        {"Origin": "HTTP://127.0.0.1:5555", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+    ],
+)
+def test_programs_and_our_own_pages_are_let_through(headers: dict[str, str]) -> None:
+    assert refuse_cross_site(Gate(), HOST | headers) is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1:5555"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1"},  # another port is another origin
+        {"Origin": "http://127.0.0.1:5556"},
+        {"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "null"},
+        {"Origin": "null", "Sec-Fetch-Site": "none"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-site"},
+        {"Origin": ""},
+        {"Origin": "http://["},
+    ],
+)
+def test_what_other_pages_send_is_refused(headers: dict[str, str]) -> None:
+    refusal = refuse_cross_site(Gate(), HOST | headers)
+    assert refusal is not None
+    assert refusal.status == 403
+
+
+def test_an_origin_of_nothing_is_no_match_for_a_missing_host() -> None:
+    assert refuse_cross_site(Gate(), {"Origin": "nonsense"}) is not None
+
+
+KEYED = Gate(keys=frozenset({"k-1", "k-2", "schlüssel"}))
+
+
+@pytest.mark.parametrize(
+    ("gate", "headers", "bearer", "expected"),
+    [
+        (Gate(), {}, True, None),
+        (Gate(), {"API-KEY": "whatever"}, True, None),
+        (KEYED, {"API-KEY": "k-1"}, False, None),
+        (KEYED, {"API-KEY": "k-2"}, True, None),
+        (KEYED, {"API-KEY": "schlüssel".encode().decode("latin-1")}, True, None),
+        (KEYED, {"Authorization": "Bearer k-1"}, True, None),
+        (KEYED, {"Authorization": "bearer  k-2 "}, True, None),
+        (KEYED, {}, True, NO_KEY),
+        (KEYED, {"Authorization": "Bearer k-1"}, False, NO_KEY),
+        (KEYED, {"Authorization": "Basic k-1"}, True, NO_KEY),
+        (KEYED, {"Authorization": ""}, True, NO_KEY),
+        (KEYED, {"API-KEY": ""}, True, BAD_KEY),
+        (KEYED, {"API-KEY": "k-"}, True, BAD_KEY),
+        (KEYED, {"API-KEY": "k-11"}, True, BAD_KEY),
+        (KEYED, {"API-KEY": "K-1"}, True, BAD_KEY),
+        (KEYED, {"API-KEY": "\u20ac"}, True, BAD_KEY),
+        (KEYED, {"API-KEY": "k-0", "Authorization": "Bearer k-1"}, True, BAD_KEY),
+        (KEYED, {"Authorization": "Bearer"}, True, BAD_KEY),
+        (KEYED, {"Authorization": "Bearer k-0"}, True, BAD_KEY),
+    ],
+)
+def test_the_key_is_asked_for_as_proxypool_does(
+    gate: Gate, headers: dict[str, str], bearer: bool, expected: Refusal | None
+) -> None:
+    assert refuse_key(gate, headers, bearer=bearer) == expected
+
+
+def test_both_refusals_of_a_key_are_json() -> None:
+    assert {*json.loads(NO_KEY.body), *json.loads(BAD_KEY.body)} == {"message"}

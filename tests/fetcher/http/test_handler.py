@@ -1,0 +1,219 @@
+"""The door of the HTTP API: who may come in, health, errors and the log."""
+
+import asyncio
+import logging
+from urllib.parse import quote
+
+import pytest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.routing import URLSpec
+
+from fetcher.http.gate import Gate
+from fetcher.http.handler import SMALL, Handler, application, health_routes
+from tests.fetcher.entrance import KEY, Entrance, door, entrance
+from tests.serving import calling
+
+__all__ = ["door"]  # a fixture
+
+pytestmark = pytest.mark.timeout(30)
+
+# -- who may come in ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/livez", "/healthz", "/fetch", "/nothing"])
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        (b"127.0.0.1", True),
+        (b"127.0.0.1:1", True),
+        (b"localhost", True),
+        (b"known.example", True),
+        (b"127.0.0.2", False),
+        (b"[::1]", False),
+        (b"rebound.example", False),
+        (b" ", False),
+    ],
+)
+async def test_only_a_host_that_means_us_is_answered(
+    path: str, host: bytes, answered: bool
+) -> None:
+    async with entrance(Gate(hosts=frozenset({"known.example"}))) as door:
+        got = await door.call(path, host=host)
+        assert (got.status != 421) is answered
+        if not answered:
+            assert got.body.startswith(b"This is not ")
+
+
+async def test_a_request_of_old_without_a_host_is_misdirected(door: Entrance) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(b"GET /livez HTTP/1.0\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 421 ")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"Sec-Fetch-Site: cross-site",),
+        (b"Origin: http://evil.example",),
+        (b"Origin: null",),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_pages_of_others_cannot_fetch(
+    door: Entrance, lines: tuple[bytes, ...], method: str
+) -> None:
+    body = b"x" if method == "POST" else b""
+    got = await door.fetch(*lines, method=method, body=body)
+    assert got.status == 403
+    assert door.origin.seen == []
+
+
+async def test_a_page_of_ours_may_fetch_and_keeps_its_cookies_to_itself(door: Entrance) -> None:
+    origin = b"Origin: http://127.0.0.1:%d" % door.port
+    got = await door.fetch(origin, b"Sec-Fetch-Site: same-origin", b"Cookie: ours=1")
+    [asked] = door.origin.seen
+    assert (got.status, asked.one(b"cookie"), asked.one(b"origin")) == (200, None, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        ("/livez", (), 200),
+        ("/healthz", (), 200),
+        ("/nothing", (), 404),
+        ("/fetch?url=data:,x", (), 400),
+        ("/fetch?url=data:,x", (b"Authorization: Bearer k-1",), 400),
+        ("/fetch?url=data:,x", (b"API-KEY: k-2",), 403),
+        ("/fetch?url=data:,x", (b"api-key: k-1",), 200),
+    ],
+)
+async def test_the_key_is_asked_for_where_it_must_be(
+    path: str, lines: tuple[bytes, ...], status: int
+) -> None:
+    async with entrance(KEY) as door:
+        got = await door.call(path, *lines)
+        assert got.status == status
+        if status in (400, 403):
+            assert got.one(b"content-type") == b"application/json"
+            assert got.json.keys() == {"message"}
+
+
+async def test_authorization_and_not_the_key_goes_to_the_target() -> None:
+    async with entrance(KEY) as door:
+        await door.fetch(b"API-KEY: k-1", b"Authorization: Bearer theirs")
+        [asked] = door.origin.seen
+        assert (asked.one(b"authorization"), asked.one(b"api-key")) == (b"Bearer theirs", None)
+
+
+async def test_a_large_request_without_the_key_gets_its_refusal() -> None:
+    async with entrance(KEY) as door:
+        got = await door.fetch(method="POST", body=b"x" * 2_000_000)
+        assert got.status == 400
+        assert got.json["message"] == "Please provide an API key in header"
+
+
+# -- health, words, logs --------------------------------------------------------------------------
+
+
+async def test_health_is_told_in_words(door: Entrance) -> None:
+    well = await door.call("/healthz")
+    assert (well.status, well.json) == (200, {"ready": True, "problems": []})
+    door.problems.append("queue: Redis is away")
+    ill, head = await door.call("/healthz"), await door.call("/healthz", method="HEAD")
+    assert (ill.status, head.status, head.body) == (503, 503, b"")
+    assert ill.json == {"ready": False, "problems": ["queue: Redis is away"]}
+    live = await door.call("/livez")
+    assert (live.status, live.body) == (200, b"ok\n")
+    assert (await door.call("/livez", method="HEAD")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "body"),
+    [
+        ("GET", "/nothing", 404, b"There is nothing here.\n"),
+        ("POST", "/nothing", 404, b"There is nothing here.\n"),
+        ("POST", "/livez", 405, b"Method Not Allowed\n"),
+        ("PROPFIND", "/livez", 405, b"Method Not Allowed\n"),
+    ],
+)
+async def test_what_is_not_there_is_said_in_words(
+    door: Entrance, method: str, path: str, status: int, body: bytes
+) -> None:
+    got = await door.call(path, method=method)
+    assert (got.status, got.body) == (status, body)
+    assert got.one(b"content-type") == b"text/plain; charset=utf-8"
+
+
+async def test_logs_hold_no_secret(door: Entrance, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "fetcher.http.handler")
+    url = quote("http://user:secret@127.0.0.1:1/path?token=secret#secret", safe="")
+    await door.call(
+        f"/fetch?url={url}&proxy=http://u:secret@127.0.0.1:1&secret%0aforged=1",
+        b"API-KEY: secret",
+        b"Authorization: secret",
+    )
+    await door.call("/fetch?url=data:,secret&timeout=1")
+    lines = [
+        record.getMessage() for record in caplog.records if record.name == "fetcher.http.handler"
+    ]
+    assert len(lines) == 2
+    assert lines[0].startswith("GET /fetch(url=http://127.0.0.1:1/path,proxy,secret\\nforged) 400 ")
+    assert lines[1].startswith("GET /fetch(url=data:,timeout) 200 ")
+
+
+async def test_a_bug_of_ours_is_500_and_logged_without_the_query(
+    door: Entrance, caplog: pytest.LogCaptureFixture
+) -> None:
+    door.problems.append(object())  # type: ignore[arg-type]
+    got = await door.call("/healthz?token=secret")
+    assert (got.status, got.body) == (500, b"Internal Server Error\n")
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.exc_info
+    assert record.getMessage() == "GET /healthz(token) failed"
+    assert "secret" not in caplog.text
+
+
+class Taker(Handler):
+    max_body = 10 * SMALL
+
+    def post(self) -> None:
+        self.write_json(len(self.request.body))
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "size", "status"),
+    [
+        ("/take", b"k", 10 * SMALL, 200),
+        ("/take", b"k", 10 * SMALL + 1, 400),
+        ("/take", b"wrong", SMALL, 403),
+        ("/take", b"wrong", SMALL + 1, 400),
+        ("/livez", b"k", SMALL + 1, 400),
+        ("/nowhere", b"k", SMALL + 1, 400),
+    ],
+)
+async def test_a_body_is_read_only_of_those_who_may_send_it(
+    path: str, key: bytes, size: int, status: int
+) -> None:
+    routes = [URLSpec("/take", Taker), *health_routes(list)]
+    server = HTTPServer(application(routes, Gate(keys=frozenset({"k"}))))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    try:
+        async with calling(port=listening.getsockname()[1]) as (reader, writer):
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
+            writer.write(head.encode() + b"API-KEY: " + key + b"\r\n\r\n")
+            if status != 400:  # else the answer comes without a byte of the body
+                writer.write(bytes(size))
+            assert int((await reader.readline()).split()[1]) == status
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+async def test_a_method_that_is_not_served_is_answered_with_those_that_are(door: Entrance) -> None:
+    got = await door.call("/livez", method="DELETE")
+    assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
+    got = await door.call("/livez", method="BREW")
+    assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")

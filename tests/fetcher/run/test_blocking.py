@@ -1,0 +1,54 @@
+"""The fetcher for threads, against the farm."""
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+
+import pytest
+
+from fetcher.errors import TaskError
+from fetcher.run.blocking import BlockingFetcher
+from tests.farm import Farm
+from tests.wait import wait_until
+
+
+async def test_threads_share_one_fetcher() -> None:
+    async with Farm() as farm:
+        url = farm.origin.url + "/get"
+
+        def work() -> list[int]:
+            with BlockingFetcher(timeout=10) as fetcher, ThreadPoolExecutor(4) as threads:
+                return [r.status_code for r in threads.map(fetcher.fetch, [url] * 12)]
+
+        assert await asyncio.to_thread(work) == [200] * 12
+        assert len(farm.origin.requests) == 12
+
+
+async def test_options_go_beside_the_url() -> None:
+    async with Farm() as farm:
+
+        def work() -> bytes:
+            with BlockingFetcher() as fetcher:
+                result = fetcher.fetch(farm.origin.url + "/post", method="POST", data={"a": "b"})
+                return result.content
+
+        assert b'"a": "b"' in await asyncio.to_thread(work)
+        assert farm.origin.requests[-1].body == b"a=b"
+
+
+async def test_closing_ends_what_is_under_way_and_the_thread() -> None:
+    async with Farm() as farm:
+        fetcher = await asyncio.to_thread(BlockingFetcher)
+        future = fetcher.submit(farm.origin.url + "/never")
+        await wait_until(lambda: farm.origin.requests, what="the request at the origin")
+        await asyncio.to_thread(fetcher.close)
+        with pytest.raises(CancelledError):
+            future.result(5)
+        assert not [thread for thread in threading.enumerate() if thread.name == "fetchpool"]
+        fetcher.close()  # harmless
+
+
+def test_a_setting_that_is_none_is_named() -> None:
+    with pytest.raises(TaskError, match="timeout"):
+        BlockingFetcher(timeout="soon")
+    assert not [thread for thread in threading.enumerate() if thread.name == "fetchpool"]

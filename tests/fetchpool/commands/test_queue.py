@@ -1,0 +1,155 @@
+import contextlib
+import io
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from fetcher.errors import TaskError
+from fetcher.queue.lists import TaskQueue
+from fetcher.settings import Queue
+from fetchpool.commands.queue import as_json, dead, on_queue, pull, push, status
+from fetchpool.redis.connect import connect
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.timeout(30)
+
+encode, decode = msgspec.msgpack.encode, msgspec.msgpack.decode
+
+
+@pytest_asyncio.fixture
+async def queue(tmp_path: Path) -> AsyncIterator[TaskQueue]:
+    with RedisServer.start(tmp_path) as server:
+        redis = connect(server.url)
+        yield TaskQueue(redis, Queue())
+        await redis.aclose()
+
+
+def url_task(number: int, url: str) -> dict[str, object]:
+    return {"taskid": str(number), "project": "fetchpool", "url": url, "fetch": {}}
+
+
+async def in_list(queue: TaskQueue) -> list[object]:
+    leased = await queue.take(5000)
+    return [decode(one.message) for one in leased or ()]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"http://a.example/", url_task(1, "http://a.example/")),
+        (b"  data:,x  \r", url_task(1, "data:,x")),
+        ("http://é.example/".encode(), url_task(1, "http://é.example/")),
+        (b'{"url": "data:,", "fetch": {"method": "X"}, "more": [1, null]}', None),
+        (b"{}", None),
+    ],
+)
+async def test_a_line_becomes_a_task(queue: TaskQueue, line: bytes, expected: object) -> None:
+    await push(queue, io.BytesIO(line))
+    assert await in_list(queue) == [expected or json.loads(line)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"{", b'{"url": 1}', b'{"fetch": []}', b"[]", b'["http://a.example/"]', b'"x"'),
+        *(b"\xff", b'{"n": 99999999999999999999999}', b'{"a":' * 100_000),
+    ],
+)
+async def test_a_line_that_is_no_task_is_named(queue: TaskQueue, line: bytes) -> None:
+    with pytest.raises(TaskError, match="line 3: neither a URL nor a JSON task: "):
+        await push(queue, io.BytesIO(b"# one\n\n" + line))
+    assert await in_list(queue) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001])
+async def test_all_lines_arrive_in_order(
+    queue: TaskQueue, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await push(queue, io.BytesIO(b"".join(b"data:,%d\n" % n for n in range(count))))
+    assert capsys.readouterr().out == f"{count} pushed to scheduler2fetcher\n"
+    [sizes] = [await queue.sizes()]
+    assert sizes["scheduler2fetcher"] == count
+    urls = []
+    while leased := await queue.take(1000):
+        urls += [decode(one.message)["url"] for one in leased]
+    assert urls == [f"data:,{n}" for n in range(count)]
+
+
+async def test_results_and_dead_messages_are_shown(
+    queue: TaskQueue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        pair = encode([{"url": "u"}, {"content": b"\xff%d" % number}])
+        await queue._redis.rpush("fetcher2processor", pair)
+        await queue._redis.rpush("fetcher_dead", b"\xc1%d" % number)
+    await pull(queue, 2)
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert shown == [[{"url": "u"}, {"content": {"base64": code}}] for code in ("/zA=", "/zE=")]
+    await dead(queue, 2)
+    assert capsys.readouterr().out == (
+        '{"undecodable":{"base64":"wTE="}}\n{"undecodable":{"base64":"wTI="}}\n'
+    )
+    await status(queue)
+    sizes = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert sizes == {
+        "scheduler2fetcher": "0",
+        "leased": "0",
+        "fetcher2processor": "1",
+        "fetcher_dead": "3",
+    }
+
+
+async def test_what_nobody_reads_any_more_stays_where_it_is(
+    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue._redis.rpush("fetcher2processor", *(encode([n, {}]) for n in range(5)))
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w", buffering=1) as output:
+        monkeypatch.setattr("sys.stdout", output)
+        await pull(queue, 2)
+        os.close(read_end)  # as `head` does
+        with pytest.raises(BrokenPipeError):
+            await pull(queue, 3)
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            output.close()
+    assert [decode(message)[0] for message in await queue.pull(9)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (encode({"a": [1, 2.5, None, True, "é"]}), '{"a":[1,2.5,null,true,"é"]}'),
+        (encode({"a": b"text"}), '{"a":"text"}'),
+        (encode({"a": b"\xff"}), '{"a":{"base64":"/w=="}}'),
+        (encode({1: 2, None: 3}), '{"1":2,"None":3}'),
+        (encode(msgspec.msgpack.Ext(5, b"\x00")), '{"ext":5,"base64":"AA=="}'),
+        (b"\xc1", '{"undecodable":{"base64":"wQ=="}}'),
+        (b"", '{"undecodable":""}'),
+        (b"\x81\x80\x01", '{"undecodable":{"base64":"gYAB"}}'),  # a map as key
+        (b"plain", '{"undecodable":"plain"}'),
+    ],
+)
+def test_any_message_is_shown_as_a_json_line(message: bytes, expected: str) -> None:
+    assert as_json(message) == expected
+
+
+@pytest.mark.parametrize("depth", [10, 400, 900, 5000, 200_000])
+def test_no_message_is_too_deep_to_be_shown(depth: int) -> None:
+    assert as_json(b"\x91" * depth + b"\xc0")
+
+
+async def test_the_connection_is_given_back(tmp_path: Path) -> None:
+    with RedisServer.start(tmp_path) as server:
+        asked = []
+
+        async def work(queue: TaskQueue) -> None:
+            asked.append(await queue.sizes())
+
+        await on_queue(server.url, Queue(in_="mine"), work)
+    assert asked[0]["mine"] == 0

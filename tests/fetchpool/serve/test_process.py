@@ -1,0 +1,57 @@
+import asyncio
+import resource
+
+import pytest
+from msgspec.structs import replace
+
+from fetcher.settings import Fetcher
+from fetchpool.config.settings import Settings
+from fetchpool.serve.process import fit_windows, raise_file_limit, run_on_loop
+
+
+@pytest.fixture
+def file_limit():
+    """Sets the soft limit; it is as before afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda value: resource.setrlimit(resource.RLIMIT_NOFILE, (value, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_limit_of_open_files_is_raised(file_limit) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    file_limit(256)
+    assert raise_file_limit() == (1_000_000 if hard == resource.RLIM_INFINITY else hard)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+
+
+@pytest.mark.parametrize(
+    ("limit", "poolsize", "checks", "expected"),
+    [
+        (1400, 100, 500, (100, 500)),
+        (1399, 100, 500, (99, 499)),
+        (800, 100, 500, (50, 250)),
+        (100, 100, 500, (10, 16)),
+        (1_000_000, 5000, 5000, (5000, 5000)),
+    ],
+)
+def test_windows_that_do_not_fit_are_cut_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: int,
+    poolsize: int,
+    checks: int,
+    expected: tuple[int, int],
+) -> None:
+    monkeypatch.setattr("fetchpool.process.raise_file_limit", lambda: limit)
+    given = Settings(fetcher=Fetcher(poolsize=poolsize))
+    check = replace(given.pool.check, concurrency=checks)
+    fitted = fit_windows(replace(given, pool=replace(given.pool, check=check)))
+    assert (fitted.fetcher.poolsize, fitted.pool.check.concurrency) == expected
+    assert len(caplog.records) == (expected != (poolsize, checks))
+
+
+def test_a_coroutine_runs_on_a_loop_of_its_own() -> None:
+    async def name() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    assert run_on_loop(name) in ("uvloop", "asyncio.unix_events")
