@@ -6,6 +6,7 @@ A decision module: the table of outcomes and the tree of exceptions, nothing els
     +-- TaskError                   the task cannot be run as it is written
     |   +-- ProxyError              a proxy in it (or in the settings) cannot be read
     +-- FetcherClosed               nobody is there any more who would run it
+    +-- RedisAway                   Redis did not answer, or refused
 
 Expected ends of a transfer (time-outs, refused connections, bad bodies) are no exceptions: they
 are `Response` values with an `Outcome`.
@@ -36,6 +37,10 @@ class FetcherClosed(FetchpoolError):
 
     def __init__(self) -> None:
         super().__init__("the fetcher is closed")
+
+
+class RedisAway(FetchpoolError):
+    """Redis did not answer, not in time, or refused; what was asked of it may have been done."""
 
 
 class Outcome(enum.Enum):

@@ -1,11 +1,11 @@
-"""A step that is repeated until it is told to stop, through every outage."""
+"""A step that is repeated until it is told to stop, through every outage. A driver."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from pool.store import StoreAway
+from fetcher.errors import RedisAway
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Rounds:
     async def _run_step(self) -> None:
         try:
             await self._step()
-        except StoreAway as error:
+        except RedisAway as error:
             if not self._failures:
                 logger.warning("%s: %s; trying again until it is back", self._name, error)
             self._failures += 1

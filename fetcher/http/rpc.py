@@ -18,6 +18,7 @@ from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
 from tornado.web import Application, HTTPError
 
+from fetcher.errors import RedisAway
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Handler, Places, application
 from fetcher.http.xmlrpc import (
@@ -32,7 +33,7 @@ from fetcher.http.xmlrpc import (
 from fetcher.model import Result, Task
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
-from fetcher.stats.shared import Counters, CountersAway
+from fetcher.stats.shared import Counters
 from fetcher.stats.windows import ATTRIBUTES, WINDOWS, Stats
 from fetcher.task.result import Account, from_refusal
 from fetcher.task.wire import BadTask, Undecodable, encode_result, parse_message
@@ -238,8 +239,8 @@ class RpcHandler(Handler):
                     return await self._counter(*call.params)
                 case _:
                     return describe(call)
-        except CountersAway as error:
-            raise Fault(Code.BUSY, f"{call.method}: Redis cannot be asked: {error}") from error
+        except RedisAway as error:
+            raise Fault(Code.BUSY, f"{call.method}: {error}") from error
 
     async def _size(self) -> int:
         counters = self.entrance.counters

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from fetcher.errors import RedisAway
 from fetcher.model import Result, Task
-from fetcher.queue.lists import REDIS_ERRORS, Finished, Leased, TaskQueue
+from fetcher.queue.lists import Finished, Leased, TaskQueue
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
 from fetcher.task.result import Account, from_refusal
@@ -46,7 +47,7 @@ class QueueLane:
                 await self.queue.give_back_unknown(self._held)
                 self._unsure = False
             leased = await self.queue.take(room)
-        except REDIS_ERRORS:
+        except RedisAway:
             self._unsure = True
             raise
         self._held.update(item.lease for item in leased or ())
@@ -120,7 +121,7 @@ class Arrivals:
             await self._lane.empty.wait()
             try:
                 arrived = await self._lane.queue.wait_for_arrival(_WAIT)
-            except REDIS_ERRORS:  # the lane itself says so, and when it is over
+            except RedisAway:  # the lane itself says so, and when it is over
                 await asyncio.sleep(1)
                 continue
             if arrived:
@@ -141,7 +142,7 @@ class Heartbeat:
         while True:
             try:
                 await self.beat(asyncio.get_running_loop().time())
-            except REDIS_ERRORS as error:
+            except RedisAway as error:
                 logger.debug("no heartbeat: %s", error)
             await asyncio.sleep(every)
 

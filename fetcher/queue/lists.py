@@ -17,17 +17,14 @@ then doubled something, not lost it.
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from fetcher.redis.call import call
 from fetcher.settings import Queue
-
-# What a call to Redis may raise: it is away, or it refuses.
-REDIS_ERRORS: Final = (RedisError, OSError)
 
 # Bytes of messages in one script call: cut by size as well as by count, so that neither side
 # ever stands still for one huge batch.
@@ -149,7 +146,7 @@ class TaskQueue:
 
     `blocking` is a connection of its own, for waiting; only those who wait need it.
 
-    Raises redis-py's errors as they are; every call may be repeated after one.
+    Raises `RedisAway`; every call may be repeated after one.
     """
 
     def __init__(self, redis: Redis, settings: Queue, blocking: Redis | None = None) -> None:
@@ -174,7 +171,7 @@ class TaskQueue:
         keys = [s.in_, self._leases, self._workers, self._seq, s.out]
         room = min(room, BATCH_COUNT)
         args: list[Any] = [self.worker, room, BATCH_BYTES, s.lease, s.maxsize, s.max_bytes]
-        first, *messages = await self._take(keys=keys, args=args)
+        first, *messages = await call(self._take(keys=keys, args=args))
         if first == -1:
             return None
         return [Leased(first + i, message) for i, message in enumerate(messages)]
@@ -186,7 +183,7 @@ class TaskQueue:
             args: list[Any] = [max(1, s.dead_max)]
             for item in part:
                 args += (item.lease, "dead" if item.dead else "out", item.payload)
-            lost += await self._finish(keys=[self._leases, s.out, s.dead], args=args)
+            lost += await call(self._finish(keys=[self._leases, s.out, s.dead], args=args))
         return [int(lease) for lease in lost]
 
     async def give_back(self, leased: Sequence[Leased]) -> int:
@@ -195,48 +192,49 @@ class TaskQueue:
         back = 0
         for end in range(len(ids), 0, -BATCH_COUNT):
             part = ids[max(0, end - BATCH_COUNT) : end]
-            back += await self._give_back(keys=[self.settings.in_, self._leases], args=part)
+            back += await call(self._give_back(keys=[self.settings.in_, self._leases], args=part))
         return back
 
     async def renew(self) -> bool:
         """Keep all our leases for another while; False when there are none (any more)."""
         args: list[Any] = [self.worker, self.settings.lease]
-        return bool(await self._renew(keys=[self._workers], args=args))
+        return bool(await call(self._renew(keys=[self._workers], args=args)))
 
     async def give_back_unknown(self, known: Collection[int]) -> int:
         """Return what is leased to us but not in `known`: taken by a call whose answer was lost.
 
         Nobody else would take it over while we live and renew.
         """
-        leases = cast("Awaitable[list[bytes]]", self._redis.hkeys(self._leases))
-        unknown = {int(lease) for lease in await leases}.difference(known)
+        leases = await call(self._redis.hkeys(self._leases))
+        unknown = {int(lease) for lease in leases}.difference(known)
         return await self.give_back([Leased(lease, b"") for lease in unknown])
 
     async def retire(self) -> int:
         """Forget this worker; how many messages it still held, which went back to the head."""
         keys = [self.settings.in_, self._workers]
-        return int((await self._recover(keys=keys, args=[self._lease_prefix, self.worker]))[1])
+        args = [self._lease_prefix, self.worker]
+        return int((await call(self._recover(keys=keys, args=args)))[1])
 
     async def recover(self) -> tuple[str, int] | None:
         """Take over from one dead worker: its name and how many tasks went back, or None."""
         keys = [self.settings.in_, self._workers]
-        answer = await self._recover(keys=keys, args=[self._lease_prefix])
+        answer = await call(self._recover(keys=keys, args=[self._lease_prefix]))
         return (answer[0].decode(), answer[1]) if answer else None
 
     async def run_id(self) -> str:
         """Which run of which server answers: a fail-over or a restart changes it."""
-        return str((await self._redis.info("server"))["run_id"])
+        return str((await call(self._redis.info("server")))["run_id"])
 
     async def sizes(self) -> dict[str, int]:
         """Messages in the in, out and dead lists, and under lease anywhere."""
         s = self.settings
-        workers = await self._redis.zrange(self._workers, 0, -1)
+        workers = await call(self._redis.zrange(self._workers, 0, -1))
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in (s.in_, s.out, s.dead):
                 pipe.llen(name)
             for worker in cast("list[bytes]", workers):
                 pipe.hlen(self._lease_prefix + worker.decode())
-            ready, out, dead, *leased = await pipe.execute()
+            ready, out, dead, *leased = await call(pipe.execute())
         return {s.in_: ready, "leased": sum(leased), s.out: out, s.dead: dead}
 
     async def wait_for_arrival(self, seconds: float) -> bool:
@@ -249,27 +247,23 @@ class TaskQueue:
             raise ValueError("this queue was built without a connection to wait on")
         name = self.settings.in_
         moved = self._blocking.blmove(name, name, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
-        return await cast(Awaitable[Any], moved) is not None
+        return await call(moved) is not None
 
     async def push(self, messages: Sequence[bytes]) -> int:
         """Append messages to the in list, as a scheduler does; its length."""
-        return await self._redis.rpush(self.settings.in_, *messages)
+        return int(await call(self._redis.rpush(self.settings.in_, *messages)))
 
     async def pull(self, count: int) -> list[bytes]:
         """Take results from the out list, as a processor does; they are gone then."""
-        taken = await cast(
-            "Awaitable[list[bytes] | None]", self._redis.lpop(self.settings.out, count)
-        )
-        return taken or []
+        return await call(self._redis.lpop(self.settings.out, count)) or []
 
     async def put_back(self, message: bytes) -> None:
         """Return a result that was pulled in vain to the head of the out list."""
-        await self._redis.lpush(self.settings.out, message)
+        await call(self._redis.lpush(self.settings.out, message))
 
     async def dead(self, count: int) -> list[bytes]:
         """Look at the newest `count` messages of the dead list."""
-        newest = self._redis.lrange(self.settings.dead, -count, -1)
-        return await cast("Awaitable[list[bytes]]", newest)
+        return list(await call(self._redis.lrange(self.settings.dead, -count, -1)))
 
 
 def _cut(batch: Sequence[Finished]) -> list[list[Finished]]:

@@ -19,13 +19,13 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from fetcher.errors import FetchpoolError
+from fetcher.errors import RedisAway
+from fetcher.redis.call import call
 from fetcher.stats.windows import WINDOWS, Attribute, Share, Stats, sum_shares
 
 logger = logging.getLogger(__name__)
@@ -35,10 +35,6 @@ GONE: Final = 5.0  # seconds without one after which a worker's fetches under wa
 
 _decode = msgspec.msgpack.Decoder(dict[str, Share]).decode
 _decode_live = msgspec.msgpack.Decoder(tuple[float, int]).decode
-
-
-class CountersAway(FetchpoolError):
-    """Redis, in which the counters of all workers are, cannot be asked; the text says why."""
 
 
 class Counters:
@@ -74,12 +70,12 @@ class Counters:
         while True:
             try:
                 await self.write()
-            except CountersAway as error:  # the lanes say it louder
+            except RedisAway as error:  # the lanes say it louder
                 logger.debug("counters: %s", error)
             await asyncio.sleep(EVERY)
 
     async def write(self) -> None:
-        """Put into Redis what has changed since the last time. Raises `CountersAway`."""
+        """Put into Redis what has changed since the last time. Raises `RedisAway`."""
         now, written = self._clock(), dict(self._written)
         async with self._redis.pipeline(transaction=False) as pipe:
             live = msgspec.msgpack.encode((now, self._in_flight()))
@@ -95,35 +91,28 @@ class Counters:
                     pipe.hset(key, self._name, packed)
                     pipe.expire(key, window.interval * (window.count + 1))
                     written[name] = (slot, packed)
-            await _ask(pipe.execute())
+            await call(pipe.execute())
         self._written = written
 
     async def size(self) -> int:
-        """How many fetches are under way in all workers. Raises `CountersAway`."""
+        """How many fetches are under way in all workers. Raises `RedisAway`."""
         others = cast("Awaitable[dict[bytes, bytes]]", self._redis.hgetall(self._live))
         now, number = self._clock(), b"%d" % self._number
-        found = {name: _decode_live(live) for name, live in (await _ask(others)).items()}
+        found = {name: _decode_live(live) for name, live in (await call(others)).items()}
         found[number] = (now, self._in_flight())
         return sum(size for at, size in found.values() if now - at <= GONE)
 
     async def read(self, window: str, attribute: Attribute) -> dict[str, dict[str, float]]:
-        """As `Stats.read`, over all workers. Raises `CountersAway`."""
+        """As `Stats.read`, over all workers. Raises `RedisAway`."""
         await self.write()
         now, shape = self._clock(), WINDOWS[window]
         newest = int(now // shape.interval)
         async with self._redis.pipeline(transaction=False) as pipe:
             for slot in range(newest - shape.count + 1, newest + 1):
                 pipe.hvals(self._key(window, slot))
-            buckets = await _ask(pipe.execute())
+            buckets = await call(pipe.execute())
         shares = [_decode(packed) for bucket in buckets for packed in bucket]
         return sum_shares(shares, window, attribute, now)
 
     def _key(self, window: str, slot: int) -> str:
         return f"{self._base}:{window}:{slot}"
-
-
-async def _ask(answer: Awaitable[Any]) -> Any:
-    try:
-        return await answer
-    except (RedisError, OSError) as error:
-        raise CountersAway(f"{type(error).__name__}: {error}") from error

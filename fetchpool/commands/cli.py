@@ -16,8 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from fetcher import VERSION
-from fetcher.errors import TaskError
-from fetcher.queue.lists import REDIS_ERRORS
+from fetcher.errors import RedisAway, TaskError
 from fetchpool.commands import proxies as proxy_commands
 from fetchpool.commands import queue as queue_commands
 from fetchpool.commands import sources as source_commands
@@ -45,7 +44,6 @@ from fetchpool.serve.workers import MOST, spawn_workers
 from pool.harvest.plugins import PluginError
 from pool.sites import UNIVERSAL
 from pool.snapshot.geo import GeoError
-from pool.store import StoreAway
 
 logger = logging.getLogger(__name__)
 
@@ -352,8 +350,8 @@ def main() -> NoReturn:
         sys.exit(FAILED)
     except (EmbeddedRedisError, ListenError) as error:
         _die(str(error), FAILED)
-    except (*REDIS_ERRORS, StoreAway) as error:
-        _die(f"{type(error).__name__}: {error}", FAILED)
+    except RedisAway as error:
+        _die(str(error), FAILED)
     sys.exit(0)
 
 

@@ -40,7 +40,7 @@ async def fetch_all(settings: Settings, urls: Sequence[str], options: FetchOptio
     """Fetch `urls` one after another and print each; whether all were answered with 2xx.
 
     Redis is needed only if the route leads through the pool. Raises `TaskError` for options that
-    make no task, StoreAway when the pool cannot be read.
+    make no task, RedisAway when the pool cannot be read.
     """
     route = parse_route(options.proxy, build_route(settings.fetcher.proxy))
     fetch = _fetch_dict(options)

@@ -67,7 +67,7 @@ class Proxies:
 
 @contextlib.asynccontextmanager
 async def open_proxies(settings: Settings) -> AsyncIterator[Proxies]:
-    """Raises StoreAway when it cannot be read."""
+    """Raises RedisAway when it cannot be read."""
     with redis_url(settings) as url:
         redis = connect(url)
         try:

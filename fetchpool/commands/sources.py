@@ -35,7 +35,7 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 async def show(settings: Settings, form: str) -> None:
-    """Print the accounts of all sources, those of the settings first. Raises StoreAway, and
+    """Print the accounts of all sources, those of the settings first. Raises RedisAway, and
     PluginError if there is no such folder."""
     plugins = {plugin.name: plugin.version for plugin in _find_plugins(settings)}
     async with open_proxies(settings) as proxies:

@@ -31,7 +31,7 @@ _WORKS: Final = Rule(frozenset(range(200, 400)), None)
 
 
 class Canary:
-    """Settles the checks of one site, which has a canary. A failing Redis shows as StoreAway.
+    """Settles the checks of one site, which has a canary. A failing Redis shows as RedisAway.
 
     `client` goes out directly and reaches what the operator names. `draw` gives numbers in [0, 1),
     `clock` seconds that never go back.

@@ -66,7 +66,7 @@ class Judge:
 
 
 class Judges:
-    """All judges of a checker. `secret` is what our own sign with; it may raise StoreAway.
+    """All judges of a checker. `secret` is what our own sign with; it may raise RedisAway.
 
     `client` is an open one: judges are the operator's. An own address that is not public counts
     only with `allow_private`, as no site could see it. `tunnel_page` stands in for a judge over

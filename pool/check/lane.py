@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import cycle
 from typing import Any, Final
 
+from fetcher.errors import RedisAway
 from fetcher.model import Client, Exit, Limits, Request, Response, Timing
 from fetcher.urls import fit_url
 from pool.admission import admit
@@ -32,7 +33,7 @@ from pool.check.rule import build_rule, judge
 from pool.model import Check, Checked, Kind, Record, Settled
 from pool.score import next_record
 from pool.settings import Pool, Site
-from pool.store import Judging, Store, StoreAway
+from pool.store import Judging, Store
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ _MOST_REQUESTS: Final = 5
 
 
 class CheckLane:
-    """A `Lane` of checks by one site's rule. A failing Redis shows as StoreAway.
+    """A `Lane` of checks by one site's rule. A failing Redis shows as RedisAway.
 
     `client` is the guarded one unless the settings allow private proxies: a proxy's name may lead
     anywhere, and only sockets tell. Without `judges` nobody looks into proxies beyond the rule;
@@ -186,7 +187,7 @@ class CheckLane:
                 if scheme == "http" or not is_https(url):
                     learned, used = await self._ask_judge(scheme, item.member, exit)
                     record, size = learn(record, learned, self._now()), size + used
-        except StoreAway as error:
+        except RedisAway as error:
             logger.debug("a judge could not be looked at: %s", error)
         except Exception:
             logger.exception("asking a judge through a proxy failed")

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from fetcher.errors import RedisAway
 from pool.admission import admit
 from pool.harvest import accounts
 from pool.harvest.own_proxies import OwnProxies
@@ -22,7 +23,7 @@ from pool.rounds import Rounds
 from pool.settings import Pool
 from pool.source import Source
 from pool.sources.found import Found
-from pool.store import Sources, Store, StoreAway
+from pool.store import Sources, Store
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Harvester:
 
     async def _look(self) -> None:
         """The operator's own proxies, and the sources whose turn it is: no slow one holds up the
-        next look. Raises StoreAway, also on behalf of those that it began earlier."""
+        next look. Raises RedisAway, also on behalf of those that it began earlier."""
         self._reap()
         await self._own.step()
         if not self._pool.harvest.enabled:
@@ -147,14 +148,14 @@ class Harvester:
         try:
             if not await self._sources.claim(name, LEASE, _version(source)):
                 return
-        except StoreAway:
+        except RedisAway:
             del self._turns[name]  # or Redis would seem to be back as nobody asks it
             raise
         try:
             account = await self._hold(name, self.harvest(source))
             if not account.paused_until:
                 await self._sources.pause(name, every)
-        except (StoreAway, asyncio.CancelledError):
+        except (RedisAway, asyncio.CancelledError):
             await self._hand_on(name)
             raise
 
@@ -172,7 +173,7 @@ class Harvester:
     async def _hand_on(self, name: str) -> None:
         try:
             await self._sources.give_back(name)
-        except StoreAway:
+        except RedisAway:
             logger.debug("the claim on %s runs out by itself", name)
 
     # -- one source --------------------------------------------------------------------------------
@@ -180,14 +181,14 @@ class Harvester:
     async def harvest(self, source: AnySource) -> SourceAccount:
         """Harvest one source now, whoever's turn it is; its account afterwards.
 
-        What is wrong with the source stands in the account and the log. Raises StoreAway.
+        What is wrong with the source stands in the account and the log. Raises RedisAway.
         """
         began, name, version = self._now(), source.name, _version(source)
         old = accounts.take_over(await self._sources.account(name), version)
         has_answered = isinstance(source, Source)
         try:
             account = await self._harvest(source, old)
-        except StoreAway:
+        except RedisAway:
             raise
         except Exception as error:
             if not isinstance(error, SourceError | PluginError):

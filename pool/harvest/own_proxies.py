@@ -35,7 +35,7 @@ class OwnProxies:
         self._has_swept = False
 
     async def step(self) -> None:
-        """Put in, and take out, what is due; costs nothing otherwise. Raises StoreAway."""
+        """Put in, and take out, what is due; costs nothing otherwise. Raises RedisAway."""
         now = self._now()
         if self._clock() < self._turn and now < self._expiry:
             return

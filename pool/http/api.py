@@ -12,9 +12,8 @@ from typing import Any, ClassVar, Final
 import msgspec
 from tornado.routing import URLSpec
 
-from fetcher.errors import ProxyError
+from fetcher.errors import ProxyError, RedisAway
 from fetcher.http.handler import Handler
-from fetcher.queue.lists import REDIS_ERRORS
 from pool.harvest.accounts import list_sources
 from pool.http.intake import Intake, IntakeError, read_given, read_named
 from pool.http.listing import LIMIT, LIMIT_MOST, PageError, count_up, find_page
@@ -23,7 +22,7 @@ from pool.model import Candidate, Record, SourceAccount
 from pool.settings import Score
 from pool.snapshot.filters import FilterError, parse_filters
 from pool.source import Source
-from pool.store import Store, StoreAway
+from pool.store import Store
 
 MAX_BODY: Final = 10_485_760  # bytes of proxies at once, as of a source's answer
 _IN_THREAD: Final = 262_144
@@ -111,7 +110,7 @@ class ProxiesHandler(ApiHandler):
             added = await add_found(self.access, intake)
         except IntakeError as error:
             self.refuse(413, str(error))
-        except StoreAway as error:
+        except RedisAway as error:
             self.refuse(503, str(error))
         else:
             if not intake.found and not intake.refused:
@@ -128,7 +127,7 @@ class ProxiesHandler(ApiHandler):
 
 
 async def add_found(access: Access, intake: Intake) -> dict[str, Any]:
-    """Put in what was admitted; what became of it. Raises StoreAway."""
+    """Put in what was admitted; what became of it. Raises RedisAway."""
     now = access.now()
     added = await access.stores[0].add(
         (
@@ -161,7 +160,7 @@ class ProxyHandler(ApiHandler):
         except ProxyError as error:
             self.refuse(400, str(error))
             return
-        except StoreAway as error:
+        except RedisAway as error:
             self.refuse(503, str(error))
             return
         if removed:
@@ -173,7 +172,7 @@ class ProxyHandler(ApiHandler):
 async def remove_named(access: Access, name: str) -> int:
     """Remove from all sites what is called so; how many universal held.
 
-    Raises ProxyError for a host without a port, and StoreAway.
+    Raises ProxyError for a host without a port, and RedisAway.
     """
     named = read_named(name)
     members = {entry.member for entry in access.pools.universal.find(name)}
@@ -194,7 +193,7 @@ class SourcesHandler(ApiHandler):
     async def get(self) -> None:
         try:
             accounts = dict(await self.access.sources())
-        except StoreAway as error:
+        except RedisAway as error:
             self.refuse(503, str(error))
             return
         rows = list_sources(
@@ -225,8 +224,8 @@ class StatsHandler(ApiHandler):
         if access.queue is not None:
             try:
                 stats["queue"] = await access.queue()
-            except REDIS_ERRORS as error:
-                stats["queue"] = {"error": f"Redis failed: {error}"}
+            except RedisAway as error:
+                stats["queue"] = {"error": str(error)}
         self.write_packed(stats)
 
     async def head(self) -> None:

@@ -10,9 +10,10 @@ from typing import ClassVar, Final
 
 from tornado.routing import URLSpec
 
+from fetcher.errors import RedisAway
 from fetcher.http.handler import Handler
 from pool.check.proof import MAX_ECHOED, NONCE, build_echo, find_caller
-from pool.store import Judging, StoreAway
+from pool.store import Judging
 
 # The secret changes only when Redis was emptied; this long a judge may be at odds with checkers.
 _KNOWN_FOR: Final = 30.0  # seconds
@@ -28,11 +29,11 @@ class JudgeSecret:
         self._read = 0.0
 
     async def read(self) -> bytes:
-        """Raises StoreAway only if it was never known."""
+        """Raises RedisAway only if it was never known."""
         if self._secret is None or self._clock() - self._read > _KNOWN_FOR:
             try:
                 self._secret = await self._judging.secret(secrets.token_bytes(32))
-            except StoreAway:
+            except RedisAway:
                 if self._secret is None:
                     raise
             self._read = self._clock()
@@ -64,7 +65,7 @@ class JudgeHandler(Handler):
             return
         try:
             secret = await self.secret()
-        except StoreAway as error:
+        except RedisAway as error:
             self._refuse(503, str(error))
             return
         address, headers = find_caller(self.request.remote_ip or "", pairs)
@@ -78,5 +79,5 @@ class JudgeHandler(Handler):
 
 
 def routes(secret: Callable[[], Awaitable[bytes]]) -> list[URLSpec]:
-    """For the application; `secret` may raise StoreAway."""
+    """For the application; `secret` may raise RedisAway."""
     return [URLSpec("/judge", JudgeHandler, {"secret": secret})]

@@ -17,12 +17,13 @@ import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
 
+from fetcher.errors import RedisAway
 from fetcher.http.handler import Handler
 from pool.http.proxypool_routes import Pools
 from pool.model import Entry
 from pool.snapshot.filters import Filters
 from pool.snapshot.index import Pile, pick
-from pool.store import Store, StoreAway
+from pool.store import Store
 
 PIECE: Final = 500  # proxies of /all that go out at once: 100 kB
 NOTHING: Final = {"code": 0, "src": "no proxy"}
@@ -150,7 +151,7 @@ class PopHandler(ProxyPoolHandler):
                     self.answer_json(describe(entry))
                     return
                 self.access.pools.universal.remove(entry.member)
-        except StoreAway as error:
+        except RedisAway as error:
             self.refuse(503, str(error))
             return
         self.answer_json(NOTHING)
@@ -169,7 +170,7 @@ class DeleteHandler(ProxyPoolHandler):
             return
         try:
             self.answer_json({"code": 0, "src": await self.remove(member)})
-        except StoreAway as error:
+        except RedisAway as error:
             self.refuse(503, str(error))
 
 

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from fetcher.errors import ProxyError
+from fetcher.errors import ProxyError, RedisAway
 from fetcher.proxy import parse_proxy
 from pool.model import Entry, Record
 from pool.rounds import Rounds
 from pool.sites import with_proofs
 from pool.snapshot.snapshot import Snapshot
-from pool.store import Member, ProxySet, Store, StoreAway, Version
+from pool.store import Member, ProxySet, Store, Version
 
 POLL: Final = 0.5  # seconds: everybody sees a change within one
 
@@ -78,7 +78,7 @@ class Follower:
                 await self.resync()
             for one in self._store.sets:
                 await self._follow(one)
-        except StoreAway:
+        except RedisAway:
             self._forget_place()  # it may come back with less than it had, and count from there
             raise
 

@@ -22,7 +22,7 @@ are milliseconds on Redis's own clock, as checkers run on many machines. Every u
 whether the member is still there: nothing revives a proxy that was removed.
 """
 
-from pool.store.calls import BATCH, StoreAway
+from pool.store.calls import BATCH
 from pool.store.foreign import Foreign
 from pool.store.judging import Judging
 from pool.store.proxy_set import Changes, Member, ProxySet, Version
@@ -38,7 +38,6 @@ __all__ = [
     "ProxySet",
     "Sources",
     "Store",
-    "StoreAway",
     "Version",
     "build_stores",
 ]

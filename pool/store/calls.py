@@ -1,27 +1,11 @@
-"""How the pool's store speaks to Redis: one kind of error, one unit of time, one spelling."""
+"""How the pool's store speaks to Redis: one unit of time, one spelling, one size of batch."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeVar
-
-from redis.exceptions import RedisError
-
-from fetcher.errors import FetchpoolError
+from typing import Final, TypeVar
 
 BATCH: Final = 1000  # items of one call: a script of that size blocks Redis for about 2 ms
 
 T = TypeVar("T")
-
-
-class StoreAway(FetchpoolError):
-    """Redis did not answer, or not in time; whether it did what was asked is not known."""
-
-
-async def call(command: Any) -> Any:
-    """What it answers; raises StoreAway."""
-    try:
-        return await command
-    except (RedisError, OSError) as error:
-        raise StoreAway(f"Redis failed: {error}") from error
 
 
 def to_ms(seconds: float) -> int:

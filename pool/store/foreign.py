@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
 
-from pool.store.calls import BATCH, call, to_text
+from fetcher.redis.call import call
+from pool.store.calls import BATCH, to_text
 
 
 class Foreign:
-    """A key of another pool's: ProxyPool's sorted set, or proxy_pool's hash. Raises StoreAway."""
+    """A key of another pool's: ProxyPool's sorted set, or proxy_pool's hash. Raises RedisAway."""
 
     def __init__(self, client: Redis, key: str) -> None:
         self.key = key

@@ -4,13 +4,13 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from pool.store.calls import call
+from fetcher.redis.call import call
 
 _TWO_DAYS: Final = 172_800  # seconds: checkers' clocks and midnights may differ
 
 
 class Judging:
-    """What judges and checkers have in common. Raises StoreAway."""
+    """What judges and checkers have in common. Raises RedisAway."""
 
     def __init__(self, client: Redis, prefix: str = "fetchpool") -> None:
         self._client = client

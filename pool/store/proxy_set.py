@@ -9,6 +9,7 @@ from redis.commands.core import AsyncScript
 
 from fetcher.errors import ProxyError
 from fetcher.proxy import Proxy, parse_proxy
+from fetcher.redis.call import call
 from pool.model import (
     UNKNOWN,
     Added,
@@ -23,7 +24,7 @@ from pool.model import (
 )
 from pool.settings import Pool
 from pool.store import scripts
-from pool.store.calls import BATCH, batches, call, to_bytes, to_ms, to_text
+from pool.store.calls import BATCH, batches, to_bytes, to_ms, to_text
 
 # Removed members stay among the changes for this long after their tomb has closed, so that every
 # snapshot has seen them go.

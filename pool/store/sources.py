@@ -5,8 +5,9 @@ from typing import Final
 import msgspec
 from redis.asyncio import Redis
 
+from fetcher.redis.call import call
 from pool.model import SourceAccount, Validators
-from pool.store.calls import call, to_bytes, to_ms, to_text
+from pool.store.calls import to_bytes, to_ms, to_text
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(SourceAccount)
 _VALIDATORS: Final = msgspec.msgpack.Decoder(dict[str, Validators])
@@ -14,7 +15,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
 class Sources:
-    """The accounts of the sources, and whose turn it is to harvest one. Raises StoreAway."""
+    """The accounts of the sources, and whose turn it is to harvest one. Raises RedisAway."""
 
     def __init__(self, client: Redis, prefix: str = "fetchpool") -> None:
         self._client = client

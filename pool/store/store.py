@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """The proxies of one site, whatever their scheme. Its methods raise StoreAway.
+    """The proxies of one site, whatever their scheme. Its methods raise RedisAway.
 
     Sequences of any length are taken; each call to Redis carries at most 1,000 of them. `key`
     names the site's first sorted set; None: the universal one, as in the settings.

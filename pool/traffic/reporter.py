@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
+from fetcher.errors import RedisAway
 from pool.model import Effect, Entry, Found, Spelled
 from pool.rounds import Rounds
 from pool.snapshot.snapshot import Snapshot
-from pool.store import Store, StoreAway
+from pool.store import Store
 from pool.traffic.evidence import Evidence, Mark, Seen, put_off
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Reporter:
                 entered = await place.store.enter(
                     found for mark in marks for found in self._find(place.snapshot, mark)
                 )
-            except StoreAway:
+            except RedisAway:
                 self._evidence.give_back(
                     [*marks, *(one for rest in by_site.values() for one in rest)]
                 )

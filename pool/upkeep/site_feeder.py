@@ -7,13 +7,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from fetcher.errors import ProxyError
+from fetcher.errors import ProxyError, RedisAway
 from fetcher.proxy import Proxy, parse_proxy
 from pool.model import UNKNOWN, Added, Candidate
 from pool.rounds import Rounds
 from pool.settings import Pool
 from pool.sites import newcomer
-from pool.store import BATCH, Member, ProxySet, Store, StoreAway, Version
+from pool.store import BATCH, Member, ProxySet, Store, Version
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Feeder:
                 await self._read()
             for one in self._universal.sets:
                 await self._follow(one)
-        except StoreAway:
+        except RedisAway:
             self._read_at = None  # it may come back with less than it had
             raise
 

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from fetcher.client.curl import CurlClient
+from fetcher.errors import RedisAway
 from fetcher.model import Trust
 from fetcher.queue.lane import Arrivals, QueueLane
 from fetcher.queue.lists import TaskQueue
@@ -290,7 +290,7 @@ class Running:
 
     async def stop(self, drain: float) -> None:
         await self.loop.stop(drain)
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(RedisAway):
             await self.queue.retire()
         self._arrivals.cancel()
         await asyncio.gather(self._arrivals, return_exceptions=True)

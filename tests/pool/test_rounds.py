@@ -3,8 +3,8 @@ import logging
 
 import pytest
 
+from fetcher.errors import RedisAway
 from pool.rounds import Rounds
-from pool.store import StoreAway
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(20)
@@ -47,7 +47,7 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    steps = Steps(StoreAway("Redis failed: gone"), StoreAway("Redis failed: gone"))
+    steps = Steps(RedisAway("Redis failed: gone"), RedisAway("Redis failed: gone"))
     rounds = Rounds("testing", steps, 0.001)
     running = asyncio.create_task(rounds.run())
     await wait_until(lambda: steps.count >= 4)

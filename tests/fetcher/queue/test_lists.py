@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
+from fetcher.errors import RedisAway
 from fetcher.queue.lists import BATCH_BYTES, BATCH_COUNT, Finished, Leased, TaskQueue
 from fetcher.settings import Queue
 from fetchpool.redis.connect import connect
@@ -143,7 +143,7 @@ async def test_taking_stops_while_out_holds_max_bytes(any_redis, max_bytes, is_f
 async def test_a_take_that_fails_half_way_has_lost_nothing(any_redis):
     queue = await filled(any_redis, 3)
     await any_redis.set(f"{TAG}:leases:{queue.worker}", "of a wrong type")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
+    with pytest.raises(RedisAway, match="WRONGTYPE"):
         await queue.take(2)
     assert await of(any_redis, IN) == numbers(0, 1, 2)
     await any_redis.delete(f"{TAG}:leases:{queue.worker}")
@@ -179,7 +179,7 @@ async def test_a_list_that_cannot_be_written_does_not_fill_the_other(any_redis):
     batch = [Finished(one.lease, b"one"), Finished(two.lease, b"two", dead=True)]
     await any_redis.set(DEAD, "no list")
     for _ in range(3):
-        with pytest.raises(ResponseError):
+        with pytest.raises(RedisAway):
             await queue.finish(batch)
     assert await of(any_redis, OUT) == [b"one"]
     await any_redis.delete(DEAD)
@@ -191,7 +191,7 @@ async def test_a_finish_that_fails_half_way_keeps_the_lease(any_redis):
     queue = await filled(any_redis, 1)
     [item] = await queue.take(1) or []
     await any_redis.set(OUT, "of a wrong type")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
+    with pytest.raises(RedisAway, match="WRONGTYPE"):
         await queue.finish([Finished(item.lease, b"r")])
     await any_redis.delete(OUT)
     assert await queue.finish([Finished(item.lease, b"r")]) == []

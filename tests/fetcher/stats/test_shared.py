@@ -3,7 +3,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from fetcher.stats.shared import GONE, Counters, CountersAway
+from fetcher.errors import RedisAway
+from fetcher.stats.shared import GONE, Counters
 from fetcher.stats.windows import Stats
 from fetchpool.redis.connect import connect
 from tests.wait import wait_until
@@ -159,7 +160,7 @@ async def test_a_redis_that_is_away_is_said() -> None:
         worker.counters.size(),
         worker.counters.read("5m", "sum"),
     ):
-        with pytest.raises(CountersAway, match="ConnectionError"):
+        with pytest.raises(RedisAway, match="Redis failed: Error 111"):
             await call
     await away.aclose()
 

@@ -165,7 +165,7 @@ def test_an_address_that_is_not_ours_is_said_in_a_sentence(tmp_path: Path) -> No
 def test_a_redis_that_is_away_is_said_in_a_sentence(tmp_path: Path) -> None:
     got = run(tmp_path, "--redis", "redis://:secret@127.0.0.1:1/0", "queue", "status")
     assert (got.code, got.out) == (1, "")
-    assert "fetchpool: ConnectionError" in got.err
+    assert "fetchpool: Redis failed: Error 111" in got.err
     assert "secret" not in got.err
 
 

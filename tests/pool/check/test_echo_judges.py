@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from fetcher.client.curl import CurlClient
+from fetcher.errors import RedisAway
 from fetcher.model import DIRECT, Limits, Request
 from pool.check.echo_judges import FAILURES, FRESH, LOOK_EVERY, Judge, Judges, ask
 from pool.check.proof import Question
-from pool.store import StoreAway
 from tests.pool.judge_server import OURS, Clock, JudgeServer, azenv, httpbin, judging, liar
 from tests.wait import wait_until
 
@@ -230,11 +230,11 @@ async def test_the_secret_is_read_anew_at_each_look() -> None:
 
 async def test_without_the_secret_a_look_is_tried_again() -> None:
     async def away() -> bytes:
-        raise StoreAway("Redis failed")
+        raise RedisAway("Redis failed")
 
     client = CurlClient(force_instance=True)
     judges = Judges(["http://127.0.0.1:1/judge"], client, away, LIMITS, user_agent="x")
-    with pytest.raises(StoreAway):
+    with pytest.raises(RedisAway):
         await judges.look()
     client.close()
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from fetcher.client.curl import CurlClient
-from fetcher.errors import Outcome
+from fetcher.errors import Outcome, RedisAway
 from fetcher.guard import is_public
 from fetcher.model import Exit, Limits, Request, Response, Transfer
 from fetcher.proxy import parse_proxy
@@ -23,7 +23,7 @@ from pool.check.lane import CheckLane
 from pool.model import Candidate, Check, Checked, Kind, Record
 from pool.settings import Check as Times
 from pool.settings import Pool, Site
-from pool.store import Judging, Store, StoreAway
+from pool.store import Judging, Store
 from tests.farm import FAITHFUL, Farm, FarmProxy
 from tests.farm import Kind as FarmKind
 from tests.pool.judge_server import SECRET, Clock, JudgeServer, judging, liar, read_secret
@@ -599,7 +599,7 @@ async def prepared(
     return CheckLane(store, client, pool, page(farm), user_agent="x", judges=bench), client
 
 
-@pytest.mark.parametrize("error", [StoreAway("gone"), ValueError("unforeseen")])
+@pytest.mark.parametrize("error", [RedisAway("gone"), ValueError("unforeseen")])
 async def test_what_fails_at_a_judge_leaves_the_check_as_it_is(
     redis: Redis, error: Exception
 ) -> None:
@@ -649,7 +649,7 @@ async def test_bytes_that_could_not_be_counted_are_counted_later(redis: Redis) -
         checks.start(check, ended.set_result)
         await checks.finish([await ended])
         ledger._client = away
-        with pytest.raises(StoreAway):
+        with pytest.raises(RedisAway):
             await checks.take(5)
         ledger._client = redis
         await checks.take(5)

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from fetcher.client.curl import CurlClient
+from fetcher.errors import RedisAway
 from fetcher.model import Result, Trust
 from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
@@ -21,7 +22,7 @@ from pool.harvest.plugins import Plugin
 from pool.model import SourceAccount
 from pool.settings import Harvest, Pool
 from pool.source import Source
-from pool.store import Sources, Store, StoreAway
+from pool.store import Sources, Store
 from tests.farm import LISTS, Farm
 from tests.farm import Kind as FarmKind
 from tests.raw_origin import RawOrigin
@@ -353,7 +354,7 @@ async def test_a_failing_store_ends_the_round_and_frees_the_source(redis: Redis)
         pool = settings(Source(name="farm", url=farm.origin.url + LISTS[0]))
         one = Harvesting(redis, fetcher, pool)
         await redis.set(KEY, "no sorted set")
-        with pytest.raises(StoreAway):
+        with pytest.raises(RedisAway):
             await one.harvester.step()
         assert await redis.exists("fetchpool:source:farm") == 0
         await redis.delete(KEY)

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from fetcher.errors import RedisAway
 from fetcher.proxy import parse_proxy
 from pool.harvest.own_proxies import OwnProxies
 from pool.model import Added, Candidate, Kind, Record
 from pool.settings import Harvest, OwnProxy, Pool
-from pool.store import Store, StoreAway
+from pool.store import Store
 from tests.pool.store.members import check_all
 
 pytestmark = pytest.mark.timeout(30)
@@ -128,7 +129,7 @@ async def test_what_a_redis_that_failed_left_undone_is_done_with_the_next_step(
 ) -> None:
     one = Keeping(redis)
     await redis.set(KEY, "no sorted set")
-    with pytest.raises(StoreAway):
+    with pytest.raises(RedisAway):
         await one.step()
     await redis.delete(KEY)
     await Keeping(redis, HOST).step()

@@ -13,6 +13,7 @@ from tornado.web import Application
 
 from fetcher.http.gate import Gate
 from fetcher.proxy import parse_proxy
+from fetcher.redis.call import call
 from fetchpool.redis.connect import connect
 from pool.http.api import MAX_BODY, Access, routes
 from pool.http.proxypool_routes import Pools
@@ -56,7 +57,7 @@ class Api:
         self._client = AsyncHTTPClient(force_instance=True)
 
     async def _queue(self) -> Mapping[str, int]:
-        return {"in": await self.redis.llen("in")}
+        return {"in": await call(self.redis.llen("in"))}
 
     async def call(
         self,

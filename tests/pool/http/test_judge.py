@@ -11,11 +11,12 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from fetcher.errors import RedisAway
 from fetcher.http.gate import Gate
 from fetchpool.redis.connect import connect
 from pool.check.proof import is_genuine
 from pool.http.judge import JudgeSecret, routes
-from pool.store import Judging, StoreAway
+from pool.store import Judging
 from tests.pool.judge_server import Clock
 from tests.redis_server import RedisServer
 
@@ -125,7 +126,7 @@ async def test_after_redis_was_emptied_all_agree_again(redis: Redis) -> None:
 
 async def test_without_redis_it_says_so() -> None:
     away = connect("redis://127.0.0.1:1")
-    with pytest.raises(StoreAway):
+    with pytest.raises(RedisAway):
         await JudgeSecret(Judging(away)).read()
     server = HTTPServer(Application(routes(JudgeSecret(Judging(away)).read), gate=Gate()))
     [listening] = bind_sockets(0, "127.0.0.1")

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from fetcher.errors import RedisAway
 from fetchpool.redis.connect import connect
-from pool.store import Judging, Sources, Store, StoreAway
+from pool.store import Judging, Sources, Store
 from pool.store.calls import batches, to_bytes, to_ms, to_text
 from tests.pool.store.members import POOL, candidates
 
@@ -28,7 +29,7 @@ async def test_an_absent_redis_is_one_kind_of_error(tmp_path: Any) -> None:
             Judging(redis).secret(b"x"),
             Judging(redis).spend(1, 1),
         ):
-            with pytest.raises(StoreAway, match="Redis failed"):
+            with pytest.raises(RedisAway, match="Redis failed"):
                 await call
         await redis.aclose()
 

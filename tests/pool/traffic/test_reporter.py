@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from fetcher.errors import RedisAway
 from fetcher.proxy import parse_proxy
 from fetchpool.redis.connect import connect
 from pool.model import Candidate, Checked, Kind, Record
@@ -11,7 +12,7 @@ from pool.score import next_record
 from pool.settings import Pool, Site
 from pool.snapshot.follower import Follower
 from pool.snapshot.snapshot import Snapshot
-from pool.store import StoreAway, build_stores
+from pool.store import build_stores
 from pool.traffic.evidence import Finding, Seen
 from pool.traffic.reporter import Place, Reporter
 from tests.redis_server import RedisServer, find_binary
@@ -188,7 +189,7 @@ async def test_it_outlasts_an_outage_of_redis(tmp_path: Path) -> None:
         client = connect(server.url)
         reporting = Reporting(client)
     reporting.see(Finding.BANNED)
-    with pytest.raises(StoreAway):
+    with pytest.raises(RedisAway):
         await reporting.reporter.step()
     with RedisServer.start(tmp_path, binary):
         await reporting.fill()
