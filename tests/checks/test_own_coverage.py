@@ -183,4 +183,4 @@ def test_what_is_a_decision_to_the_layers_is_one_here() -> None:
     root = Path(own_coverage.__file__).resolve().parent.parent
     marked = {module.path for module in layers.parse_modules(root).values() if module.is_marked}
     assert set(own_coverage.find_decisions(root)) == marked
-    assert {"fetcher/retry.py", "pool/sources/text.py", "pool/score.py"} <= marked
+    assert {"fetcher/task/redirect.py", "pool/sources/text.py", "pool/score.py"} <= marked

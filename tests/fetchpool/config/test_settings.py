@@ -129,7 +129,7 @@ def test_any_text_is_parsed_or_refused_in_words(text):
         ("api: {host: 192.0.2.1}", "api"),
         ("api: {host: pool.example.org}", "api"),
         ("forward: {host: 0.0.0.0}\napi: {key: k}", "forward"),
-        ("fetcher: {rpc: {enabled: true, host: 0.0.0.0}}", "fetcher.http.rpc"),
+        ("fetcher: {rpc: {enabled: true, host: 0.0.0.0}}", "fetcher.rpc"),
     ],
 )
 def test_a_door_open_to_others_without_a_key_is_refused(text, path):

@@ -319,7 +319,7 @@ needs_libyaml = pytest.mark.skipif(
 
 def parse_in_python(text, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("fetchpool.yaml_tree._FastLoader", yaml_tree._Loader)
+        patch.setattr("fetchpool.config.yaml_tree._FastLoader", yaml_tree._Loader)
         return parse_yaml(text, name="test")
 
 

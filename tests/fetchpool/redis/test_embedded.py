@@ -289,7 +289,8 @@ def test_a_signal_to_the_process_group_does_not_reach_the_server(directory, join
 def test_a_forked_child_keeps_the_share_of_its_parent(directory, join):
     first = join()
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom fetcher.embedded import EmbeddedRedis\n"
+        "import os, sys\nfrom pathlib import Path\n"
+        "from fetchpool.redis.embedded import EmbeddedRedis\n"
         "server = EmbeddedRedis.start(Path(sys.argv[1]))\n"
         "if os.fork():\n    server.close(); os._exit(0)\n"
         "print('child', flush=True); sys.stdin.read()"

@@ -42,7 +42,7 @@ def test_windows_that_do_not_fit_are_cut_with_one_warning(
     checks: int,
     expected: tuple[int, int],
 ) -> None:
-    monkeypatch.setattr("fetchpool.process.raise_file_limit", lambda: limit)
+    monkeypatch.setattr("fetchpool.serve.process.raise_file_limit", lambda: limit)
     given = Settings(fetcher=Fetcher(poolsize=poolsize))
     check = replace(given.pool.check, concurrency=checks)
     fitted = fit_windows(replace(given, pool=replace(given.pool, check=check)))

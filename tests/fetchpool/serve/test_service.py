@@ -212,7 +212,7 @@ def test_one_worker_looks_after_the_pool_and_answers_xml_rpc(number: int, expect
 @pytest.mark.parametrize(
     ("roles", "changes", "sections"),
     [
-        (ALL, RPC, ["api", "fetcher.http.rpc"]),
+        (ALL, RPC, ["api", "fetcher.rpc"]),
         (ALL, {}, ["api"]),
         (Roles(queue=True, rpc=True), RPC, ["fetcher.rpc"]),
         (Roles(queue=True), RPC, []),
@@ -236,7 +236,7 @@ def test_workers_share_the_sockets_of_all_entrances(
 
 
 def test_a_start_says_what_it_serves_and_no_secret() -> None:
-    urls = {"api": "http://a:1", "fetcher.http.rpc": "http://b:2"}
+    urls = {"api": "http://a:1", "fetcher.rpc": "http://b:2"}
     lines = build_announcement(settings(), ALL, urls, "redis://:secret@h:1/0")
     assert [line.split("  ")[0] for line in lines] == [
         "HTTP API",
