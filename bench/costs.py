@@ -29,8 +29,8 @@ from fetcher.client.transfer import CurlTransfer, response_of
 from fetcher.head import fields_dict, final_head
 from fetcher.model import DIRECT, Limits, Task, Trust
 from fetcher.queue.lists import Finished, TaskQueue
-from fetcher.route.exits import Exits
-from fetcher.route.route import ENVIRONMENT, Environment
+from fetcher.route.failover import Failover, WaysOut
+from fetcher.route.route import ENVIRONMENT
 from fetcher.settings import Queue
 from fetcher.stats.windows import Stats
 from fetcher.task.request import Defaults, build_plan
@@ -76,12 +76,10 @@ def task_steps() -> Iterator[Step]:
     options = msgspec.structs.replace(task, track={"fetch": {}})
     yield "its plan, built anew", lambda: build_plan(options, defaults)
     plan = build_plan(task, defaults)
-    yield (
-        "its exits",
-        lambda: Exits(
-            ENVIRONMENT, 3, environment=Environment(), chooser=None, trust=Trust.OPEN, site=None
-        ),
-    )
+    ways, failover = WaysOut(), Failover(ENVIRONMENT, WaysOut(), 3, trust=Trust.OPEN)
+    yield "its ways out", lambda: Failover(ENVIRONMENT, ways, 3, trust=Trust.OPEN)
+    yield "the exit it takes", lambda: failover.leave(None, URL)
+    yield "what an attempt may take", lambda: failover.limits(DIRECT, plan.request, 120.0)
     yield "where a URL leads", lambda: place_of(URL)
     place = place_of(URL)
     yield "is it spelled as libcurl does", lambda: is_spelled_alike(URL, place)

@@ -1,6 +1,6 @@
 """The typed values that everything else speaks in: Task, Request, Response, Result.
 
-A decision module: types, their meaning and the two protocols by which the fetcher sees the rest
+A decision module: types, their meaning and the protocols by which the fetcher sees the rest
 of the world; it imports nothing of the project but `errors` and `proxy`.
 
 The life of a task::
@@ -9,7 +9,7 @@ The life of a task::
                              ^-- a redirect, a retry --'
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Protocol, TypeVar
 
@@ -213,25 +213,45 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class ProxyChooser(Protocol):
-    """Where a pool route gets its proxies from; the fetcher knows no more of any pool."""
+    """Where a pool route gets its proxies from; the fetcher knows no more of any pool.
+
+    Nothing here costs I/O.
+    """
 
     def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
-        """A proxy for `target` that is not in `tried`, or None. Costs no I/O."""
+        """Lend a proxy for `target` that is not in `tried`; None if there is none.
+
+        It is in use until `release`.
+        """
+
+    def release(self, proxy: Proxy) -> None:
+        """A use that `pick` has lent has ended."""
+
+    def has_other(self, target: Target, tried: Sequence[Proxy]) -> bool:
+        """Whether `pick` would find one now; nothing is lent."""
 
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
-        """Tell how an attempt ended; hear whether the answer counts. Costs no I/O."""
+        """Tell how an attempt ended; hear whether the answer counts."""
 
     def describe(self, target: Target) -> str:
         """The state of what `target` picks from in a few words: ``0 alive of 812``."""
 
 
+# Kinds of clients: who carries out what the URL or a task's `fetch_type` asks for.
+WEB: Final = "http"  # https too, and s3, which is signed
+
+
 class Client(Protocol):
-    """What carries out one request: `curl.CurlClient`, later the renderers."""
+    """What carries out one request."""
 
     def start(
         self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
     ) -> "Transfer":
         """Begin; `done` is called once, later, from the loop, unless the transfer is cancelled."""
+
+
+Clients = Mapping[str, Mapping[Trust, Client]]
+"""kind -> trust -> client; what is not there is not to be had by those tasks."""
 
 
 class Transfer(Protocol):

@@ -15,7 +15,7 @@ from fetcher.client.body_budget import Budget
 from fetcher.client.threads import ThreadClient, ThreadTransfer
 from fetcher.errors import Code, Outcome
 from fetcher.model import Response
-from fetcher.task.schemes import build_head, file_path, guess_type, path_below
+from fetcher.task.local import build_head, file_path, guess_type, path_below
 
 # A file of 1 MB is read in 0.1 ms; what a thread reads between two looks at whether to go on.
 CHUNK: Final = 1048576

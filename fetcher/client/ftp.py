@@ -14,7 +14,7 @@ from fetcher.client.threads import ThreadClient, ThreadTransfer
 from fetcher.client.transfer import code_and_message
 from fetcher.errors import Code, Outcome, Path, outcome_of
 from fetcher.model import Response, Timing
-from fetcher.task.schemes import ftp_response
+from fetcher.task.local import ftp_response
 
 THREADS: Final = 8  # transfers at once; a public server allows one address hardly more
 

@@ -18,7 +18,7 @@ from fetcher.client.names import NOTHING, Found, connect_to, is_left_to_libcurl,
 from fetcher.model import Exit, Limits, Request
 from fetcher.proxy import Proxy
 from fetcher.task.request import sends_body
-from fetcher.task.schemes import S3Request
+from fetcher.task.s3 import S3Request
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 

@@ -170,7 +170,7 @@ class FetchHandler(Handler):
         if not url:
             raise TaskError("url: missing; expected /fetch?url=http%3A%2F%2Fexample.com%2F")
         # However far callers are trusted, files and keys of this machine are not theirs.
-        special_scheme(url, self.fetcher.schemes, Trust.GUARDED)
+        special_scheme(url, self.fetcher.shared.policy.schemes, Trust.GUARDED)
         self.keeps_cookies = _switch("cookies", arguments.pop("cookies", "0"))
         options: dict[str, Any] = {}
         for name, text in arguments.items():

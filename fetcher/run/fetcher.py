@@ -1,37 +1,22 @@
-"""Fetcher: runs tasks, for the queue, for HTTP, and for Python programs.
-
-`Fetching` is the path of one task; this is what all tasks of a process share, and the face that
-callers see.
-"""
+"""Fetcher: the face by which the queue, HTTP entrances and Python programs run tasks."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from fetcher.client.body_budget import Budget
-from fetcher.client.curl import CurlClient
-from fetcher.client.files import file_client
-from fetcher.client.ftp import ftp_client
-from fetcher.client.threads import ThreadClient
-from fetcher.dns.resolver import Resolver
 from fetcher.errors import FetcherClosed, TaskError
-from fetcher.guard import is_public
 from fetcher.model import Client, ProxyChooser, Result, Task, Trust
-from fetcher.robots.keeper import RobotsKeeper
-from fetcher.route.exits import Exits
-from fetcher.route.route import ENVIRONMENT, Environment, Route, parse_route, read_environment
+from fetcher.route.route import Route
+from fetcher.run.build import build, change
 from fetcher.run.path import Fetching
+from fetcher.run.shared import Shared
 from fetcher.settings import Fetcher as Settings
 from fetcher.stats.windows import Stats
 from fetcher.task import result as results
-from fetcher.task.request import Defaults, Plan
-from fetcher.task.schemes import FOR_EVERYBODY, S3, read_s3
-from fetcher.task.wire import echo_of, parse_task, plain_words
+from fetcher.task.wire import echo_of, parse_task
 
 AnyTask = str | dict[str, Any] | Task
 
@@ -39,56 +24,15 @@ AnyTask = str | dict[str, Any] | Task
 class Fetcher:
     """Runs tasks. One per process; works without any pool.
 
-    `from_settings` builds one with all that it needs; this takes the parts. `clients` holds one
-    client per trust level. `route` is taken by tasks that name no proxy. `attempt_timeout` and
-    `attempt_connect`: seconds until the first byte, and to reach the proxy, for each attempt but
-    the last on a list or pool route. `allow_private`: "all" also lets a public site redirect to
-    a private address. `chooser` answers pool routes. `budget` counts the bodies that are held.
-    `schemes` are the URLs that are taken; of them file and ftp need a client in
-    `others`, s3 the keys in `s3`.
+    `from_settings` builds one with all that it needs; this takes what fetches share, and what
+    ends it.
     """
 
-    def __init__(
-        self,
-        clients: Mapping[Trust, Client],
-        defaults: Defaults,
-        *,
-        route: Route = ENVIRONMENT,
-        environment: Environment | None = None,
-        chooser: ProxyChooser | None = None,
-        attempt_timeout: float = 15.0,
-        attempt_connect: float = 5.0,
-        allow_private: bool | str = True,
-        robots_ttl: float = 3600.0,
-        budget: Budget | None = None,
-        on_close: Callable[[], None] | None = None,
-        schemes: Sequence[str] = FOR_EVERYBODY,
-        others: Mapping[str, Client] | None = None,
-        s3: S3 | None = None,
-    ) -> None:
-        self.clients = clients
-        self.defaults = defaults
-        self.route = route
-        self.environment = environment or Environment()
-        self.chooser = chooser
-        self.attempt_timeout = attempt_timeout
-        self.attempt_connect = attempt_connect
-        self.allow_private = allow_private
-        self.robots = RobotsKeeper(self._fetch_robots, ttl=robots_ttl)
-        self.budget = budget or Budget()
-        self.stats = Stats()
-        self.in_flight = 0
-        self.errors = 0  # exceptions of our own, each logged with its traceback
+    def __init__(self, shared: Shared, on_close: Callable[[], None] | None = None) -> None:
+        self.shared = shared
         self._on_close = on_close
         self._closed = False
         self._waiting: set[Callable[[], None]] = set()  # told when this is closed
-        self.schemes = tuple(schemes)
-        self.others = others or {}
-        self.s3 = s3 or S3()
-        direct = Exits(
-            route, 0, environment=self.environment, chooser=None, trust=Trust.OPEN, site=None
-        )
-        self._direct: Exits | None = direct if direct.are_direct else None
 
     @classmethod
     def from_settings(
@@ -106,62 +50,26 @@ class Fetcher:
 
         Raises `TaskError` naming a key that is unknown or has an impossible value.
         """
-        own = _changed(settings or Settings(), changes)
-        budget, resolver = Budget(own.body_budget), Resolver()
-        options: dict[str, Any] = {
-            "force_instance": True,
-            "ca_file": own.ca_file,
-            "http2": own.http2,
-            "max_connections": own.poolsize,
-            "budget": budget,
-            "low_speed": own.low_speed.bytes,
-            "low_speed_time": own.low_speed.seconds,
-            "resolver": resolver,
-        }
-        clients = {
-            Trust.OPEN: CurlClient(**options),
-            Trust.GUARDED: CurlClient(guard=is_public, **options),
-        }
+        own = change(settings or Settings(), changes)
+        return cls(*build(own, environment=environment, chooser=chooser))
 
-        others: dict[str, ThreadClient] = {}
-        if "file" in own.schemes:
-            others["file"] = file_client(own.file_roots, budget)
-        if "ftp" in own.schemes:
-            slow = own.low_speed
-            others["ftp"] = ftp_client(budget, low_speed=slow.bytes, low_speed_time=slow.seconds)
+    @property
+    def clients(self) -> Mapping[Trust, Client]:
+        """The clients for http and https, for requests that are no tasks."""
+        return self.shared.web
 
-        def close() -> None:
-            for client in clients.values():
-                client.close()
-            for other in others.values():
-                other.close()
-            resolver.close()
+    @property
+    def budget(self) -> Budget:
+        """The bodies that are held; a result's counts on until it has gone where it goes."""
+        return self.shared.budget
 
-        return cls(
-            clients,
-            Defaults(
-                user_agent=own.user_agent,
-                timeout=own.timeout,
-                max_timeout=own.max_timeout,
-                connect_timeout=own.connect_timeout,
-                max_redirects=own.max_redirects,
-                retries=own.retries,
-                max_body=own.max_body,
-                bindaddress=own.bindaddress,
-                schemes=tuple(scheme for scheme in own.schemes if scheme in ("http", "https")),
-            ),
-            route=parse_route(own.proxy, ENVIRONMENT),
-            environment=read_environment(environment or {}),
-            chooser=chooser,
-            attempt_timeout=own.attempt_timeout,
-            allow_private=own.allow_private,
-            robots_ttl=own.robots_ttl,
-            budget=budget,
-            on_close=close,
-            schemes=own.schemes,
-            others=others,
-            s3=read_s3(own.s3.endpoint, environment or {}),
-        )
+    @property
+    def stats(self) -> Stats:
+        return self.shared.stats
+
+    @property
+    def in_flight(self) -> int:
+        return self.shared.in_flight
 
     def run(
         self,
@@ -175,31 +83,13 @@ class Fetcher:
 
         `route` is the caller's default instead of the fetcher's.
         """
-        fetching = Fetching(self, task, done, trust, route or self.route)
+        fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)
         fetching.begin()
         return fetching
 
-    def exits_of(self, route: Route, plan: Plan, trust: Trust) -> Exits:
-        """A task's ways out. All that leave by the one direct way share theirs (0.5 us)."""
-        if route is self.route and self._direct is not None:
-            return self._direct
-        return Exits(
-            route,
-            plan.retries,
-            environment=self.environment,
-            chooser=self.chooser,
-            trust=trust,
-            site=plan.site,
-        )
-
     def count(self, task: Task, result: Result) -> None:
-        """Enter a result into the counters."""
-        self.stats.record_result(task, result, time.monotonic())
-
-    def _fetch_robots(
-        self, task: Task, done: Callable[[Result], None], trust: Trust, route: Route
-    ) -> Fetching:
-        return self.run(task, lambda _, result: done(result), trust=trust, route=route)
+        """Enter a result that no fetch of ours made into the counters."""
+        self.shared.count(task, result)
 
     async def fetch(
         self,
@@ -238,7 +128,7 @@ class Fetcher:
         self._waiting.add(leave)
         try:
             return await ended
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, FetcherClosed):
             fetching.cancel()
             raise
         finally:
@@ -308,7 +198,7 @@ class Fetcher:
         """Stop everything under way without results, and close all connections; harmless when
         closed. Who waits for a result gets `FetcherClosed`."""
         self._closed = True
-        self.robots.close()
+        self.shared.robots.close()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
@@ -342,15 +232,6 @@ def _as_task(task: AnyTask, options: dict[str, Any]) -> Task:
 def _refuse(task: Any, error: TaskError) -> Result:
     echo = echo_of(task if isinstance(task, dict) else {})
     return results.from_refusal(echo, str(error), results.Account())
-
-
-def _changed(settings: Settings, changes: dict[str, Any]) -> Settings:
-    if not changes:
-        return settings
-    try:
-        return msgspec.convert({**msgspec.to_builtins(settings), **changes}, Settings)
-    except msgspec.ValidationError as error:
-        raise TaskError(plain_words(str(error))) from error
 
 
 async def _iterate(tasks: Iterable[AnyTask] | AsyncIterable[AnyTask]) -> AsyncIterator[AnyTask]:

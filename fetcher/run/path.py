@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -24,27 +23,18 @@ from fetcher.model import (
     Client,
     Exit,
     Fetch,
-    Limits,
     Request,
     Response,
     Result,
     Task,
     Transfer,
     Trust,
-    Verdict,
 )
-from fetcher.proxy import Proxy
 from fetcher.robots.keeper import Visitor
 from fetcher.robots.rules import user_agent_of
-from fetcher.route.exits import Exits
-from fetcher.route.retry import (
-    first_byte_limit,
-    is_certificate_failure,
-    is_repeatable,
-    may_repeat,
-    proxy_failed,
-)
+from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
+from fetcher.run.shared import Shared
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
 from fetcher.task.data_url import parse_data_url
@@ -52,9 +42,6 @@ from fetcher.task.redirect import next_request
 from fetcher.task.request import Plan, build_plan, refuse_operators_options
 from fetcher.task.schemes import build_special, special_route, special_scheme
 from fetcher.urls import loggable, origin_of
-
-if TYPE_CHECKING:
-    from fetcher.run.fetcher import Fetcher
 
 logger = logging.getLogger(__name__)
 
@@ -83,33 +70,34 @@ class Fetching:
     ending = Ending.FAILED
     hops = 0
     tries = 0  # exits taken; redirects do not count
-    certificate_failures = 0
     cookies: TaskCookies | None = None
     exit: Exit | None = None
     response: Response | None = None  # the last that came
     transfer: Transfer | None = None  # or who waits for a robots.txt
     timer: asyncio.Handle | None = None
+    plan: Plan  # from the first step on, as are deadline, failover and request
+    shown_url: str | None = None
 
     def __init__(
         self,
-        fetcher: "Fetcher",
+        shared: Shared,
         task: Task,
         done: Callable[["Fetching", Result], None],
         trust: Trust,
         route: Route,
     ) -> None:
-        self.fetcher = fetcher
+        self.shared = shared
         self.task = task
         self.done: Callable[[Fetching, Result], None] | None = done
         self.trust = trust
         self.route = route
-        self.clients: Mapping[Trust, Client] = fetcher.clients
+        self.clients: Mapping[Trust, Client] = shared.web
         self.started = monotonic()
 
     # 1. The task becomes a plan: its first request, its limits, its route.
 
     def begin(self) -> None:
-        self.fetcher.in_flight += 1
+        self.shared.in_flight += 1
         try:
             self._prepare()
         except TaskError as error:
@@ -118,43 +106,44 @@ class Fetching:
             self._end_by_exception(error)
 
     def _prepare(self) -> None:
-        task, fetcher = self.task, self.fetcher
+        task, policy = self.task, self.shared.policy
         special = None
         if task.url[:4] != "http":  # nearly all begin so
-            special = special_scheme(task.url, fetcher.schemes, self.trust)
+            special = special_scheme(task.url, policy.schemes, self.trust)
             if special == "data":
                 inline = parse_data_url(task.url)
                 self._end(results.from_data_url(task, inline, self._account()), Ending.ANSWERED)
                 return
         fetch = task.fetch or _NO_OPTIONS
-        if fetch.fetch_type and (renderer := results.RENDERERS.get(fetch.fetch_type)):
+        renderer = results.RENDERERS.get(fetch.fetch_type) if fetch.fetch_type else None
+        if renderer is not None and self._find_clients(renderer) is None:
             self._end(results.not_enabled(task, renderer, self._account()), Ending.NOT_ENABLED)
             return
         if self.trust is GUARDED:
             refuse_operators_options(fetch)
         if special is None:
-            self.plan: Plan = build_plan(task, fetcher.defaults)
+            plan = build_plan(task, policy.defaults)
             route = parse_route(fetch.proxy, self.route)
         else:
-            route = self._prepare_special(special, fetch)
-        self.deadline: float = self.started + self.plan.timeout
-        self.exits: Exits = fetcher.exits_of(route, self.plan, self.trust)
-        if self.plan.cookies is not None:
-            self.cookies = TaskCookies(self.plan.cookies, self.plan.request.url)
-        self._hop(self.plan.request)
+            plan = build_special(task, special, policy.defaults, policy.s3)
+            route = special_route(special, parse_route(fetch.proxy, self.route))
+        if special is not None or renderer is not None:
+            clients = self._find_clients(renderer or plan.kind)
+            if clients is None:
+                raise TaskError(f"this fetcher was built without a client for {plan.kind}://")
+            self.clients = clients
+        self.plan = plan
+        self.shown_url = plan.shown_url
+        self.deadline: float = self.started + plan.timeout
+        self.failover: Failover = self.shared.failover_of(route, plan, self.trust)
+        if plan.cookies is not None:
+            self.cookies = TaskCookies(plan.cookies, plan.request.url)
+        self._hop(plan.request)
 
-    def _prepare_special(self, scheme: str, fetch: Fetch) -> Route:
-        """file, ftp and s3 go the same path, but for who answers and what the result is told."""
-        task, fetcher = self.task, self.fetcher
-        self.plan = build_special(task, scheme, fetcher.defaults, fetcher.s3)
-        if scheme == "s3":
-            if self.done is not None:
-                self.done = _showing(task.url, self.done)
-        elif (client := fetcher.others.get(scheme)) is not None:
-            self.clients = {Trust.OPEN: client}
-        else:
-            raise TaskError(f"this fetcher was built without a client for {scheme}://")
-        return special_route(scheme, parse_route(fetch.proxy, self.route))
+    def _find_clients(self, kind: str) -> Mapping[Trust, Client] | None:
+        """The clients for what is no plain http, None when there is none for such a task."""
+        clients = self.shared.clients.get(kind)
+        return clients if clients is not None and self.trust in clients else None
 
     # 2. A hop: one request of the redirect chain, if robots.txt allows it.
 
@@ -170,10 +159,10 @@ class Fetching:
             self._leave()
 
     def _ask_robots(self) -> None:
-        keeper, request = self.fetcher.robots, self.request
+        keeper, request = self.shared.robots, self.request
         visitor = Visitor(
             user_agent=user_agent_of(request.headers),
-            route=self.exits.route,
+            route=self.failover.route,
             trust=self.trust,
             validate_cert=request.validate_cert,
         )
@@ -195,32 +184,19 @@ class Fetching:
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             self._end_by_exception(error)
 
-    def _leave(self) -> None:
-        request = self.request
-        if self.exits.may_stay(self.exit, request.url):
-            self._start()
-        else:
-            self._attempt()
-
     # 3. An attempt: one way to leave, and a transfer through it.
 
-    def _attempt(self) -> None:
-        self.exit = self.exits.next(self.request.url)
-        if self.exit is None:
-            self._no_exit()
+    def _leave(self) -> None:
+        exit, self.exit = self.exit, None
+        way = self.failover.leave(exit, self.request.url)
+        if isinstance(way, End):
+            self._end_by_failover(way)
         else:
-            self.tries = len(self.exits.attempts) + 1
-            self._start()
+            self._attempt(way)
 
-    def _no_exit(self) -> None:
-        reason = self.exits.empty or "no way left to try"
-        if self.exits.attempts:
-            reason = f"{self.exits.attempts[-1].error} (then: {reason})"
-        self._end_without(reason, Ending.NO_PROXY)
-
-    def _start(self) -> None:
-        exit = self.exit
-        assert exit is not None
+    def _attempt(self, exit: Exit) -> None:
+        self.exit = exit
+        self.tries = len(self.failover.attempts) + 1
         now = monotonic()
         left = self.deadline - now
         if left <= 0:
@@ -231,20 +207,8 @@ class Fetching:
             if reason is not None:
                 self._end_without(f"{reason}: refused", Ending.REFUSED)
                 return
-        connect = self.request.connect_timeout
-        if self.exits.fails_over and exit.proxy is not None:
-            connect = min(connect, self.fetcher.attempt_connect)
-        limits = Limits(
-            total=left,
-            connect=connect,
-            first_byte=first_byte_limit(
-                self.fetcher.attempt_timeout,
-                left,
-                last=self.exits.is_last(exit, self.request.url),
-            ),
-            fresh=not is_repeatable(self.request, retry_unsafe=self.plan.retry_unsafe),
-        )
         self.trying_since: float = now
+        limits = self.failover.limits(exit, self.request, left)
         client = self.clients[self.trust]
         self.transfer = client.start(self.request, exit, limits, self._answered)
 
@@ -262,16 +226,11 @@ class Fetching:
     def _decide(self, response: Response) -> None:
         exit = self.exit
         assert exit is not None
-        if exit.proxy is not None and self._try_another(exit, exit.proxy, response):
-            self._attempt()
+        if exit.proxy is not None and not self._is_kept(exit, response):
             return
         self.response = response
         if response.outcome is not ANSWERED:
             self._end(results.from_failure(self.task, response, self._account()), _ending(response))
-            return
-        if self.exits.fails_over and exit.proxy is not None and proxy_failed(response):
-            # The answer is the proxy's own; nobody who asked for any proxy wants to read it.
-            self._end_without(f"HTTP {response.status} from the last proxy tried", Ending.FAILED)
             return
         headers = fields_dict(response.head)
         if "Set-Cookie" in headers:
@@ -280,36 +239,26 @@ class Fetching:
             self.cookies.learn(self.request.url, response.head, time.time())
         if self.plan.follow and 300 < response.status < 309:
             location = field(response.head, b"location")
-            schemes = self.fetcher.defaults.schemes
+            schemes = self.shared.policy.defaults.schemes
             following = next_request(self.request, response.status, location, schemes)
             if following is not None:
                 self._follow(following, response)
                 return
         self._end(results.from_response(self.task, response, headers, self._account()), _ENDED_WELL)
 
-    def _try_another(self, exit: Exit, proxy: Proxy, response: Response) -> bool:
-        """Tell the pool what its proxy did, and whether the task goes on through another."""
-        exits, url = self.exits, self.request.url
-        failed = proxy_failed(response)
-        had = self.deadline - self.trying_since
-        if response.code == Code.OPERATION_TIMEDOUT and had < self.fetcher.attempt_connect:
-            response.unproven = True  # others get more time than that only to be reached
-        if exit.from_pool and exits.chooser is not None:
-            verdict = exits.chooser.report(proxy, exits.target(url), response)
-            failed = failed or verdict is Verdict.BANNED
-        if not failed or not exits.fails_over:
-            return False
+    def _is_kept(self, exit: Exit, response: Response) -> bool:
+        """Whether what came through a proxy is the task's own; else it goes on, or has ended."""
         now = monotonic()
-        exits.spend(proxy, response.message or f"HTTP {response.status}", now - self.trying_since)
-        if is_certificate_failure(response):
-            self.certificate_failures += 1
-            if self.certificate_failures > 1:
-                return False  # through two proxies the same: it is the origin's
-        if now >= self.deadline:
-            return False
-        if not may_repeat(self.request, response, retry_unsafe=self.plan.retry_unsafe):
-            return False
-        return exits.is_another_left(url)
+        took, left = now - self.trying_since, self.deadline - now
+        step = self.failover.decide(exit, self.request, response, took=took, left=left)
+        if isinstance(step, Another):
+            self._attempt(step.exit)
+        elif isinstance(step, End):
+            self.response = response
+            self._end_by_failover(step)
+        else:
+            return True
+        return False
 
     def _follow(self, following: Request, response: Response) -> None:
         self.hops += 1
@@ -321,7 +270,7 @@ class Fetching:
             self.trust,
             came_from=self.request.url,
             address=response.address if self.exit and self.exit.proxy is None else None,
-            allow_private=self.fetcher.allow_private,
+            allow_private=self.shared.policy.allow_private,
         )
         self._hop(following)
 
@@ -330,17 +279,23 @@ class Fetching:
     @property
     def attempts(self) -> Sequence[Attempt]:
         """The attempts that failed by their proxies; the last response's own may be the last."""
-        exits = getattr(self, "exits", None)
-        return exits.attempts if exits is not None else ()
+        failover = getattr(self, "failover", None)
+        return failover.attempts if failover is not None else ()
 
     def cancel(self) -> None:
         """Nobody waits any more: stop without a result."""
         if self.done is not None:
             self.done = None
-            self.fetcher.in_flight -= 1
+            self._leave_shared()
         if self.transfer is not None:
             self.transfer.cancel()
         self._stop_waiting()
+
+    def _leave_shared(self) -> None:
+        """Give back what was taken for the task: its place among all, and the use of its exit."""
+        self.shared.in_flight -= 1
+        if self.exit is not None and self.exit.from_pool:
+            self.failover.release(self.exit)
 
     def _stop_waiting(self) -> None:
         self.transfer = None
@@ -352,9 +307,15 @@ class Fetching:
         self.ending = ending
         done, self.done = self.done, None
         if done is not None:
-            self.fetcher.in_flight -= 1
-            self.fetcher.count(self.task, result)
+            self._leave_shared()
+            self.shared.count(self.task, result)
             done(self, result)
+
+    def _end_by_failover(self, end: End) -> None:
+        if end.no_way:
+            self._end_without(end.reason, Ending.NO_PROXY)
+        else:
+            self._end_without(end.reason, Ending.FAILED)
 
     def _end_without(self, reason: str, ending: Ending) -> None:
         """There is no response, or none that the task asked for; `reason` says why."""
@@ -377,7 +338,7 @@ class Fetching:
         self._end_without(f"Operation timed out after {waited} milliseconds", Ending.LATE)
 
     def _end_by_exception(self, error: Exception) -> None:
-        self.fetcher.errors += 1
+        self.shared.errors += 1
         logger.exception("a step of %s failed", loggable(self.task.url))
         text = "".join(traceback.format_exception(error))
         words = f"{type(error).__name__}: {error}"
@@ -391,19 +352,17 @@ class Fetching:
             cookies=self.cookies.public() if self.cookies is not None else {},
             proxy=exit.proxy.url if exit is not None and exit.proxy is not None else None,
             attempts=self.tries,
+            url=self.shown_url,
         )
 
 
-def _showing(
-    url: str, done: Callable[[Fetching, Result], None]
-) -> Callable[[Fetching, Result], None]:
-    """`done`, but that results name `url` instead of the one that was asked."""
-
-    def show(fetching: Fetching, result: Result) -> None:
-        result.url = url
-        done(fetching, result)
-
-    return show
+def run_robots(
+    shared: Shared, task: Task, done: Callable[[Result], None], trust: Trust, route: Route
+) -> Fetching:
+    """Fetch a robots.txt as any other task."""
+    fetching = Fetching(shared, task, lambda _, result: done(result), trust, route)
+    fetching.begin()
+    return fetching
 
 
 def _ending(response: Response) -> Ending:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fetcher.errors import TaskError
-from fetcher.model import Cookies, Fetch, Request, Task
+from fetcher.model import WEB, Cookies, Fetch, Request, Task
 from fetcher.urls import fit_url
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
@@ -63,6 +63,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     retry_unsafe: bool
     robots_txt: bool
     site: str | None
+    kind: str = WEB  # of the client that carries it out
+    shown_url: str | None = None  # results name this instead of the URL that was asked
 
 
 def build_plan(task: Task, defaults: Defaults, *, url: str | None = None) -> Plan:

@@ -32,6 +32,7 @@ class Account(msgspec.Struct, frozen=True):
     cookies: dict[str, str] = {}
     proxy: str | None = None
     attempts: int = 0
+    url: str | None = None  # named instead of the one that was asked
 
 
 def from_response(
@@ -66,7 +67,7 @@ def from_refusal(
     return Result(
         status_code=status,
         orig_url=task.url,
-        url=url or task.url,
+        url=account.url or url or task.url,
         error=error,
         traceback=traceback,
         time=account.seconds,
@@ -107,7 +108,7 @@ def _result(
     return Result(
         status_code=status,
         orig_url=task.url,
-        url=response.url,
+        url=account.url or response.url,
         headers=headers,
         content=response.body,
         cookies=account.cookies,

@@ -15,7 +15,7 @@ from pool.sites import UNIVERSAL, Sites
 from pool.snapshot.index import Draw, Drawable, pick, shuffled
 from pool.snapshot.snapshot import Snapshot, untried
 from pool.traffic.evidence import Finding, Seen, build_ban, judge_traffic
-from pool.traffic.usage import CAP, Busy
+from pool.traffic.usage import CAP, Usage
 
 # When all proxies have as much under way as they should, the least busy of so many takes more.
 _COMPARED: Final = 8
@@ -30,7 +30,7 @@ class PoolChooser:
     ("0 alive of 812"). `allow_private` is the setting of that name: whether a proxy from a list
     may have a private address. What traffic shows goes to `note`.
 
-    A proxy with `busy.CAP` requests of ours under way is left alone while others have less; the
+    A proxy with `usage.CAP` requests of ours under way is left alone while others have less; the
     operator's own ones, which are paid to take more, are not spared.
     """
 
@@ -51,23 +51,36 @@ class PoolChooser:
         self._bans = {name: build_ban(site) for name, site in (sites or {}).items()}
         self._snapshots = {**(snapshots or {}), UNIVERSAL: snapshot}
         self._note = note
-        self.busy = Busy()
+        self.usage = Usage()
 
     def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
-        """A good proxy that is not in `tried`; None if there is none."""
+        """A good proxy that is not in `tried`, in use until `release`; None if there is none."""
+        entry = self._find(target, tried)
+        if entry is None:
+            return None
+        self.usage.begin(entry.proxy)
+        trusted = self._allow_private or entry.record.own
+        return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True)
+
+    def release(self, proxy: Proxy) -> None:
+        self.usage.end(proxy)
+
+    def has_other(self, target: Target, tried: Sequence[Proxy]) -> bool:
+        return self._find(target, tried) is not None
+
+    def _find(self, target: Target, tried: Sequence[Proxy]) -> Entry | None:
         snapshot = self._snapshots.get(self._sites.find(target) or UNIVERSAL)
         if snapshot is None:
             return None
         for entries in snapshot.find_exits(tunnelled=target.tunnelled):
             entry = self._pick(entries, tried)
             if entry is not None:
-                trusted = self._allow_private or entry.record.own
-                return self.busy.lend(entry.proxy, trusted=trusted)
+                return entry
         return None
 
     def _pick(self, entries: Drawable, tried: Sequence[Proxy]) -> Entry | None:
         def is_free(entry: Entry) -> bool:
-            idle = self.busy.uses(entry.proxy) < CAP or entry.record.own
+            idle = self.usage.of(entry.proxy) < CAP or entry.record.own
             return idle and entry.proxy not in tried
 
         entry = pick(entries, self._draw, is_free)
@@ -75,7 +88,7 @@ class PoolChooser:
             return entry
         others = filter(untried(tried), shuffled(entries, self._draw))
         compared = islice(others, _COMPARED)
-        return min(compared, key=lambda one: self.busy.uses(one.proxy), default=None)
+        return min(compared, key=lambda one: self.usage.of(one.proxy), default=None)
 
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         """Note what an attempt shows, and say whether the site has banned the proxy."""

@@ -22,6 +22,7 @@ from fetcher.run.path import Fetching
 from fetcher.task.request import Defaults
 from fetcher.task.wire import encode_pair, parse_task
 from tests.dns_server import DnsServer
+from tests.fetcher.fetchers import build_fetcher
 from tests.raw_origin import KEEP, RawOrigin, Script
 from tests.wait import wait_until
 
@@ -67,7 +68,7 @@ class Sandbox:
                 CurlClient(guard=lambda address: address == HOST, **options),
                 CurlClient(guard=is_public, **options),
             ]
-            fetcher = Fetcher(
+            fetcher = build_fetcher(
                 dict(zip((Trust.OPEN, Trust.GUARDED), clients, strict=True)),
                 DEFAULTS,
                 route=DIRECT,
@@ -78,7 +79,7 @@ class Sandbox:
                 yield box
                 await box.settle()
             finally:
-                fetcher.robots.close()
+                fetcher.shared.robots.close()
                 for client in clients:
                     client.close()
                 resolver.close()
@@ -122,12 +123,12 @@ class Sandbox:
         """Nothing is under way, nothing came twice, and nothing of ours has failed."""
         await wait_until(lambda: not self.in_flight, what="all to have ended")
         assert self.ended == self.begun
-        assert (self.fetcher.errors, self.fetcher.robots.errors) == (0, 0)
+        assert (self.fetcher.shared.errors, self.fetcher.shared.robots.errors) == (0, 0)
 
     @property
     def in_flight(self) -> int:
         clients = sum(client.in_flight for client in self.clients)
-        return self.fetcher.in_flight + self.fetcher.robots.in_flight + clients
+        return self.fetcher.in_flight + self.fetcher.shared.robots.in_flight + clients
 
 
 def check_result(tree: dict[str, Any], result: Result, timeout: float) -> None:

@@ -587,7 +587,7 @@ async def test_a_robots_txt_is_asked_for_again_when_it_is_old(start: Start):
             result = await component.fetch(component.url + "/get", robots_txt=True)
             assert result["status_code"] == 200
         assert component.origin.hits["/robots.txt"] == 3
-        assert component.fetcher.errors == 0
+        assert component.fetcher.shared.errors == 0
     async with start() as component:
         component.origin.hits.clear()
         for _ in range(3):

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from fetcher.model import Trust
 from fetcher.run.fetcher import Fetcher
+from fetcher.task.s3 import S3
 from tests.farm import Farm
 from tests.ftp_server import FtpServer, ftp_server
 from tests.raw_origin import RawOrigin
@@ -381,10 +383,10 @@ async def test_the_secret_is_in_no_log_error_or_repr(
     caplog.set_level(logging.DEBUG)
     s3.moved = "x"
     async with s3_fetcher(s3, {**KEYS, "AWS_SESSION_TOKEN": "tok-1"}) as fetcher:
-        said = [repr(fetcher.s3), repr(await fetcher.fetch("s3://bucket/key.txt"))]
-        fetcher.s3 = type(fetcher.s3)(
-            endpoint="http://127.0.0.1:1", access_key="a", secret_key=SECRET
-        )
+        shared = fetcher.shared
+        said = [repr(shared.policy), repr(await fetcher.fetch("s3://bucket/key.txt"))]
+        keys = S3(endpoint="http://127.0.0.1:1", access_key="a", secret_key=SECRET)
+        shared.policy = replace(shared.policy, s3=keys)
         dead = await fetcher.fetch("s3://bucket/key.txt")
     assert (dead.status_code, dead.url) == (599, "s3://bucket/key.txt")
     said += [repr(dead), caplog.text]

@@ -22,6 +22,7 @@ from fetcher.model import Trust
 from fetcher.route.route import DIRECT, Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.task.request import Defaults
+from tests.fetcher.fetchers import build_fetcher
 from tests.serving import serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -131,7 +132,7 @@ async def entrance(
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
     }
-    fetcher = Fetcher(clients, Defaults(user_agent="test"))
+    fetcher = build_fetcher(clients, Defaults(user_agent="test"))
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
     server = HTTPServer(

@@ -18,11 +18,11 @@ from fetcher.queue.lane import Arrivals, QueueLane
 from fetcher.queue.lists import TaskQueue
 from fetcher.queue_loop import QueueLoop
 from fetcher.route.route import DIRECT
-from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Queue
 from fetcher.task.request import Defaults
 from fetchpool.redis.connect import connect
 from tests.farm import Call, Origin
+from tests.fetcher.fetchers import build_fetcher
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
 
@@ -281,7 +281,7 @@ class Running:
         self.client = CurlClient(force_instance=True)
         clients = {Trust.OPEN: self.client, Trust.GUARDED: self.client}
         defaults = Defaults(user_agent="fetchpool-test", timeout=20.0)
-        self.fetcher = Fetcher(clients, defaults, route=DIRECT)
+        self.fetcher = build_fetcher(clients, defaults, route=DIRECT)
         self.queue = TaskQueue(self.redis, SETTINGS, self.blocking)
         self.lane = QueueLane(self.queue, self.fetcher, window)
         self.loop = QueueLoop([self.lane])

@@ -1,6 +1,7 @@
 import msgspec
 
-from pool.model import Added, Entered, Kind, Record, SourceAccount, Status, Validators
+from fetcher.proxy import parse_proxy
+from pool.model import Added, Entered, Entry, Kind, Record, SourceAccount, Status, Validators
 
 
 def test_the_status_line_is_readable() -> None:
@@ -42,3 +43,19 @@ def test_accounts_of_earlier_versions_are_read() -> None:
     account = msgspec.msgpack.decode(earlier, type=SourceAccount)
     assert account == SourceAccount(found=3, consecutive_failures=2)
     assert (account.paused_until, account.version, account.plugin) == (0.0, "", False)
+
+
+def test_a_faster_one_costs_less_and_a_minutes_freshness_is_worth_a_second() -> None:
+    fast, slow, unknown = (
+        Entry("a:1", parse_proxy("a:1"), 100, Record(latency=latency, passed=600.0))
+        for latency in (1.0, 2.0, None)
+    )
+    assert fast.cost < slow.cost < unknown.cost
+    fresh = Entry("a:1", parse_proxy("a:1"), 100, Record(latency=2.0, passed=660.0))
+    assert fresh.cost == fast.cost
+
+
+def test_an_id_names_a_member_without_its_credentials() -> None:
+    one = Entry("user:secret@192.0.2.1:80", parse_proxy("192.0.2.1:80"), 3)
+    assert one.id == "40a660188dc91b93"
+    assert one.id != Entry("user:other@192.0.2.1:80", one.proxy, 3).id

@@ -18,7 +18,7 @@ from fetcher.client.options import Common, set_options, shape_of
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
 from fetcher.proxy import Proxy, parse_proxy
-from fetcher.task.schemes import S3, S3Request
+from fetcher.task.s3 import S3, S3Request
 from tests.farm import Farm, FarmProxy, Kind
 from tests.peers import Server, has_ipv6_loopback, nginx_h2, squid, tinyproxy
 from tests.redis_server import unavailable

@@ -6,6 +6,7 @@ import logging
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from fetcher.model import Trust
 from fetcher.proxy import parse_proxy
@@ -443,7 +444,9 @@ async def test_a_stop_waits_no_longer_than_it_may(
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "s3://b/k"])
 async def test_files_and_keys_of_this_machine_are_not_for_callers(door: Entrance, url: str) -> None:
-    door.fetcher.schemes = ("data", "http", "https", "ftp", "file", "s3")
+    shared = door.fetcher.shared
+    every = ("data", "http", "https", "ftp", "file", "s3")
+    shared.policy = replace(shared.policy, schemes=every)
     answer = await door.call(f"/fetch?url={quote(url, safe='')}")
     assert answer.status == 400
     assert "is not enabled" in answer.json["error"]

@@ -43,6 +43,7 @@ from fetcher.task.wire import BadTask
 from fetchpool.redis.connect import connect
 from tests.farm import Call as OriginCall
 from tests.farm import Origin
+from tests.fetcher.fetchers import build_fetcher
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)
@@ -122,7 +123,7 @@ async def serving(
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
     }
-    fetcher = Fetcher(clients, Defaults(user_agent="tests"), route=DIRECT)
+    fetcher = build_fetcher(clients, Defaults(user_agent="tests"), route=DIRECT)
     async with Origin() as origin:
         entrance = Entrance(origin, fetcher, Stats())
         counters = None if redis is None else share_counters(redis, 1, entrance.stats)

@@ -22,6 +22,7 @@ from fetcher.task.request import Defaults
 from fetchpool.redis.connect import connect
 from tests.farm import Origin
 from tests.farm.wire import copy_body
+from tests.fetcher.fetchers import build_fetcher
 from tests.redis_server import RedisServer
 from tests.serving import calling, serving
 from tests.wait import wait_until
@@ -38,7 +39,7 @@ pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 async def fetcher() -> AsyncIterator[Fetcher]:
     client = CurlClient(force_instance=True)
     clients = {Trust.OPEN: client, Trust.GUARDED: client}
-    yield Fetcher(clients, Defaults(user_agent="fetchpool-test", timeout=20.0), route=DIRECT)
+    yield build_fetcher(clients, Defaults(user_agent="fetchpool-test", timeout=20.0), route=DIRECT)
     client.close()
 
 

@@ -16,6 +16,7 @@ from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
 from fetcher.task.request import Defaults
 from tests.farm import Call, Farm, Kind, Origin
+from tests.fetcher.fetchers import build_fetcher
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)
@@ -75,7 +76,7 @@ async def serving(**limits: int) -> AsyncIterator[Site]:
     }
     try:
         async with Origin() as origin:
-            fetcher = Fetcher(clients, Defaults(user_agent="default/1"), route=DIRECT)
+            fetcher = build_fetcher(clients, Defaults(user_agent="default/1"), route=DIRECT)
             site = Site(origin, fetcher, **limits)
             yield site
             site.keeper.close()

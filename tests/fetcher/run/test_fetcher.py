@@ -52,7 +52,7 @@ async def test_settings_are_changed_by_name(farm: Farm) -> None:
     async with Fetcher.from_settings(given, user_agent="two", max_body=3) as fetcher:
         result = await fetcher.fetch(farm.origin.url + "/get")
         assert (result.status_code, len(result.content)) == (599, 3)
-        assert fetcher.defaults.timeout == 5
+        assert fetcher.shared.policy.defaults.timeout == 5
     assert farm.origin.requests[0].get("User-Agent") == "two"
 
 

@@ -18,6 +18,7 @@ from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
 from fetcher.task.request import Defaults
 from tests.farm import Farm, FarmProxy, Kind
+from tests.fetcher.fetchers import build_fetcher
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -32,13 +33,21 @@ class FarmPool:
         self.reports: list[tuple[str, Outcome, int]] = []
         self.unproven: list[bool] = []
         self.targets: list[Target] = []
+        self.in_use: list[Proxy] = []
 
     def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
         self.targets.append(target)
         for proxy in self.proxies:
             if proxy not in tried:
+                self.in_use.append(proxy)
                 return Exit(proxy=proxy, from_pool=True)
         return None
+
+    def release(self, proxy: Proxy) -> None:
+        self.in_use.remove(proxy)
+
+    def has_other(self, target: Target, tried: Sequence[Proxy]) -> bool:
+        return any(proxy not in tried for proxy in self.proxies)
 
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         self.reports.append((proxy.authority, response.outcome, response.status))
@@ -74,7 +83,7 @@ def fetching(
         Trust.GUARDED: CurlClient(force_instance=True, ca_file=ca_file, guard=is_public),
     }
     options.setdefault("route", DIRECT)
-    fetcher = Fetcher(clients, defaults, **options)
+    fetcher = build_fetcher(clients, defaults, **options)
     try:
         yield fetcher
         assert fetcher.in_flight == 0
@@ -201,7 +210,7 @@ async def test_an_exception_of_ours_is_a_599_with_a_genuine_traceback(farm, capl
 
     with fetching(chooser=Broken()) as fetcher, caplog.at_level(logging.ERROR):
         told, result = await fetcher.fetch_told(a_task(farm.origin.url + "/", proxy="pool"))
-        assert fetcher.errors == 1
+        assert fetcher.shared.errors == 1
     assert (result.status_code, result.error) == (599, "LookupError: a bug in a chooser")
     assert told.ending is Ending.BUG
     assert isinstance(result.traceback, str)

@@ -25,6 +25,7 @@ from pool.source import Source
 from pool.store import Sources, Store
 from tests.farm import LISTS, Farm
 from tests.farm import Kind as FarmKind
+from tests.fetcher.fetchers import build_fetcher
 from tests.raw_origin import RawOrigin
 from tests.wait import wait_until
 
@@ -75,7 +76,7 @@ class Harvesting:
 async def fetching() -> AsyncIterator[Fetcher]:
     client = CurlClient(force_instance=True)
     try:
-        yield Fetcher(
+        yield build_fetcher(
             {Trust.OPEN: client, Trust.GUARDED: client}, Defaults(user_agent="fetchpool-test")
         )
     finally:

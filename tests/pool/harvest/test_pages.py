@@ -17,6 +17,7 @@ from pool.model import Validators
 from pool.settings import Harvest
 from pool.source import Source
 from tests.farm import Farm
+from tests.fetcher.fetchers import build_fetcher
 from tests.raw_origin import Endless, RawOrigin
 
 pytestmark = pytest.mark.timeout(30)
@@ -29,7 +30,9 @@ DATE = "Sat, 22 Aug 2026 10:00:00 GMT"
 async def fetching() -> AsyncIterator[Fetcher]:
     client = CurlClient(force_instance=True)
     try:
-        yield Fetcher({Trust.OPEN: client, Trust.GUARDED: client}, Defaults(user_agent="test"))
+        yield build_fetcher(
+            {Trust.OPEN: client, Trust.GUARDED: client}, Defaults(user_agent="test")
+        )
     finally:
         client.close()
 

@@ -150,12 +150,6 @@ def test_a_pile_is_drawn_from_as_one() -> None:
         pile[6]
 
 
-def test_an_id_is_stable_and_tells_no_credentials() -> None:
-    one = entry("user:secret@192.0.2.1:80")
-    assert one.id == entry("user:secret@192.0.2.1:80", 3, latency=1.0).id == "40a660188dc91b93"
-    assert one.id != entry("user:other@192.0.2.1:80").id
-
-
 FILTERS = [
     Filters(),
     Filters(schemes=frozenset({"socks5"})),

@@ -365,3 +365,16 @@ def test_any_sequence_of_changes_leaves_what_a_plain_dict_would(
     assert (one is None) == (not plain)
     tried = [other.proxy for other in plain.values() if other is not one]
     assert pool.any.pick(lambda: number, tried) is one
+
+
+def test_https_leaves_by_those_that_tunnelled_cleanly_and_then_by_unknown_ones() -> None:
+    clean, unknown = entry("192.0.2.1:1", connect=True, tls=True), entry("192.0.2.1:2")
+    refusing, failing = entry("192.0.2.1:3", connect=False), entry("192.0.2.1:4", 99)
+    pool = snapshot(clean, unknown, refusing, failing)
+    first, then = pool.find_exits(tunnelled=True)
+    assert [first[i] for i in range(len(first))] == [clean]
+    assert [then[i] for i in range(len(then))] == [unknown]
+    [every] = pool.find_exits(tunnelled=False)
+    assert {every[i].member for i in range(len(every))} == {
+        one.member for one in (clean, unknown, refusing)
+    }

@@ -12,6 +12,17 @@ from tests.pool.entries import draws, entry, numbered, snapshot
 TARGET = Target("shop.example", tunnelled=False)
 
 
+def picked(chooser: PoolChooser, target: Target) -> set[Proxy]:
+    """What a hundred picks give, one after the other."""
+    proxies = set()
+    for _ in range(100):
+        exit = chooser.pick(target, ())
+        if exit is not None and exit.proxy is not None:
+            proxies.add(exit.proxy)
+            chooser.release(exit.proxy)
+    return proxies
+
+
 def test_the_chooser_takes_good_ones_that_were_not_tried() -> None:
     pool = snapshot(*numbered(3, 100), *numbered(9, 99, first=100))
     chooser = PoolChooser(pool, draws().random)
@@ -74,35 +85,44 @@ def test_https_goes_through_those_that_tunnelled_cleanly_or_else_untried_ones(
         (Target("shop.example", tunnelled=True), expected),
         (TARGET, set(range(1, len(known) + 1))),
     ]:
-        picks = (chooser.pick(target, ()) for _ in range(100))
-        assert {exit.proxy.port for exit in picks if exit and exit.proxy} == ports
+        assert {proxy.port for proxy in picked(chooser, target)} == ports
 
 
 @pytest.mark.parametrize(("taken", "spared"), [(CAP - 1, False), (CAP, True), (CAP + 1, True)])
 def test_a_proxy_with_its_share_under_way_is_left_alone(taken: int, spared: bool) -> None:
     one, other = numbered(2, 100)
     chooser = PoolChooser(snapshot(one, other), draws().random)
-    held = [chooser.busy.lend(one.proxy, trusted=False) for _ in range(taken)]
-    picks = (chooser.pick(TARGET, ()) for _ in range(100))
-    assert (one.proxy not in {exit.proxy for exit in picks if exit}) is spared
-    held.clear()
-    assert len(chooser.busy) == 0
+    for _ in range(taken):
+        chooser.usage.begin(one.proxy)
+    assert (one.proxy not in picked(chooser, TARGET)) is spared
+    for _ in range(taken):
+        chooser.release(one.proxy)
+    assert len(chooser.usage) == 0
 
 
 def test_when_all_have_their_share_the_least_busy_takes_more() -> None:
     one, other = numbered(2, 100)
     chooser = PoolChooser(snapshot(one, other), draws().random)
-    held = [chooser.pick(TARGET, ()) for _ in range(10 * CAP)]
-    assert None not in held
-    assert chooser.busy.uses(one.proxy) == chooser.busy.uses(other.proxy) == 5 * CAP
+    assert None not in [chooser.pick(TARGET, ()) for _ in range(10 * CAP)]
+    assert chooser.usage.of(one.proxy) == chooser.usage.of(other.proxy) == 5 * CAP
     assert chooser.pick(TARGET, [one.proxy, other.proxy]) is None
 
 
 def test_the_operators_own_proxies_are_not_spared() -> None:
     own, other = entry("192.0.2.1:1", own=True), entry("192.0.2.1:2")
     chooser = PoolChooser(snapshot(own, other), draws().random)
-    held = [exit for _ in range(200) if (exit := chooser.pick(TARGET, ()))]
-    assert chooser.busy.uses(own.proxy) == len(held) - CAP
+    taken = [chooser.pick(TARGET, ()) for _ in range(200)]
+    assert chooser.usage.of(own.proxy) == len(taken) - CAP
+
+
+def test_whoever_only_looks_uses_nothing() -> None:
+    one, other = numbered(2, 100)
+    chooser = PoolChooser(snapshot(one, other), draws().random)
+    assert chooser.has_other(TARGET, ())
+    assert chooser.has_other(TARGET, [one.proxy])
+    assert not chooser.has_other(TARGET, [one.proxy, other.proxy])
+    assert not chooser.has_other(Target("a", tunnelled=False, site="nosuch"), ())
+    assert len(chooser.usage) == 0
 
 
 # -- sites -----------------------------------------------------------------------------------------

@@ -1,20 +1,18 @@
 import asyncio
-import gc
 import random
-from collections.abc import Iterator
 
 import pytest
-from msgspec.structs import replace
 
 from fetcher.model import Result, Task
 from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
+from fetcher.run.path import Fetching
 from fetcher.task.wire import parse_task
 from pool.model import Entry
 from pool.settings import Score
 from pool.snapshot.snapshot import Snapshot
 from pool.traffic.chooser import PoolChooser
-from pool.traffic.usage import Busy
+from pool.traffic.usage import Usage
 from tests.farm import Farm
 from tests.farm import Kind as FarmKind
 from tests.wait import wait_until
@@ -22,48 +20,25 @@ from tests.wait import wait_until
 ONE, OTHER = parse_proxy("192.0.2.1:80"), parse_proxy("user:pass@192.0.2.1:80")
 
 
-@pytest.fixture(autouse=True)
-def _without_collector() -> Iterator[None]:
-    """What is counted must not wait for it."""
-    gc.disable()
-    yield
-    gc.enable()
+def test_a_proxy_is_in_use_until_each_of_its_uses_has_ended() -> None:
+    usage = Usage()
+    usage.begin(ONE)
+    usage.begin(ONE)
+    assert (usage.of(ONE), usage.of(OTHER), len(usage)) == (2, 0, 2)
+    usage.end(ONE)
+    assert usage.of(ONE) == 1
+    usage.end(ONE)
+    assert (usage.of(ONE), len(usage)) == (0, 0)
 
 
-def test_a_proxy_is_in_use_as_long_as_somebody_holds_its_exit() -> None:
-    busy = Busy()
-    first, second = busy.lend(ONE, trusted=False), busy.lend(ONE, trusted=False)
-    assert (busy.uses(ONE), busy.uses(OTHER), len(busy)) == (2, 0, 2)
-    del first
-    assert busy.uses(ONE) == 1
-    del second
-    assert (busy.uses(ONE), len(busy)) == (0, 0)
-
-
-def test_a_copy_is_the_same_use() -> None:
-    busy = Busy()
-    exit = busy.lend(ONE, trusted=True)
-    copy = replace(exit, judged=True)
-    assert busy.uses(ONE) == 1
-    del exit
-    assert (busy.uses(ONE), copy.judged, copy.from_pool, copy.trusted) == (1, True, True, True)
-    del copy
-    assert busy.uses(ONE) == 0
-
-
-def test_whoever_only_looks_uses_nothing() -> None:
-    busy = Busy()
-    for _ in range(100):
-        assert busy.lend(ONE, trusted=False).proxy is ONE
-    assert len(busy) == 0
+def test_a_use_that_never_began_cannot_end() -> None:
+    with pytest.raises(KeyError):
+        Usage().end(ONE)
 
 
 async def test_what_a_fetcher_has_under_way_is_counted_however_it_ends() -> None:
     async with Farm({FarmKind.GOOD: 3, FarmKind.REFUSING: 1}, tls=False) as farm:
-        snapshot = Snapshot(Score())
-        for proxy in farm.proxies:
-            snapshot.put(Entry(proxy.address, parse_proxy(proxy.address), 100))
-        chooser = PoolChooser(snapshot, random.Random(1).random, allow_private=True)
+        chooser = choosing(farm)
         fetcher = Fetcher.from_settings(chooser=chooser, proxy="pool")
         try:
             ended: list[Result] = []
@@ -72,18 +47,74 @@ async def test_what_a_fetcher_has_under_way_is_counted_however_it_ends() -> None
                     fetch = {"timeout": 1.0 if path == "/never" else 10.0}
                     task = parse_task({"url": farm.origin.url + path, "fetch": fetch})
                     fetcher.run(task, lambda _, result: ended.append(result))
-            cancelled = [
+            kept = [
                 fetcher.run(Task(url=farm.origin.url + "/never"), lambda _, result: None)
                 for _ in range(4)
             ]
-            await asyncio.sleep(0)
-            assert len(chooser.busy) == 20
+            assert len(chooser.usage) == 20
             await wait_until(lambda: len(ended) == 16, 10)
-            for one in cancelled:
+            assert len(chooser.usage) == 4
+            for one in kept:
                 one.cancel()
-            cancelled.clear()
-            del one
-            await wait_until(lambda: len(chooser.busy) == 0)
+            assert len(chooser.usage) == 0
             assert sorted(result.status_code for result in ended) == [200] * 12 + [599] * 4
         finally:
             fetcher.close()
+
+
+# What a task may come to, one of each in turn: a page, a redirect that stays on the way, one that
+# needs another proxy, a broken answer, silence, a bad task, and an error of the site's.
+MIXED = [
+    ("/html", {}),
+    ("/redirect/2", {}),
+    ("/redirect-to?url=https%3A%2F%2F127.0.0.1%3A1%2F", {}),
+    ("/close", {}),
+    ("/never", {"timeout": 0.05}),
+    ("/html", {"method": "no token"}),
+    ("/status/404", {"robots_txt": True}),
+    ("/html", {"method": "POST", "data": "x"}),
+]
+
+
+@pytest.mark.timeout(120)
+async def test_no_use_is_left_after_ten_thousand_mixed_fetches() -> None:
+    async with Farm({FarmKind.GOOD: 4, FarmKind.REFUSING: 3, FarmKind.AUTH: 1}, tls=False) as farm:
+        chooser = choosing(farm)
+        async with Fetcher.from_settings(chooser=chooser, proxy="pool", retries=2) as fetcher:
+            held: list[Fetching] = []  # as a traceback might
+            left, running = 10_000, 0
+            room = asyncio.Event()
+
+            def leave(fetching: Fetching) -> None:
+                nonlocal running
+                running -= 1
+                held.append(fetching)
+                room.set()
+
+            def cancel(fetching: Fetching) -> None:
+                if fetching.done is not None:
+                    fetching.cancel()
+                    leave(fetching)
+
+            loop, draw = asyncio.get_running_loop(), random.Random(1)
+            while left:
+                left -= 1
+                path, options = MIXED[left % len(MIXED)]
+                task = parse_task({"url": farm.origin.url + path, "fetch": options})
+                running += 1
+                fetching = fetcher.run(task, lambda fetching, _: leave(fetching))
+                if draw.random() < 0.2:
+                    loop.call_later(draw.random() * 0.02, cancel, fetching)
+                while running >= 100:
+                    room.clear()
+                    await room.wait()
+            await wait_until(lambda: fetcher.in_flight == 0, 20)
+            assert len(chooser.usage) == 0
+            assert len(held) == 10_000
+
+
+def choosing(farm: Farm) -> PoolChooser:
+    snapshot = Snapshot(Score())
+    for proxy in farm.proxies:
+        snapshot.put(Entry(proxy.address, parse_proxy(proxy.address), 100))
+    return PoolChooser(snapshot, random.Random(1).random, allow_private=True)
