@@ -25,6 +25,7 @@ from fetcher.client.body_budget import Budget
 from fetcher.client.handle import AddressCheck, Handle
 from fetcher.client.names import NOTHING, is_spelled_alike, place_of
 from fetcher.client.options import Common
+from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import CurlTransfer, response_of
 from fetcher.head import fields_dict, final_head
 from fetcher.model import DIRECT, Limits, Task, Trust
@@ -84,8 +85,11 @@ def task_steps() -> Iterator[Step]:
     place = place_of(URL)
     yield "is it spelled as libcurl does", lambda: is_spelled_alike(URL, place)
     owner, limits = Owner(), Limits(total=120.0, connect=20.0)
-    yield "a transfer", lambda: CurlTransfer(owner, plan.request, DIRECT, limits, print)
-    transfer = CurlTransfer(owner, plan.request, DIRECT, limits, print)
+    yield (
+        "a transfer",
+        lambda: CurlTransfer(owner, plan.request, DIRECT, limits, WholeBody(print)),
+    )
+    transfer = CurlTransfer(owner, plan.request, DIRECT, limits, WholeBody(print))
     handle = Handle(None, Budget(), print)
     prepare = (plan.request, DIRECT, limits, NOTHING, Common())
     yield "a handle set for a request alike", lambda: handle.prepare(*prepare)

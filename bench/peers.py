@@ -87,6 +87,7 @@ async def fetch_many(url: str, count: int) -> None:
 async def curl_client(url: str, count: int) -> None:
     """`CurlClient.start` alone: a request in, a raw response out."""
     from fetcher.client.curl import CurlClient
+    from fetcher.client.sinks import WholeBody
     from fetcher.model import DIRECT, Limits, Request, Response
 
     client = CurlClient(force_instance=True, max_connections=AT_ONCE)
@@ -96,7 +97,7 @@ async def curl_client(url: str, count: int) -> None:
 
     def start() -> None:
         for one in left:
-            client.start(Request(url=one, headers=headers), DIRECT, limits, finish)
+            client.start(Request(url=one, headers=headers), DIRECT, limits, WholeBody(finish))
             return
 
     def finish(response: Response) -> None:

@@ -11,7 +11,7 @@ The life of a task::
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -241,13 +241,32 @@ class ProxyChooser(Protocol):
 WEB: Final = "http"  # https too, and s3, which is signed
 
 
+class Sink(Protocol):
+    """Who hears of one transfer: always from the loop, and nothing once it was cancelled.
+
+    `whole` True: of the whole answer at its end, by `done` alone. False: `head` once, with the
+    response so far and no body; `body` for each piece, in order, none of them empty; then `done`,
+    whose response says how it ended, with an empty body. A transfer that fails before its final
+    head is complete, or has a head that nobody may have, comes to `done` alone.
+    """
+
+    whole: ClassVar[bool]
+
+    def head(self, response: Response) -> None:
+        """The final head is complete."""
+
+    def body(self, chunk: bytes) -> None:
+        """Some more of the decoded body."""
+
+    def done(self, response: Response) -> None:
+        """It has ended; called once, after all else."""
+
+
 class Client(Protocol):
     """What carries out one request."""
 
-    def start(
-        self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
-    ) -> "Transfer":
-        """Begin; `done` is called once, later, from the loop, unless the transfer is cancelled."""
+    def start(self, request: Request, exit: Exit, limits: Limits, sink: Sink) -> "Transfer":
+        """Begin; `sink` hears of it later, from the loop."""
 
 
 Clients = Mapping[str, Mapping[Trust, Client]]
@@ -256,7 +275,7 @@ Clients = Mapping[str, Mapping[Trust, Client]]
 
 class Transfer(Protocol):
     def cancel(self) -> None:
-        """Stop and free the handle; `done` will not be called. Harmless when it has ended."""
+        """Stop and free the handle; the sink hears no more. Harmless when it has ended."""
 
 
 T = TypeVar("T")

@@ -1,9 +1,9 @@
 """CurlClient: libcurl's multi handle on the event loop.
 
 A real `CurlAsyncHTTPClient` (Tornado's `fetch(HTTPRequest)` works as documented) with a thin path
-beside it: `start(request, exit, limits, done)` sets only the options that the request needs, on
-a handle that was reset, and calls `done` once with a `Response`. No future, no header object,
-no queue of its own.
+beside it: `start(request, exit, limits, sink)` sets only the options that the request needs, on
+a handle that was reset, and tells `sink` of a `Response`. No future, no header object, no queue
+of its own.
 
 One client is one trust level: connections are never shared between guarded and open transfers,
 because libcurl asks nobody before it reuses one.
@@ -13,7 +13,6 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 
 import pycurl
@@ -33,7 +32,7 @@ from fetcher.client.transfer import (
 from fetcher.dns.cache import Addresses, Failure, build_failure
 from fetcher.dns.resolver import Resolver
 from fetcher.errors import ANSWERED, Code
-from fetcher.model import Exit, Limits, Request, Response
+from fetcher.model import Exit, Limits, Request, Response, Sink
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +91,12 @@ class CurlClient(Multi):
         """Transfers of the thin path that wait or run."""
         return len(self._waiting) + len(self._resolving) + len(self._active)
 
-    def start(
-        self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
-    ) -> CurlTransfer:
-        """Begin one transfer. `done` is called once, from the loop, never from in here.
+    def start(self, request: Request, exit: Exit, limits: Limits, sink: Sink) -> CurlTransfer:
+        """Begin one transfer. `sink` hears of it from the loop, never from in here.
 
         Nothing is raised: what libcurl refuses comes as a `Response` like any other failure.
         """
-        transfer = CurlTransfer(self, request, exit, limits, done)
+        transfer = CurlTransfer(self, request, exit, limits, sink)
         self._waiting.append(transfer)
         if not self._pump_due:
             self._pump_due = True
@@ -312,12 +309,12 @@ class CurlClient(Multi):
 
     def _deliver(self, transfer: CurlTransfer, response: Response) -> None:
         try:
-            transfer.done(response)
+            transfer.sink.done(response)
         except Exception:
             logger.exception("the callback of %s failed", transfer.request.method)
 
     def close(self) -> None:
-        """Stop every transfer without calling its `done`, and free all handles and sockets."""
+        """Stop every transfer without telling its sink, and free all handles and sockets."""
         if self in self.budget.holders:
             self.budget.holders.remove(self)
         self._waiting.clear()

@@ -12,7 +12,7 @@ from typing import Final
 
 from fetcher.client.body_budget import Budget
 from fetcher.errors import Code, Outcome
-from fetcher.model import Exit, Limits, Request, Response, Timing
+from fetcher.model import Exit, Limits, Request, Response, Sink, Timing
 
 logger = logging.getLogger(__name__)
 
@@ -22,32 +22,32 @@ _READ_ERROR: Final = 26  # CURLE_READ_ERROR
 class ThreadTransfer:
     """One transfer. The thread asks `is_wanted` now and then, and tells `hold` what it keeps."""
 
-    __slots__ = ("client", "deadline", "done", "limits", "request", "size", "started", "timer")
+    __slots__ = ("client", "deadline", "limits", "request", "sink", "size", "started", "timer")
 
     def __init__(
         self,
         client: "ThreadClient",
         request: Request,
         limits: Limits,
-        done: Callable[[Response], None],
+        sink: Sink,
         started: float,
     ) -> None:
         self.client = client
         self.request = request
         self.limits = limits
-        self.done: Callable[[Response], None] | None = done  # None: nobody waits any more
+        self.sink: Sink | None = sink  # None: nobody waits any more
         self.started = started  # on the loop's clock, as the deadline
         self.deadline = started + limits.total
         self.size = 0  # bytes counted against the budget
         self.timer: asyncio.Handle | None = None
 
     def cancel(self) -> None:
-        """Stop; `done` will not be called."""
+        """Stop; the sink hears no more."""
         self.client.cancel(self)
 
     @property
     def is_wanted(self) -> bool:
-        return self.done is not None
+        return self.sink is not None
 
     @property
     def time_left(self) -> float:
@@ -81,11 +81,9 @@ class ThreadClient:
         self._budget.holders.append(self)
         self._under_way: set[ThreadTransfer] = set()
 
-    def start(
-        self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
-    ) -> ThreadTransfer:
-        """Begin; `done` is called once, from the loop, never from in here."""
-        transfer = ThreadTransfer(self, request, limits, done, self.time())
+    def start(self, request: Request, exit: Exit, limits: Limits, sink: Sink) -> ThreadTransfer:
+        """Begin; `sink` hears of it from the loop, never from in here."""
+        transfer = ThreadTransfer(self, request, limits, sink, self.time())
         self._under_way.add(transfer)
         transfer.timer = self._loop.call_later(limits.total, self._late, transfer)
         answered = self._loop.run_in_executor(self._threads, self._run, transfer)
@@ -115,25 +113,25 @@ class ThreadClient:
         self._end(transfer, _failure(transfer, Code.OPERATION_TIMEDOUT, message))
 
     def _end(self, transfer: ThreadTransfer, response: Response) -> None:
-        done = transfer.done
+        sink = transfer.sink
         self.cancel(transfer)
-        if done is not None:
+        if sink is not None:
             if not response.timing.total:
                 response.timing = Timing(total=self.time() - transfer.started)
-            done(response)
+            sink.done(response)
 
     def cancel(self, transfer: ThreadTransfer) -> None:
         """See `ThreadTransfer.cancel`."""
-        if transfer.done is None:
+        if transfer.sink is None:
             return
-        transfer.done = None
+        transfer.sink = None
         self._under_way.discard(transfer)
         self._budget.release(transfer.size)
         if transfer.timer is not None:
             transfer.timer.cancel()
 
     def close(self) -> None:
-        """Stop everything under way without calling its `done`. Threads end by themselves."""
+        """Stop everything under way without telling its sink. Threads end by themselves."""
         for transfer in list(self._under_way):
             self.cancel(transfer)
         if self in self._budget.holders:
@@ -163,7 +161,7 @@ class ThreadClient:
             self._loop.call_soon_threadsafe(self._hold, transfer, size)
 
     def _hold(self, transfer: ThreadTransfer, size: int) -> None:
-        if transfer.done is None:
+        if transfer.sink is None:
             return
         transfer.size += size
         self._budget.hold(size)

@@ -22,7 +22,7 @@ from fetcher.errors import (
     outcome_of,
 )
 from fetcher.head import final_head
-from fetcher.model import Exit, Limits, Request, Response, Timing
+from fetcher.model import Exit, Limits, Request, Response, Sink, Timing
 
 # RFC 9110 sets no limit; Chromium and nginx take 256 kB and 32 kB. libcurl itself stops at 300 kB.
 MAX_HEAD: Final = 262144
@@ -71,19 +71,19 @@ class CurlTransfer:
         request: Request,
         exit: Exit,
         limits: Limits,
-        done: Callable[[Response], None],
+        sink: Sink,
     ) -> None:
         self.client = client
         self.request = request
         self.place = place_of(request.url)
         self.exit = exit
         self.limits = limits
-        self.done = done
+        self.sink = sink
         self.started = client.time()
         self.answers: dict[str, Addresses] = {}  # what the resolver said of our names
 
     def cancel(self) -> None:
-        """Stop; `done` will not be called. Not from inside a libcurl callback."""
+        """Stop; the sink hears no more. Not from inside a libcurl callback."""
         self.client.cancel(self)
 
     # -- names ------------------------------------------------------------------------------------

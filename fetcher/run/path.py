@@ -14,6 +14,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
+from fetcher.client.sinks import WholeBody
 from fetcher.errors import ANSWERED, Code, TaskError
 from fetcher.guard import next_trust, refusal
 from fetcher.head import field, fields_dict
@@ -30,7 +31,7 @@ from fetcher.model import (
     Transfer,
     Trust,
 )
-from fetcher.robots.keeper import Visitor
+from fetcher.robots.keeper import Visitor, Waiter
 from fetcher.robots.rules import user_agent_of
 from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
@@ -73,7 +74,7 @@ class Fetching:
     cookies: TaskCookies | None = None
     exit: Exit | None = None
     response: Response | None = None  # the last that came
-    transfer: Transfer | None = None  # or who waits for a robots.txt
+    transfer: Transfer | Waiter | None = None
     timer: asyncio.Handle | None = None
     plan: Plan  # from the first step on, as are deadline, failover and request
     shown_url: str | None = None
@@ -210,7 +211,7 @@ class Fetching:
         self.trying_since: float = now
         limits = self.failover.limits(exit, self.request, left)
         client = self.clients[self.trust]
-        self.transfer = client.start(self.request, exit, limits, self._answered)
+        self.transfer = client.start(self.request, exit, limits, WholeBody(self._answered))
 
     # 4. The transfer has ended: another proxy, another place, or the result.
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from fetcher.client.sinks import WholeBody
 from fetcher.guard import is_public, literal_address
 from fetcher.model import DIRECT, Client, Exit, Limits, Request, Response
 from fetcher.urls import fit_url, loggable
@@ -34,7 +35,7 @@ _ANY: Final = {4: "0.0.0.0", 6: "::"}
 async def ask(client: Client, request: Request, exit: Exit, limits: Limits) -> Response:
     """One transfer, as a coroutine; it is stopped when the coroutine is cancelled."""
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    transfer = client.start(request, exit, limits, ended.set_result)
+    transfer = client.start(request, exit, limits, WholeBody(ended.set_result))
     try:
         return await ended
     except asyncio.CancelledError:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import cycle
 from typing import Any, Final
 
+from fetcher.client.sinks import WholeBody
 from fetcher.errors import RedisAway
 from fetcher.model import Client, Exit, Limits, Request, Response, Timing
 from fetcher.urls import fit_url
@@ -146,7 +147,7 @@ class CheckLane:
             self._budget.note(size)
             done(self._conclude(item, kind, known))
 
-        self._client.start(request, exit, self._limits, finish)
+        self._client.start(request, exit, self._limits, WholeBody(finish))
 
     def _enter(self, record: Record, kind: Kind, timing: Timing) -> Record:
         return next_record(

@@ -38,6 +38,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from fetcher.client.curl import CurlClient
+from fetcher.client.sinks import WholeBody
 from fetcher.errors import Code
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy
@@ -1047,7 +1048,7 @@ async def run(
     if isinstance(request, str):
         request = Request(url=request)
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    client.start(request, exit, limits, ended.set_result)  # a second call would raise
+    client.start(request, exit, limits, WholeBody(ended.set_result))  # a second call would raise
     return await ended
 
 
@@ -1140,9 +1141,10 @@ async def test_those_cancelled_of_both_leave_the_rest_alone(ours, origin):
     draw, url = random.Random(3), origin.url + "/delay/0.02"
     ended: set[int] = set()
     fetches = [ours.fetch(f"{url}?f={number}") for number in range(60)]
+    sinks = [WholeBody(functools.partial(lambda n, _: ended.add(n), n)) for n in range(60)]
     transfers = [
-        ours.start(Request(url=f"{url}?s={n}"), DIRECT, LIMITS, lambda _, n=n: ended.add(n))
-        for n in range(60)
+        ours.start(Request(url=f"{url}?s={n}"), DIRECT, LIMITS, sink)
+        for n, sink in enumerate(sinks)
     ]
     dropped = set(draw.sample(range(60), 30))
     for number in dropped:
@@ -1163,7 +1165,8 @@ async def test_neither_path_waits_for_the_slots_of_the_other(ours, origin):
     never = origin.url + "/never"
     fetches = [ours.fetch(never) for _ in range(10)]
     transfers = [
-        ours.start(Request(url=never), DIRECT, LIMITS, lambda response: None) for _ in range(50)
+        ours.start(Request(url=never), DIRECT, LIMITS, WholeBody(lambda response: None))
+        for _ in range(50)
     ]
     await wait_until(lambda: origin.hits["/never"] == 60)
     assert (await run(ours, origin.url + "/ip")).status == 200
@@ -1207,16 +1210,16 @@ async def test_either_may_be_begun_from_the_others_callbacks(ours, origin):
         fetched.append(ours.fetch(url, streaming_callback=stream))
 
     def stream(chunk: bytes) -> None:
-        ours.start(Request(url=url), DIRECT, LIMITS, ended.append)
+        ours.start(Request(url=url), DIRECT, LIMITS, WholeBody(ended.append))
 
-    ours.start(Request(url=url), DIRECT, LIMITS, done)
+    ours.start(Request(url=url), DIRECT, LIMITS, WholeBody(done))
     await wait_until(lambda: ended)
     assert (await fetched[0]).code == 200
     assert ended[0].status == 200
     prepared: asyncio.Future[Response] = loop.create_future()
 
     def prepare(curl: pycurl.Curl) -> None:
-        ours.start(Request(url=url), DIRECT, LIMITS, prepared.set_result)
+        ours.start(Request(url=url), DIRECT, LIMITS, WholeBody(prepared.set_result))
 
     assert (await ours.fetch(url, prepare_curl_callback=prepare)).code == 200
     assert (await prepared).status == 200
@@ -1279,7 +1282,7 @@ async def test_what_ends_in_the_same_turn_is_told_apart(ours, origin, first):
             if kind == "fetch":
                 fetches.append(ours.fetch(url))
             else:
-                ours.start(Request(url=url), DIRECT, LIMITS, ended.append)
+                ours.start(Request(url=url), DIRECT, LIMITS, WholeBody(ended.append))
         await wait_until(lambda: origin.hits["/gate"] == waiting)
 
     await begin(first, 10)
@@ -1301,7 +1304,7 @@ async def test_done_may_close_the_client_while_a_fetch_ends_in_the_same_turn(our
         closed.append(response)
         ours.close()
 
-    ours.start(Request(url=url), DIRECT, LIMITS, close)
+    ours.start(Request(url=url), DIRECT, LIMITS, WholeBody(close))
     await wait_until(lambda: origin.hits["/gate"])
     fetch = ours.fetch(url)
     await wait_until(lambda: origin.hits["/gate"] == 2)
@@ -1340,7 +1343,10 @@ async def test_both_share_an_http2_connection(ours, certificate):
         url = f"https://127.0.0.1:{port}"
         assert await fetch("/first") == b"/first"
         leaving = ours.start(
-            Request(url=url + "/never", validate_cert=False), DIRECT, LIMITS, lambda response: None
+            Request(url=url + "/never", validate_cert=False),
+            DIRECT,
+            LIMITS,
+            WholeBody(lambda response: None),
         )
         late = ours.fetch(url + "/never", validate_cert=False, request_timeout=0.05)
         await wait_until(lambda: seen.count(b"/never") == 2)

@@ -15,6 +15,7 @@ import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from fetcher.client.curl import STARTS_PER_TURN, CurlClient
+from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import MAX_HEAD
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
@@ -57,7 +58,7 @@ async def run(
     if isinstance(request, str):
         request = Request(url=request, headers=(AGENT,))
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    client.start(request, exit, limits, ended.set_result)  # a second call would raise
+    client.start(request, exit, limits, WholeBody(ended.set_result))  # a second call would raise
     return await ended
 
 
@@ -105,7 +106,7 @@ async def close(writer: asyncio.StreamWriter, arrival: int) -> None:
 
 async def test_done_is_called_once_and_never_from_inside_start(client, origin):
     seen: list[Response] = []
-    client.start(Request(url=origin.url + "/html"), DIRECT, LIMITS, seen.append)
+    client.start(Request(url=origin.url + "/html"), DIRECT, LIMITS, WholeBody(seen.append))
     assert (seen, client.in_flight) == ([], 1)
     await wait_until(lambda: seen)
     await run(client, origin.url + "/html")
@@ -131,7 +132,9 @@ async def test_a_url_that_libcurl_refuses_comes_to_done_as_a_response(client, ur
 
 async def test_a_transfer_cancelled_before_it_starts_sends_nothing(client, origin):
     seen: list[Response] = []
-    transfer = client.start(Request(url=origin.url + "/html"), DIRECT, LIMITS, seen.append)
+    transfer = client.start(
+        Request(url=origin.url + "/html"), DIRECT, LIMITS, WholeBody(seen.append)
+    )
     transfer.cancel()
     assert (await run(client, origin.url + "/ip")).status == 200
     assert (seen, origin.hits["/html"], client.in_flight) == ([], 0, 0)
@@ -139,7 +142,9 @@ async def test_a_transfer_cancelled_before_it_starts_sends_nothing(client, origi
 
 async def test_a_transfer_cancelled_in_flight_closes_its_connection(client, origin):
     seen: list[Response] = []
-    transfer = client.start(Request(url=origin.url + "/never"), DIRECT, LIMITS, seen.append)
+    transfer = client.start(
+        Request(url=origin.url + "/never"), DIRECT, LIMITS, WholeBody(seen.append)
+    )
     await wait_until(lambda: origin.hits["/never"])
     transfer.cancel()
     transfer.cancel()
@@ -152,7 +157,7 @@ async def test_a_transfer_cancelled_in_flight_closes_its_connection(client, orig
 async def test_cancelling_an_ended_transfer_is_harmless(client, origin):
     ended = asyncio.get_running_loop().create_future()
     request = Request(url=origin.url + "/ip")
-    transfer = client.start(request, DIRECT, LIMITS, ended.set_result)
+    transfer = client.start(request, DIRECT, LIMITS, WholeBody(ended.set_result))
     await ended
     transfer.cancel()
     assert (await run(client, request)).status == 200
@@ -171,7 +176,7 @@ async def test_done_may_cancel_transfers_that_ended_in_the_same_turn(client, ori
     limits = Limits(total=0.1, connect=1.0)
     for _ in range(20):
         request = Request(url=origin.url + "/never")
-        transfers.append(client.start(request, DIRECT, limits, cancel_all))
+        transfers.append(client.start(request, DIRECT, limits, WholeBody(cancel_all)))
     await wait_until(lambda: seen)
     assert (await run(client, origin.url + "/ip")).status == 200
     assert (seen, client.in_flight) == ([Code.OPERATION_TIMEDOUT], 0)
@@ -186,7 +191,7 @@ async def test_an_exception_in_done_is_logged_and_hurts_nobody(client, origin, c
 
     with caplog.at_level(logging.ERROR, "fetcher.client.curl"):
         for _ in range(3):
-            client.start(Request(url=origin.url + "/ip"), DIRECT, LIMITS, fail)
+            client.start(Request(url=origin.url + "/ip"), DIRECT, LIMITS, WholeBody(fail))
         assert (await run(client, origin.url + "/html")).status == 200
         await wait_until(lambda: len(seen) == 3)
     assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
@@ -207,10 +212,10 @@ async def test_a_start_from_inside_done_waits_for_the_next_turn(client, origin):
             ended.set()
             return
         before = len(client._active)
-        client.start(Request(url=origin.url + "/ip"), DIRECT, LIMITS, again)
+        client.start(Request(url=origin.url + "/ip"), DIRECT, LIMITS, WholeBody(again))
         active.append((before, len(client._active)))
 
-    client.start(Request(url=origin.url + "/ip"), DIRECT, LIMITS, again)
+    client.start(Request(url=origin.url + "/ip"), DIRECT, LIMITS, WholeBody(again))
     await ended.wait()
     assert active == [(0, 0)] * 4
 
@@ -219,7 +224,7 @@ async def test_at_most_so_many_transfers_start_in_one_turn_of_the_loop(client, o
     seen: list[Response] = []
     request = Request(url=origin.url + "/delay/0.2")
     for _ in range(2 * STARTS_PER_TURN + 1):
-        client.start(request, DIRECT, LIMITS, seen.append)
+        client.start(request, DIRECT, LIMITS, WholeBody(seen.append))
     counts = []
     for _ in range(4):
         await asyncio.sleep(0)
@@ -233,7 +238,8 @@ async def test_three_hundred_transfers_at_once_all_answer_once(client, origin):
     seen: list[tuple[int, Response]] = []
     for number in range(300):
         request = Request(url=f"{origin.url}/delay/0.1?n={number}")
-        client.start(request, DIRECT, LIMITS, lambda r, n=number: seen.append((n, r)))
+        done = lambda r, n=number: seen.append((n, r))  # noqa: E731
+        client.start(request, DIRECT, LIMITS, WholeBody(done))
     assert client.in_flight == 300
     await wait_until(lambda: len(seen) >= 300, timeout=20)
     assert sorted(number for number, _ in seen) == list(range(300))
@@ -250,7 +256,7 @@ async def test_transfers_cancelled_under_load_leave_the_others_alone(client, ori
     for number in range(200):
         request = Request(url=f"{origin.url}/delay/0.05?n={number}")
         done = lambda r, n=number: seen.append(n)  # noqa: E731
-        transfers.append(client.start(request, DIRECT, LIMITS, done))
+        transfers.append(client.start(request, DIRECT, LIMITS, WholeBody(done)))
         if draw.random() < 0.5:
             kept.add(number)
     for number in draw.sample(range(200), 200):
@@ -275,10 +281,12 @@ async def test_close_in_flight_calls_nobody_and_gives_every_descriptor_back(orig
         silent.answer = lambda writer, arrival: asyncio.sleep(0)
         client = CurlClient(force_instance=True)
         for _ in range(30):
-            client.start(Request(url=silent.url), DIRECT, LIMITS, seen.append)
+            client.start(Request(url=silent.url), DIRECT, LIMITS, WholeBody(seen.append))
         fetching = asyncio.ensure_future(client.fetch(silent.url, raise_error=False))
         await wait_until(lambda: silent.arrivals == 31)
-        client.start(Request(url=silent.url), DIRECT, LIMITS, seen.append)  # still waiting
+        client.start(
+            Request(url=silent.url), DIRECT, LIMITS, WholeBody(seen.append)
+        )  # still waiting
         before = open_files()
         client.close()
         assert open_files() <= before - 31
@@ -749,7 +757,7 @@ async def test_done_may_close_the_client_before_others_have_started(origin):
         client.close()
 
     for _ in range(3):
-        client.start(Request(url=origin.url + "/\N{CHICKEN}"), DIRECT, LIMITS, close)
+        client.start(Request(url=origin.url + "/\N{CHICKEN}"), DIRECT, LIMITS, WholeBody(close))
     await wait_until(lambda: seen)
     await asyncio.sleep(0)
     assert (len(seen), client.in_flight) == (1, 0)

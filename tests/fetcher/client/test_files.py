@@ -10,6 +10,7 @@ import pytest
 
 from fetcher.client.body_budget import Budget
 from fetcher.client.files import CHUNK, file_client
+from fetcher.client.sinks import WholeBody
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Limits, Request, Response
 
@@ -43,7 +44,7 @@ async def read(
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
     request = Request(url=url, method=method, max_body=max_body)
     try:
-        client.start(request, DIRECT, Limits(total=10, connect=1), ended.set_result)
+        client.start(request, DIRECT, Limits(total=10, connect=1), WholeBody(ended.set_result))
         return await ended
     finally:
         client.close()

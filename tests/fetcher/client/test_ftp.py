@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from fetcher.client.body_budget import Budget
 from fetcher.client.ftp import THREADS, ftp_client
+from fetcher.client.sinks import WholeBody
 from fetcher.client.threads import ThreadClient
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Limits, Request, Response
@@ -35,7 +36,7 @@ async def client() -> AsyncIterator[ThreadClient]:
 
 async def get(client: ThreadClient, request: Request, total: float = 10.0) -> Response:
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    client.start(request, DIRECT, Limits(total=total, connect=5), ended.set_result)
+    client.start(request, DIRECT, Limits(total=total, connect=5), WholeBody(ended.set_result))
     return await ended
 
 
@@ -99,7 +100,7 @@ async def test_silence_ends_with_the_deadline_and_a_cancelled_download_goes_at_o
     request = Request(url=f"ftp://{ftp.place}/never")
     assert (await get(client, request, total=0.2)).code == Code.OPERATION_TIMEDOUT
     called: list[Response] = []
-    transfer = client.start(request, DIRECT, Limits(total=10, connect=5), called.append)
+    transfer = client.start(request, DIRECT, Limits(total=10, connect=5), WholeBody(called.append))
     await wait_until(lambda: ftp.commands.count("RETR never") == 2)
     transfer.cancel()
     assert (await get(client, Request(url=f"ftp://{ftp.place}/a.txt"))).status == 200

@@ -15,6 +15,7 @@ import pytest_asyncio
 from fetcher.client.curl import CurlClient
 from fetcher.client.names import NOTHING, Found
 from fetcher.client.options import Common, set_options, shape_of
+from fetcher.client.sinks import WholeBody
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
 from fetcher.proxy import Proxy, parse_proxy
@@ -43,7 +44,7 @@ async def run(
     client: CurlClient, request: Request, exit: Exit = DIRECT, limits: Limits = LIMITS
 ) -> Response:
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    client.start(request, exit, limits, ended.set_result)  # a second call would raise
+    client.start(request, exit, limits, WholeBody(ended.set_result))  # a second call would raise
     return await ended
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from fetcher.client.body_budget import Budget
+from fetcher.client.sinks import WholeBody
 from fetcher.client.threads import ThreadClient, ThreadTransfer
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Limits, Request, Response
@@ -36,7 +37,7 @@ async def running(
 
 def begin(client: ThreadClient, total: float = 10.0) -> "asyncio.Future[Response]":
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    client.start(REQUEST, DIRECT, Limits(total=total, connect=1), ended.set_result)
+    client.start(REQUEST, DIRECT, Limits(total=total, connect=1), WholeBody(ended.set_result))
     return ended
 
 
@@ -90,7 +91,7 @@ async def test_the_thread_hears_that_nobody_waits_any_more(how: str) -> None:
     budget = Budget(100)
     async with running(run, budget) as client:
         limits = Limits(total=10, connect=1)
-        transfer = client.start(REQUEST, DIRECT, limits, called.append)
+        transfer = client.start(REQUEST, DIRECT, limits, WholeBody(called.append))
         await wait_until(begun.is_set)
         if how == "cancel":
             transfer.cancel()

@@ -15,6 +15,7 @@ from fetcher.client.body_budget import Budget
 from fetcher.client.curl import CurlClient
 from fetcher.client.handle import AddressCheck
 from fetcher.client.names import Names
+from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import MAX_CONNECTS, CurlTransfer
 from fetcher.dns.cache import Addresses
 from fetcher.dns.resolver import Resolver
@@ -82,7 +83,7 @@ async def run(
     if isinstance(request, str):
         request = Request(url=request)
     ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    client.start(request, exit, limits, ended.set_result)  # a second call would raise
+    client.start(request, exit, limits, WholeBody(ended.set_result))  # a second call would raise
     return await ended
 
 
@@ -229,7 +230,9 @@ async def test_a_name_that_does_not_exist_is_the_targets_fault(naming, names):
 async def test_a_waiting_transfer_can_be_cancelled(naming, names):
     names.table["silent.test"] = SILENT
     seen: list[Response] = []
-    transfer = naming.start(Request(url="http://silent.test/"), DIRECT, LIMITS, seen.append)
+    transfer = naming.start(
+        Request(url="http://silent.test/"), DIRECT, LIMITS, WholeBody(seen.append)
+    )
     await wait_until(lambda: names.count("silent.test"))
     transfer.cancel()
     transfer.cancel()
@@ -242,7 +245,7 @@ async def test_three_hundred_dead_names_do_not_delay_a_good_one(naming, names):
     for number in range(300):
         names.table[f"dead{number}.test"] = SILENT
         request = Request(url=f"http://dead{number}.test/")
-        naming.start(request, DIRECT, LIMITS, seen.append)
+        naming.start(request, DIRECT, LIMITS, WholeBody(seen.append))
     await wait_until(lambda: len(names.asked) >= 300)
     async with serving(ok) as port:
         response = await run(naming, f"http://good.test:{port}/")
@@ -366,7 +369,7 @@ def ended_too_early(response: Response) -> None:
 def test_names_and_other_addresses_are_paid_from_the_same_limits(spent, total, connect):
     clock = Clock()
     request = Request(url="http://two.test/")
-    transfer = CurlTransfer(clock, request, DIRECT, LIMITS, ended_too_early)
+    transfer = CurlTransfer(clock, request, DIRECT, LIMITS, WholeBody(ended_too_early))
     transfer.answers["two.test"] = Addresses(("127.0.0.2", "127.0.0.3"))
     # Known at once: no time has passed, as far as a loop that looks at its clock once a turn tells.
     assert transfer.use(Names("two.test"), judged=False) is None
@@ -380,7 +383,7 @@ def test_names_and_other_addresses_are_paid_from_the_same_limits(spent, total, c
 def test_no_other_address_is_tried_when_the_time_is_up(spent, is_tried):
     clock = Clock()
     request = Request(url="http://two.test/")
-    transfer = CurlTransfer(clock, request, DIRECT, LIMITS, ended_too_early)
+    transfer = CurlTransfer(clock, request, DIRECT, LIMITS, WholeBody(ended_too_early))
     transfer.answers["two.test"] = Addresses(("127.0.0.2", "127.0.0.3"))
     transfer.use(Names("two.test"), judged=False)
     clock.now += spent
@@ -452,7 +455,9 @@ async def test_the_largest_of_all_bodies_goes_when_they_are_too_much_together():
 
             def begin(client: CurlClient, size: int) -> None:
                 request = Request(url=f"http://127.0.0.1:{port}/{size}")
-                client.start(request, DIRECT, LIMITS, lambda r: ended.__setitem__(size, r))
+                client.start(
+                    request, DIRECT, LIMITS, WholeBody(lambda r: ended.__setitem__(size, r))
+                )
 
             begin(one, 150_001)
             begin(one, 50_001)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from fetcher.client.curl import CurlClient
 from fetcher.errors import Outcome, RedisAway
 from fetcher.guard import is_public
-from fetcher.model import Exit, Limits, Request, Response, Transfer
+from fetcher.model import Exit, Limits, Request, Response, Sink, Transfer
 from fetcher.proxy import parse_proxy
 from fetcher.queue_loop import QueueLoop
 from fetchpool.redis.connect import connect
@@ -219,11 +219,9 @@ async def test_what_may_not_be_reached_loses_its_score_and_goes(redis: Redis, me
 class Unable:
     """A client that is out of file descriptors."""
 
-    def start(
-        self, request: Request, exit: Exit, limits: Limits, done: Callable[[Response], None]
-    ) -> Transfer:
+    def start(self, request: Request, exit: Exit, limits: Limits, sink: Sink) -> Transfer:
         response = Response(url=request.url, outcome=Outcome.OURS, code=7)
-        asyncio.get_running_loop().call_soon(done, response)
+        asyncio.get_running_loop().call_soon(sink.done, response)
         return self
 
     def cancel(self) -> None:
