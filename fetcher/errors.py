@@ -6,6 +6,7 @@ A decision module: the table of outcomes and the tree of exceptions, nothing els
     +-- TaskError                   the task cannot be run as it is written
     |   +-- ProxyError              a proxy in it (or in the settings) cannot be read
     +-- FetcherClosed               nobody is there any more who would run it
+    +-- AnswerBroken                an answer that had begun did not come to its end
     +-- RedisAway                   Redis did not answer, or refused
 
 Expected ends of a transfer (time-outs, refused connections, bad bodies) are no exceptions: they
@@ -37,6 +38,10 @@ class FetcherClosed(FetchpoolError):
 
     def __init__(self) -> None:
         super().__init__("the fetcher is closed")
+
+
+class AnswerBroken(FetchpoolError):
+    """An answer that is read as it comes ended too early; the text says why."""
 
 
 class RedisAway(FetchpoolError):

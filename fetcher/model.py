@@ -230,6 +230,9 @@ class ProxyChooser(Protocol):
     def has_other(self, target: Target, tried: Sequence[Proxy]) -> bool:
         """Whether `pick` would find one now; nothing is lent."""
 
+    def find_hold(self, target: Target) -> int:
+        """Bytes of a body that the site's rules want to see; `report` is asked with so many."""
+
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         """Tell how an attempt ended; hear whether the answer counts."""
 

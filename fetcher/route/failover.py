@@ -139,6 +139,13 @@ class Failover:
         fresh = not (self.retry_unsafe or request.method in IDEMPOTENT)
         return Limits(total=left, connect=connect, first_byte=first_byte, fresh=fresh)
 
+    def find_hold(self, exit: Exit, url: str) -> int:
+        """Bytes of a body that must be looked at before anybody may have it."""
+        chooser = self.ways.chooser
+        if not exit.from_pool or chooser is None:
+            return 0
+        return chooser.find_hold(self._target(url))
+
     # -- after an attempt --------------------------------------------------------------------------
 
     def decide(

@@ -1,6 +1,7 @@
 """Fetcher: the face by which the queue, HTTP entrances and Python programs run tasks."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
@@ -11,7 +12,8 @@ from fetcher.errors import FetcherClosed, TaskError
 from fetcher.model import Client, ProxyChooser, Result, Task, Trust
 from fetcher.route.route import Route
 from fetcher.run.build import build, change
-from fetcher.run.path import Fetching
+from fetcher.run.path import Fetching, Receiver
+from fetcher.run.reading import Reading
 from fetcher.run.shared import Shared
 from fetcher.settings import Fetcher as Settings
 from fetcher.stats.windows import Stats
@@ -78,12 +80,18 @@ class Fetcher:
         *,
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
+        receiver: Receiver | None = None,
+        patient: bool = False,
     ) -> Fetching:
         """Start a task; `done` is called exactly once, perhaps before this returns.
 
-        `route` is the caller's default instead of the fetcher's.
+        `route` is the caller's default instead of the fetcher's. A `receiver` takes the answer as
+        it comes; `patient`: the task's time is for the head alone, the whole may take
+        `fetcher.max_timeout`.
         """
         fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)
+        if receiver is not None:
+            fetching.receiver, fetching.is_patient = receiver, patient
         fetching.begin()
         return fetching
 
@@ -193,6 +201,56 @@ class Fetcher:
             self._waiting.discard(leave)
             for fetching in list(under_way.values()):
                 fetching.cancel()
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        task: AnyTask,
+        *,
+        trust: Trust = Trust.OPEN,
+        route: Route | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Reading]:
+        """Read an answer as it comes, in constant memory: see `Reading`.
+
+        Inside, `reading.result` is there, without content (or whole, where there is no more to
+        come); leaving ends the transfer. The task's time is for the head; `max_body` counts only if
+        the task says so. Raises as `fetch`, and `AnswerBroken` while reading.
+        """
+        reading = self.read(_as_task(task, options), trust=trust, route=route)
+        try:
+            await reading.head()
+            yield reading
+        finally:
+            reading.leave()
+
+    def read(
+        self,
+        task: Task,
+        *,
+        trust: Trust = Trust.OPEN,
+        route: Route | None = None,
+        patient: bool = True,
+    ) -> Reading:
+        """Start a task whose answer is read as it comes; who no longer wants it says `leave`."""
+        self._refuse_closed()
+        fetching: Fetching | None = None
+
+        def leave() -> None:
+            self._waiting.discard(reading.close)
+            if fetching is not None:
+                fetching.cancel()
+
+        def done(ended: Fetching, result: Result) -> None:
+            self._waiting.discard(reading.close)
+            reading.done(ended, result)
+
+        reading = Reading(leave)
+        self._waiting.add(reading.close)
+        fetching = self.run(
+            task, done, trust=trust, route=route, receiver=reading, patient=patient
+        )
+        return reading
 
     def close(self) -> None:
         """Stop everything under way without results, and close all connections; harmless when

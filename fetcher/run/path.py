@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -20,10 +21,12 @@ from fetcher.guard import next_trust, refusal
 from fetcher.head import field, fields_dict
 from fetcher.model import (
     GUARDED,
+    WEB,
     Attempt,
     Client,
     Exit,
     Fetch,
+    Limits,
     Request,
     Response,
     Result,
@@ -35,12 +38,13 @@ from fetcher.robots.keeper import Visitor, Waiter
 from fetcher.robots.rules import user_agent_of
 from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
+from fetcher.run.held import DROP, Held
 from fetcher.run.shared import Shared
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
 from fetcher.task.data_url import parse_data_url
 from fetcher.task.redirect import next_request
-from fetcher.task.request import Plan, build_plan, refuse_operators_options
+from fetcher.task.request import NO_LIMIT, Plan, build_plan, refuse_operators_options
 from fetcher.task.schemes import build_special, special_route, special_scheme
 from fetcher.urls import loggable, origin_of
 
@@ -60,12 +64,29 @@ class Ending(enum.Enum):
     BUG = "bug"  # an exception of ours
 
 
+# Seconds beyond the deadline: the client ends attempts by itself, and tells more.
+_GRACE: Final = 0.1
+
 _NO_OPTIONS = Fetch()
 _ENDED_WELL = Ending.ANSWERED
 
 
+class Receiver(Protocol):
+    """Who takes an answer as it comes. One that is short, or none, may come whole to `done`."""
+
+    def begin(self, fetching: "Fetching", result: Result) -> None:
+        """The head is here: `result` without its content."""
+
+    def chunk(self, data: bytes) -> None:
+        """Some of the body. `Fetching.pause` and `resume` set the pace."""
+
+
 class Fetching:
-    """One task under way: its hops, its attempts, its cookies, its one deadline."""
+    """One task under way: its hops, its attempts, its cookies, its one deadline.
+
+    With a `receiver` the answer goes on as it comes; the deadline then is for its head, and the
+    whole may take the longest time that any task may, if `is_patient`.
+    """
 
     # What most tasks never change, as attributes of the class: an instance costs 0.4 us less.
     ending = Ending.FAILED
@@ -78,6 +99,10 @@ class Fetching:
     timer: asyncio.Handle | None = None
     plan: Plan  # from the first step on, as are deadline, failover and request
     shown_url: str | None = None
+    receiver: Receiver | None = None
+    is_patient = False
+    head_timer: asyncio.Handle | None = None
+    received = 0  # bytes that have gone on to the receiver
 
     def __init__(
         self,
@@ -133,6 +158,8 @@ class Fetching:
             if clients is None:
                 raise TaskError(f"this fetcher was built without a client for {plan.kind}://")
             self.clients = clients
+        if self.receiver is not None:
+            plan = self._plan_stream(plan, fetch)
         self.plan = plan
         self.shown_url = plan.shown_url
         self.deadline: float = self.started + plan.timeout
@@ -140,6 +167,15 @@ class Fetching:
         if plan.cookies is not None:
             self.cookies = TaskCookies(plan.cookies, plan.request.url)
         self._hop(plan.request)
+
+    def _plan_stream(self, plan: Plan, fetch: Fetch) -> Plan:
+        """What is not kept needs no limit, and a head that drips has its time like any other."""
+        if self.is_patient:
+            loop, left = asyncio.get_running_loop(), plan.timeout + _GRACE
+            self.head_timer = loop.call_later(left, self._end_late)
+        if plan.kind != WEB or fetch.max_body:
+            return plan
+        return replace(plan, request=replace(plan.request, max_body=0))
 
     def _find_clients(self, kind: str) -> Mapping[Trust, Client] | None:
         """The clients for what is no plain http, None when there is none for such a task."""
@@ -210,12 +246,20 @@ class Fetching:
                 return
         self.trying_since: float = now
         limits = self.failover.limits(exit, self.request, left)
-        client = self.clients[self.trust]
-        self.transfer = client.start(self.request, exit, limits, WholeBody(self._answered))
+        if self.is_patient:
+            limits = self._be_patient(limits)
+        sink = WholeBody(self.answered) if self.receiver is None else Held(self)
+        self.transfer = self.clients[self.trust].start(self.request, exit, limits, sink)
+
+    def _be_patient(self, limits: Limits) -> Limits:
+        """The head has the time that is left; the body may go on for long."""
+        longest = self.started + (self.shared.policy.defaults.max_timeout or NO_LIMIT)
+        total = max(longest - self.trying_since, limits.total)
+        return replace(limits, total=total, first_byte=limits.first_byte or limits.total)
 
     # 4. The transfer has ended: another proxy, another place, or the result.
 
-    def _answered(self, response: Response) -> None:
+    def answered(self, response: Response) -> None:
         self.transfer = None
         try:
             self._decide(response)
@@ -233,19 +277,30 @@ class Fetching:
         if response.outcome is not ANSWERED:
             self._end(results.from_failure(self.task, response, self._account()), _ending(response))
             return
+        headers = self._learn(response)
+        following = self._next_request(response)
+        if following is not None:
+            self._follow(following, response)
+            return
+        self._end(results.from_response(self.task, response, headers, self._account()), _ENDED_WELL)
+
+    def _learn(self, response: Response) -> dict[str, str]:
+        """The answer's headers; what cookies are among them is kept."""
         headers = fields_dict(response.head)
         if "Set-Cookie" in headers:
             if self.cookies is None:
                 self.cookies = TaskCookies(None, self.plan.request.url)
             self.cookies.learn(self.request.url, response.head, time.time())
-        if self.plan.follow and 300 < response.status < 309:
-            location = field(response.head, b"location")
-            schemes = self.shared.policy.defaults.schemes
-            following = next_request(self.request, response.status, location, schemes)
-            if following is not None:
-                self._follow(following, response)
-                return
-        self._end(results.from_response(self.task, response, headers, self._account()), _ENDED_WELL)
+        return headers
+
+    def _next_request(self, response: Response) -> Request | None:
+        """Where an answer leads, None if it is the end. Raises `TaskError`."""
+        if not self.plan.follow or not 300 < response.status < 309:
+            return None
+        location = field(response.head, b"location")
+        return next_request(
+            self.request, response.status, location, self.shared.policy.defaults.schemes
+        )
 
     def _is_kept(self, exit: Exit, response: Response) -> bool:
         """Whether what came through a proxy is the task's own; else it goes on, or has ended."""
@@ -275,6 +330,74 @@ class Fetching:
         )
         self._hop(following)
 
+    # 4a. The same for an answer that goes on as it comes: see `Held`.
+
+    def look(self, response: Response) -> int:
+        try:
+            if self._next_request(response) is not None:
+                return DROP
+        except TaskError:
+            return DROP  # and is raised again when the answer is decided about
+        exit = self.exit
+        if exit is None or exit.proxy is None:
+            return 0
+        return self.failover.find_hold(exit, self.request.url)
+
+    def open(self, response: Response) -> bool:
+        transfer, exit = self.transfer, self.exit
+        try:
+            if exit is not None and exit.proxy is not None and not self._is_kept(exit, response):
+                return self._stop(transfer)
+            self.response = response
+            whole = replace(response, body=b"") if response.body else response
+            headers = self._learn(response)
+            result = results.from_response(self.task, whole, headers, self._account())
+            self._stop_head_timer()
+            if self.receiver is not None:
+                self.receiver.begin(self, result)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._end_by_exception(error)
+            return self._stop(transfer)
+        return self.done is not None
+
+    def _stop_head_timer(self) -> None:
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+
+    def _stop(self, transfer: Transfer | Waiter | None) -> bool:
+        if transfer is not None:
+            transfer.cancel()
+        return False
+
+    def pass_on(self, chunk: bytes) -> None:
+        self.received += len(chunk)
+        if self.receiver is not None:
+            self.receiver.chunk(chunk)
+
+    def cut(self, response: Response) -> None:
+        self._stop(self.transfer)
+        self.answered(response)
+
+    def ended(self, response: Response) -> None:
+        self.transfer = None
+        if response.outcome is not ANSWERED:
+            self._end(results.from_failure(self.task, response, self._account()), _ending(response))
+            return
+        headers = fields_dict(response.head)
+        self._end(results.from_response(self.task, response, headers, self._account()), _ENDED_WELL)
+
+    def pause(self) -> None:
+        """The receiver has had enough for now; harmless when all has come."""
+        transfer = self.transfer
+        if transfer is not None and not isinstance(transfer, Waiter):
+            transfer.pause()
+
+    def resume(self) -> None:
+        transfer = self.transfer
+        if transfer is not None and not isinstance(transfer, Waiter):
+            transfer.resume()
+
     # 5. The end, in one place.
 
     @property
@@ -295,6 +418,8 @@ class Fetching:
     def _leave_shared(self) -> None:
         """Give back what was taken for the task: its place among all, and the use of its exit."""
         self.shared.in_flight -= 1
+        if self.receiver is not None:
+            self._stop_head_timer()
         if self.exit is not None and self.exit.from_pool:
             self.failover.release(self.exit)
 
@@ -309,7 +434,7 @@ class Fetching:
         done, self.done = self.done, None
         if done is not None:
             self._leave_shared()
-            self.shared.count(self.task, result)
+            self.shared.count(self.task, result, self.received)
             done(self, result)
 
     def _end_by_failover(self, end: End) -> None:

@@ -69,6 +69,6 @@ class Shared:
             retry_unsafe=plan.retry_unsafe,
         )
 
-    def count(self, task: Task, result: Result) -> None:
-        """Enter a result into the counters."""
-        self.stats.record_result(task, result, time.monotonic())
+    def count(self, task: Task, result: Result, streamed: int = 0) -> None:
+        """Enter a result into the counters, with so many bytes that went on before it."""
+        self.stats.record_result(task, result, time.monotonic(), streamed)

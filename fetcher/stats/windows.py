@@ -80,8 +80,11 @@ class Stats:
             tally[SPEED] += size / seconds
             tally[TIME] += seconds
 
-    def record_result(self, task: Task, result: Result, now: float) -> None:
-        """Count a task's result as pyspider does: only plain and phantomjs fetches have a time."""
+    def record_result(self, task: Task, result: Result, now: float, streamed: int = 0) -> None:
+        """Count a task's result as pyspider does: only plain and phantomjs fetches have a time.
+
+        `streamed` bytes of its body are not in the result, as they went on before it.
+        """
         seconds, fetch = result.time, task.fetch
         if fetch is not None and fetch.fetch_type:
             renderer = RENDERERS.get(fetch.fetch_type)
@@ -89,7 +92,7 @@ class Stats:
                 seconds = 0.0
         if task.url[:4] != "http" and is_data_url(task.url):
             seconds = 0.0
-        size = len(result.content)
+        size = len(result.content) + streamed
         self.record(name_of(task.project), result.status_code, seconds, size, now)
 
     def read(self, window: str, attribute: Attribute, now: float) -> dict[str, dict[str, float]]:

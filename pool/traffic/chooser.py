@@ -90,6 +90,11 @@ class PoolChooser:
         compared = islice(others, _COMPARED)
         return min(compared, key=lambda one: self.usage.of(one.proxy), default=None)
 
+    def find_hold(self, target: Target) -> int:
+        site = self._sites.find(target)
+        ban = self._bans.get(site) if site is not None else None
+        return BODY_SEEN if ban is not None and ban.body is not None else 0
+
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         """Note what an attempt shows, and say whether the site has banned the proxy."""
         site = self._sites.find(target)
