@@ -63,6 +63,9 @@ class Owner:
     def cancel(self, transfer: CurlTransfer) -> None:
         """Nothing runs."""
 
+    def resume(self, transfer: CurlTransfer) -> None:
+        """Nothing has paused."""
+
 
 def task_steps() -> Iterator[Step]:
     """From the message to the request, and from the response to the message."""

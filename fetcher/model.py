@@ -280,6 +280,16 @@ class Transfer(Protocol):
     def cancel(self) -> None:
         """Stop and free the handle; the sink hears no more. Harmless when it has ended."""
 
+    def pause(self) -> None:
+        """The sink, one that is not `whole`, hears no `body` until `resume`.
+
+        What has come stays here, up to a limit, and then the origin is held up: its connection is
+        read no further. The deadline goes on. Harmless when it has ended.
+        """
+
+    def resume(self) -> None:
+        """Go on, in a later turn of the loop. Harmless when it has ended, or goes on already."""
+
 
 T = TypeVar("T")
 O = TypeVar("O")  # noqa: E741

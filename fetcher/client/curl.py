@@ -13,6 +13,9 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import pycurl
@@ -23,15 +26,17 @@ from fetcher.client.handle import AddressCheck, Handle, set_guard
 from fetcher.client.multi import Multi
 from fetcher.client.names import NO_NAMES, wanted_names
 from fetcher.client.options import Common
+from fetcher.client.stream import Stream
 from fetcher.client.transfer import (
     CurlTransfer,
     code_and_message,
+    head_of,
     response_of,
     unsent,
 )
 from fetcher.dns.cache import Addresses, Failure, build_failure
 from fetcher.dns.resolver import Resolver
-from fetcher.errors import ANSWERED, Code
+from fetcher.errors import ANSWERED, Code, Outcome
 from fetcher.model import Exit, Limits, Request, Response, Sink
 
 logger = logging.getLogger(__name__)
@@ -81,6 +86,7 @@ class CurlClient(Multi):
         self._waiting: deque[CurlTransfer] = deque()
         self._pump_due = False
         self._active: dict[pycurl.Curl, CurlTransfer] = {}
+        self._unheard: set[CurlTransfer] = set()  # ended, but a sink that has paused does not know
         self._spare: list[Handle] = []
         super().initialize(max_clients, defaults, max_body_size, max_connections=max_connections)
 
@@ -97,6 +103,9 @@ class CurlClient(Multi):
         Nothing is raised: what libcurl refuses comes as a `Response` like any other failure.
         """
         transfer = CurlTransfer(self, request, exit, limits, sink)
+        if not sink.whole:
+            news = partial(self._news.setdefault, transfer)
+            transfer.stream = Stream(sink, self.budget, news)
         self._waiting.append(transfer)
         if not self._pump_due:
             self._pump_due = True
@@ -171,6 +180,7 @@ class CurlClient(Multi):
                 transfer.limits_left(),
                 transfer.found,
                 self._common,
+                transfer.stream,
             )
             self._multi.add_handle(handle.curl)
         except (pycurl.error, ValueError, TypeError) as error:
@@ -197,7 +207,9 @@ class CurlClient(Multi):
             if transfer.handle is None:
                 continue  # cancelled by the callback of one before it
             received = transfer.handle.received
-            if received == 0 or received - transfer.swept >= self._slow or not transfer.swept_at:
+            if transfer.stream is not None and transfer.stream.paused:
+                transfer.swept_at = 0.0  # it is we who are slow
+            elif received == 0 or received - transfer.swept >= self._slow or not transfer.swept_at:
                 transfer.swept, transfer.swept_at = received, now
             elif now - transfer.swept_at >= self._slow_time:
                 seconds = f"{self._slow_time:g}"
@@ -223,14 +235,20 @@ class CurlClient(Multi):
     @property
     def largest_body(self) -> int:
         """Bytes that the largest body under way has so far."""
-        return max((_body_size(transfer) for transfer in self._active.values()), default=0)
+        return max(map(_held, self._holding()), default=0)
+
+    def _holding(self) -> Iterator[CurlTransfer]:
+        return chain(self._active.values(), self._unheard)
 
     def end_largest(self) -> None:
         """End the transfer with the largest body."""
-        transfer = max(self._active.values(), key=_body_size)
+        transfer = max(self._holding(), key=_held)
         message = "all bodies together are over fetcher.body_budget, and this was the largest"
-        self._end(transfer, Code.OUT_OF_MEMORY, message, self.time() - transfer.started)
-        self._settle_soon()
+        if transfer.handle is not None:
+            self._end(transfer, Code.OUT_OF_MEMORY, message, self.time() - transfer.started)
+            self._settle_soon()
+        else:
+            self._lose(transfer, Code.OUT_OF_MEMORY, message)
 
     def _give_up_waiting(self, transfer: CurlTransfer) -> None:
         """The first byte did not come in time: end the attempt as libcurl would a time-out."""
@@ -251,6 +269,77 @@ class CurlClient(Multi):
         if transfer.handle is not None:
             self._release(transfer, transfer.handle, spoiled=True)
             self._settle_soon()
+        if transfer.stream is not None:
+            transfer.stream.drop()
+            self._stop_holding(transfer)
+
+    # -- streams -------------------------------------------------------------------------------
+
+    def resume(self, transfer: CurlTransfer) -> None:
+        """See `CurlTransfer.resume`."""
+        if transfer.stream is not None and not transfer.stream.over:
+            transfer.stream.news()
+            self._settle_soon()
+
+    def _tell_news(self) -> None:
+        """Tell the sinks what has come for them; what comes meanwhile is for the next turn."""
+        news = list(self._news)
+        self._news.clear()
+        for transfer in news:
+            stream = transfer.stream
+            if stream is None or stream.over:
+                continue
+            self._tell(transfer, stream)
+            handle = transfer.handle
+            if handle is None:
+                if stream.over:
+                    self._stop_holding(transfer)
+            elif stream.broken:
+                self._end(transfer, Code.WRITE_ERROR, stream.broken)
+            elif not stream.is_full:
+                try:
+                    handle.go_on()
+                except pycurl.error as error:
+                    self._end(transfer, *code_and_message(error))
+        self._settle_soon()
+
+    def _tell(self, transfer: CurlTransfer, stream: Stream) -> None:
+        """Head and body, as far as they are here. A head that nobody may have ends it."""
+        handle = transfer.handle
+        if handle is not None and handle.head_lines and not stream.begun:
+            response = head_of(handle, transfer)
+            if response.outcome is not ANSWERED:
+                self._release(transfer, handle, spoiled=True)
+                stream.end(response)
+                return
+            stream.begin(response)
+        stream.tell()
+
+    def _end_stream(self, transfer: CurlTransfer, stream: Stream, response: Response) -> None:
+        """The last word; a sink that has paused hears it when it has heard the rest."""
+        stream.end(response)
+        if not stream.over:
+            self._unheard.add(transfer)
+            left = max(transfer.started + transfer.limits.total - self.time(), 0.0)
+            transfer.timer = self._loop.call_later(left, self._lose_late, transfer)
+
+    def _lose_late(self, transfer: CurlTransfer) -> None:
+        waited = int((self.time() - transfer.started) * 1000)
+        message = f"Operation timed out after {waited} milliseconds, as nobody read the answer"
+        self._lose(transfer, Code.OPERATION_TIMEDOUT, message)
+
+    def _lose(self, transfer: CurlTransfer, code: int, message: str) -> None:
+        """All has come, but it cannot wait any longer to be heard."""
+        self._stop_holding(transfer)
+        if transfer.stream is not None and (ended := transfer.stream.ended) is not None:
+            ended.outcome, ended.code, ended.message = Outcome.OURS, code, message
+            transfer.stream.tell()
+
+    def _stop_holding(self, transfer: CurlTransfer) -> None:
+        self._unheard.discard(transfer)
+        if transfer.timer is not None:
+            transfer.timer.cancel()
+            transfer.timer = None
 
     # -- the end of a transfer -------------------------------------------------------------------
 
@@ -274,13 +363,16 @@ class CurlClient(Multi):
 
     def _end(self, transfer: CurlTransfer, code: int, message: str, seconds: float = 0.0) -> None:
         """`seconds`: at least so long it took; libcurl keeps no time for what it did not end."""
+        if transfer.stream is not None:
+            self._tell(transfer, transfer.stream)
         handle = transfer.handle
-        assert handle is not None
+        if handle is None:
+            return  # the sink was told already, or has had enough
         response = response_of(handle, transfer, code, message)
         if response.timing.total < seconds:
             response.timing = replace(response.timing, total=seconds)
         failed = response.outcome is not ANSWERED
-        self._release(transfer, handle, spoiled=failed)
+        self._release(transfer, handle, spoiled=failed or transfer.stream is not None)
         if failed and transfer.may_start_again(code, message, response):
             self._add(transfer)
         else:
@@ -308,6 +400,9 @@ class CurlClient(Multi):
         return Handle(self.guard, self.budget, self.shed_soon)
 
     def _deliver(self, transfer: CurlTransfer, response: Response) -> None:
+        if transfer.stream is not None:
+            self._end_stream(transfer, transfer.stream, response)
+            return
         try:
             transfer.sink.done(response)
         except Exception:
@@ -320,9 +415,8 @@ class CurlClient(Multi):
         self._waiting.clear()
         for transfer in list(self._resolving):
             self.cancel(transfer)
-        for transfer in list(self._active.values()):
-            if transfer.handle is not None:
-                self._release(transfer, transfer.handle, spoiled=True)
+        for transfer in list(self._holding()):
+            self.cancel(transfer)
         for spare in self._spare:
             spare.close()
         self._spare.clear()
@@ -332,5 +426,8 @@ class CurlClient(Multi):
         super().close()
 
 
-def _body_size(transfer: CurlTransfer) -> int:
+def _held(transfer: CurlTransfer) -> int:
+    """Bytes of its body that are here."""
+    if transfer.stream is not None:
+        return transfer.stream.held
     return transfer.handle.size if transfer.handle is not None else 0

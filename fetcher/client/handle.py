@@ -11,15 +11,18 @@ from typing import Any, Final
 import pycurl
 
 from fetcher.client.body_budget import Budget
+from fetcher.client.chunks import SMALL, Chunks, add_chunk
 from fetcher.client.names import Found
 from fetcher.client.options import Common, Shape, set_options, set_rest, shape_of
-from fetcher.head import final_head
+from fetcher.client.stream import Stream
 from fetcher.model import Exit, Limits, Request
 
 AddressCheck = Callable[[str], bool]
 
 # libcurl tells a write callback that it took all by None, and is told to stop by this.
 _STOP: Final = -1
+
+_HEAD_ENDS: Final = (b"\r\n", b"\n")
 
 
 class HandedOver(socket.socket):
@@ -44,11 +47,16 @@ class Handle:
         "_budget",
         "_connect_ms",
         "_guard",
+        "_is_head_all",
         "_shape",
         "_shed_soon",
+        "_status_line",
+        "_stream",
         "chunks",
         "complete",
         "curl",
+        "head_lines",
+        "is_held_up",
         "lines",
         "refused",
         "size",
@@ -65,8 +73,13 @@ class Handle:
         self._shape: Shape | None = None  # of the last transfer, if its options are still set
         self._body_limit = 0
         self._connect_ms = 0  # CONNECTTIMEOUT_MS as it is set
+        self._stream: Stream | None = None  # where the body goes, if nobody wants it whole
+        self._is_head_all = False  # nothing is wanted behind the head
+        self._status_line = b""  # of the head that is coming
+        self.is_held_up = False  # libcurl was told to wait: the stream is full
+        self.head_lines = 0  # of `lines`, up to the end of the final head; 0: not there yet
         self.lines: list[bytes] = []  # of the heads; always this list, as libcurl knows it
-        self.chunks: list[bytes] = []  # of the decoded body
+        self.chunks: Chunks = []  # of the decoded body
         self.size = 0  # bytes of the body
         self.truncated = False  # there was more than the request's max_body
         self.complete = False  # we stopped it ourselves, having all of it
@@ -78,13 +91,24 @@ class Handle:
         return sum(map(len, self.lines)) + self.size
 
     def prepare(
-        self, request: Request, exit: Exit, limits: Limits, found: Found, common: Common
+        self,
+        request: Request,
+        exit: Exit,
+        limits: Limits,
+        found: Found,
+        common: Common,
+        stream: Stream | None = None,
     ) -> None:
         """Set the options of a transfer. Raises pycurl.error, ValueError or TypeError for what
-        cannot be set: the handle is of no more use then."""
+        cannot be set: the handle is of no more use then.
+
+        `stream`: takes the body as it comes. The handle is to be closed afterwards, so that none
+        of what such a transfer needs stays on it.
+        """
         self._body_limit = request.max_body
+        self._stream = stream
         last = self._shape
-        self._shape = shape = shape_of(request, exit, limits, found)
+        self._shape = shape = None if stream else shape_of(request, exit, limits, found)
         is_alike = shape is not None and shape == last
         if not is_alike:
             self.curl.reset()
@@ -96,12 +120,15 @@ class Handle:
 
     def clear(self) -> None:
         """Forget what came, for the budget too. The options stay: the next one may be alike."""
-        self._budget.release(self.size)
+        if self._stream is None:
+            self._budget.release(self.size)
         self.lines.clear()
         self.chunks = []
         self.size = 0
-        self.truncated = self.complete = False
+        self.truncated = self.complete = self.is_held_up = False
         self.refused = None
+        self.head_lines = 0
+        self._status_line = b""
 
     def close(self) -> None:
         self.clear()
@@ -111,24 +138,36 @@ class Handle:
 
     def _set_callbacks(self, request: Request, exit: Exit) -> None:
         set_ = self.curl.setopt
-        if request.body is None or request.method != "HEAD":
-            set_(pycurl.HEADERFUNCTION, self.lines.append)  # C code all the way
+        self._is_head_all = request.method == "HEAD" and request.body is not None
+        if self._stream is not None or self._is_head_all:
+            set_(pycurl.HEADERFUNCTION, self._write_line)
         else:
-            set_(pycurl.HEADERFUNCTION, self._write_head_only)
-        set_(pycurl.WRITEFUNCTION, self._write)
+            set_(pycurl.HEADERFUNCTION, self.lines.append)  # C code all the way
+        set_(pycurl.WRITEFUNCTION, self._write if self._stream is None else self._write_on)
         if self._guard is not None and not (exit.proxy is not None and exit.trusted):
             set_guard(self.curl, self._may_reach)
 
-    def _write_head_only(self, line: bytes) -> int | None:
-        """HEADERFUNCTION of a HEAD with a body of its own.
+    def _write_line(self, line: bytes) -> int | None:
+        """HEADERFUNCTION where the end of the final head matters.
 
-        libcurl cannot send that as a HEAD, and would wait for the body that Content-Length
-        promises; so the transfer is stopped at the empty line.
+        That is for a stream, and for a HEAD with a body of its own: libcurl cannot send that as a
+        HEAD, and would wait for the body that Content-Length promises; so it ends here.
         """
         self.lines.append(line)
-        if line in (b"\r\n", b"\n") and b" 1" not in final_head(b"".join(self.lines))[:10]:
-            self.complete = True
-            return _STOP
+        if not self._status_line:
+            self._status_line = line
+        elif line in _HEAD_ENDS and not self.head_lines:
+            if b" 1" in self._status_line[:10]:
+                self._status_line = b""  # of an interim answer
+                return None
+            self.head_lines = len(self.lines)
+            if self._stream is not None:
+                self._stream.news()
+            if self._is_head_all:
+                self.complete = True
+                return _STOP
+        elif self.head_lines and line[:5] == b"HTTP/":
+            return _STOP  # libcurl asked anew, but what has come may have been told
         return None
 
     def _write(self, chunk: bytes) -> int | None:
@@ -141,8 +180,37 @@ class Handle:
             self.truncated = True
             self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
             return _STOP
-        self.chunks.append(chunk)
+        if len(chunk) < SMALL:
+            add_chunk(self.chunks, chunk)
+        else:
+            self.chunks.append(chunk)
         return None
+
+    def _write_on(self, chunk: bytes) -> int | None:
+        """WRITEFUNCTION of a stream: hold the decoded body until it is told."""
+        stream = self._stream
+        assert stream is not None
+        if stream.is_full:
+            self.is_held_up = True  # the same chunk comes again
+            return pycurl.WRITEFUNC_PAUSE
+        self.size += len(chunk)
+        over = self.size - self._body_limit if self._body_limit else 0
+        if over > 0:
+            self.truncated = True
+            chunk = chunk[: len(chunk) - over]
+        if chunk and not stream.add(chunk):
+            self._shed_soon()
+        stream.news()
+        return _STOP if over > 0 else None
+
+    def go_on(self) -> None:
+        """Let libcurl read on, if it was held up. It may call `_write_on` in here.
+
+        Raises pycurl.error when that ends the transfer.
+        """
+        if self.is_held_up:
+            self.is_held_up = False
+            self.curl.pause(pycurl.PAUSE_CONT)
 
     def _may_reach(self, address: str) -> bool:
         if self._guard is None or self._guard(address):

@@ -32,6 +32,7 @@ class Multi(CurlAsyncHTTPClient):
         self._timer_due = 0.0
         self._settle_due = False
         self._asked: deque[int] = deque(maxlen=1)
+        self._news: dict[Any, None] = {}  # whom libcurl's callbacks have given something to tell
         self._poller = build_poller(self._loop, self._on_ready)
         super().initialize(max_clients, defaults, max_body_size)
         # C code all the way, as it is called twice a transfer; what it notes is acted upon by
@@ -79,7 +80,7 @@ class Multi(CurlAsyncHTTPClient):
 
     def _settle_soon(self) -> None:
         """`_settle` after what others do, who may be in the middle of a settling of ours."""
-        if self._asked and not self._settle_due:
+        if (self._asked or self._news) and not self._settle_due:
             self._settle_due = True
             self._loop.call_soon(self._settle)
 
@@ -107,19 +108,23 @@ class Multi(CurlAsyncHTTPClient):
             self._settle()
 
     def _finish_pending_requests(self) -> None:
-        """Hand out what has ended."""
-        while True:
+        """Hand out what has come, and what has ended."""
+        if self._news:
+            self._tell_news()
+        while not self._is_closed:
             left, succeeded, failed = self._multi.info_read()
             for curl in succeeded:
                 self._finish(curl)
             for curl, code, message in failed:
                 self._finish(curl, code, message)
-            if self._is_closed:
-                return  # closed by a callback
-            if not left:
+            if not left or self._is_closed:  # closed by a callback
                 break
-        if self._requests:
+        if self._requests and not self._is_closed:
             self._process_queue()
+
+    def _tell_news(self) -> None:
+        """For the owner of `_news`."""
+        self._news.clear()
 
     def close(self) -> None:
         """Stop everything without calling anybody, and free all handles and sockets."""

@@ -2,6 +2,9 @@
 
 For what has no other form: disks, and FTP in libcurl, which waits a second for the answer to its
 QUIT wherever it is called. Deadlines, cancelling and the budget of bodies are kept on the loop.
+
+A body is read whole first, whoever is to hear it: a sink that wants it as it comes gets it in
+pieces then, and by pausing it holds up nobody.
 """
 
 import asyncio
@@ -10,7 +13,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from msgspec.structs import replace
+
 from fetcher.client.body_budget import Budget
+from fetcher.client.stream import MAX_UNHEARD, Stream
 from fetcher.errors import Code, Outcome
 from fetcher.model import Exit, Limits, Request, Response, Sink, Timing
 
@@ -22,7 +28,19 @@ _READ_ERROR: Final = 26  # CURLE_READ_ERROR
 class ThreadTransfer:
     """One transfer. The thread asks `is_wanted` now and then, and tells `hold` what it keeps."""
 
-    __slots__ = ("client", "deadline", "limits", "request", "sink", "size", "started", "timer")
+    __slots__ = (
+        "client",
+        "deadline",
+        "limits",
+        "request",
+        "sink",
+        "size",
+        "started",
+        "stream",
+        "timer",
+        "told",
+        "untold",
+    )
 
     def __init__(
         self,
@@ -40,10 +58,27 @@ class ThreadTransfer:
         self.deadline = started + limits.total
         self.size = 0  # bytes counted against the budget
         self.timer: asyncio.Handle | None = None
+        self.stream: Stream | None = None  # of a sink that is not `whole`
+        self.untold: Response | None = None  # what the stream is told of
+        self.told = 0  # bytes of its body
+        if not sink.whole:
+            # The body is counted here; each piece of it is told or forgotten at once.
+            self.stream = Stream(sink, Budget(), lambda: None)
 
     def cancel(self) -> None:
         """Stop; the sink hears no more."""
         self.client.cancel(self)
+
+    def pause(self) -> None:
+        """The sink hears no `body` until `resume`."""
+        if self.stream is not None:
+            self.stream.paused = True
+
+    def resume(self) -> None:
+        """Go on, in a later turn of the loop."""
+        if self.stream is not None and self.stream.paused:
+            self.stream.paused = False
+            self.client.resume(self)
 
     @property
     def is_wanted(self) -> bool:
@@ -113,15 +148,47 @@ class ThreadClient:
         self._end(transfer, _failure(transfer, Code.OPERATION_TIMEDOUT, message))
 
     def _end(self, transfer: ThreadTransfer, response: Response) -> None:
-        sink = transfer.sink
-        self.cancel(transfer)
-        if sink is not None:
-            if not response.timing.total:
-                response.timing = Timing(total=self.time() - transfer.started)
+        sink, stream = transfer.sink, transfer.stream
+        if sink is None:
+            return
+        if not response.timing.total:
+            response.timing = Timing(total=self.time() - transfer.started)
+        if stream is None:
+            self._put_away(transfer)
             sink.done(response)
+        elif stream.begun or not response.head:
+            self._put_away(transfer)
+            stream.end(response)
+        else:
+            transfer.untold = response
+            stream.begin(replace(response, outcome=Outcome.ANSWERED, code=0, message="", body=b""))
+            self._tell(transfer, stream, response)
+
+    def _tell(self, transfer: ThreadTransfer, stream: Stream, response: Response) -> None:
+        """The body in pieces, as far as the sink wants to hear it."""
+        body = response.body
+        while transfer.told < len(body) and stream.is_heard:
+            piece = body[transfer.told : transfer.told + MAX_UNHEARD]
+            transfer.told += len(piece)
+            stream.add(piece)
+            stream.tell()
+        if not stream.over and (transfer.told == len(body) or stream.broken):
+            self._put_away(transfer)
+            stream.end(response)
+
+    def resume(self, transfer: ThreadTransfer) -> None:
+        """See `ThreadTransfer.resume`."""
+        stream, response = transfer.stream, transfer.untold
+        if stream is not None and response is not None and not stream.over:
+            self._loop.call_soon(self._tell, transfer, stream, response)
 
     def cancel(self, transfer: ThreadTransfer) -> None:
         """See `ThreadTransfer.cancel`."""
+        self._put_away(transfer)
+        if transfer.stream is not None:
+            transfer.stream.drop()
+
+    def _put_away(self, transfer: ThreadTransfer) -> None:
         if transfer.sink is None:
             return
         transfer.sink = None

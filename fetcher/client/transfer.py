@@ -9,6 +9,7 @@ from msgspec import structs
 
 from fetcher.client.handle import AddressCheck, Handle
 from fetcher.client.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike, place_of
+from fetcher.client.stream import Stream
 from fetcher.dns.cache import Addresses
 from fetcher.dns.resolver import Waiter
 from fetcher.errors import (
@@ -50,6 +51,9 @@ class Owner(Protocol):
     def cancel(self, transfer: "CurlTransfer") -> None:
         """See `CurlTransfer.cancel`."""
 
+    def resume(self, transfer: "CurlTransfer") -> None:
+        """See `CurlTransfer.resume`."""
+
 
 class CurlTransfer:
     """One transfer of the thin path."""
@@ -61,6 +65,7 @@ class CurlTransfer:
     waiter: Waiter | None = None
     handle: Handle | None = None  # while it runs
     cancelled = False
+    stream: Stream | None = None  # for a sink that is not `whole`
     swept = 0  # bytes that had come at the last look
     swept_at = 0.0
     timer: asyncio.Handle | None = None
@@ -85,6 +90,18 @@ class CurlTransfer:
     def cancel(self) -> None:
         """Stop; the sink hears no more. Not from inside a libcurl callback."""
         self.client.cancel(self)
+
+    def pause(self) -> None:
+        """The sink hears no `body` until `resume`; see `model.Transfer`."""
+        if self.stream is not None:
+            self.stream.paused = True
+
+    def resume(self) -> None:
+        """Go on, in a later turn of the loop."""
+        if self.stream is not None and self.stream.paused:
+            self.stream.paused = False
+            self.swept_at = 0.0  # its slowness was ours
+            self.client.resume(self)
 
     # -- names ------------------------------------------------------------------------------------
 
@@ -155,7 +172,7 @@ class CurlTransfer:
         when libcurl met five kept ones in a row that had died unseen, and gives up.
         """
         if self.limits_left().total <= 0.001 or response.head:
-            return False
+            return False  # what is told to a sink begins with a head
         if code == Code.COULDNT_CONNECT and not response.address and self.untried:
             address, *rest = self.untried
             self.untried = tuple(rest)
@@ -179,13 +196,28 @@ class CurlTransfer:
         )
 
 
-def response_of(handle: Handle, transfer: CurlTransfer, code: int, message: str) -> Response:
-    """How the transfer ended: libcurl's `code` and `message`, or what our callbacks noted."""
+def head_of(handle: Handle, transfer: CurlTransfer) -> Response:
+    """The answer as far as it is known when its final head is complete.
+
+    With an outcome but ANSWERED nobody may have it.
+    """
+    lines = handle.lines[: handle.head_lines]
+    return response_of(handle, transfer, 0, "", final_head(b"".join(lines)))
+
+
+def response_of(
+    handle: Handle, transfer: CurlTransfer, code: int, message: str, head: bytes | None = None
+) -> Response:
+    """How the transfer ended: libcurl's `code` and `message`, or what our callbacks noted.
+
+    `head`: if it is not all that has come of heads.
+    """
     get = handle.curl.getinfo
-    request, chunks = transfer.request, handle.chunks
+    request = transfer.request
     if handle.complete:
         code, message = 0, ""
-    head = final_head(b"".join(handle.lines))
+    if head is None:
+        head = final_head(b"".join(handle.lines))
     response = Response(
         # Asked only of a success: for a URL that libcurl rejects the question itself fails.
         url=request.url
@@ -194,7 +226,7 @@ def response_of(handle: Handle, transfer: CurlTransfer, code: int, message: str)
         outcome=ANSWERED,
         status=get(pycurl.RESPONSE_CODE),
         head=head,
-        body=chunks[0] if len(chunks) == 1 else b"".join(chunks),
+        body=b"".join(handle.chunks),  # no copy, if there is but one
         address=get(pycurl.PRIMARY_IP),
         sent=True,
         timing=_timing(get, transfer.resolved),

@@ -355,8 +355,8 @@ class Clock:
     def cancel(self, transfer: CurlTransfer) -> None:
         raise AssertionError("nobody cancels")
 
-    def hold(self, size: int) -> None:
-        raise AssertionError("nothing comes")
+    def resume(self, transfer: CurlTransfer) -> None:
+        raise AssertionError("nobody has paused")
 
 
 def ended_too_early(response: Response) -> None:

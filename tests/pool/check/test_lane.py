@@ -227,6 +227,8 @@ class Unable:
     def cancel(self) -> None:
         """Nothing is under way."""
 
+    pause = resume = cancel
+
 
 def clocks(*times: float) -> Callable[[], float]:
     ticking: Iterator[float] = iter(times)
