@@ -5,25 +5,29 @@ A Tornado handler: it reads the request, asks `forwarding`, runs the fetcher and
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import msgspec
-from tornado.httputil import HTTPHeaders, format_timestamp
+from tornado.httputil import HTTPHeaders, HTTPOutputError, format_timestamp
 from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
 from tornado.web import stream_request_body
 
-from fetcher.errors import TaskError
-from fetcher.head import reason
+from fetcher.errors import AnswerBroken, TaskError
+from fetcher.head import field, reason
 from fetcher.http import forwarding
 from fetcher.http.handler import Handler, Places, shown_url
 from fetcher.model import Result, Task, Trust
 from fetcher.route.route import Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
+from fetcher.run.reading import Reading
 from fetcher.task.schemes import special_scheme
+
+logger = logging.getLogger(__name__)
 
 _STATUS_OF: Final = {
     Ending.BAD_TASK: 400,
@@ -43,6 +47,7 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     caller_proxy: bool = True
     concurrency: int = 0  # 0 = no limit
     max_body: int = 0
+    stall: float = 30.0  # seconds for which a caller may read nothing; 0 = no limit
 
 
 class _AnyMethod(tuple[str, ...]):
@@ -84,8 +89,7 @@ class FetchHandler(Handler):
         self.limits = limits
         self.places = places
         self.body = bytearray()
-        self.fetching: Fetching | None = None
-        self.ended: asyncio.Future[Result | None] | None = None  # None: the client has left
+        self.reading: Reading | None = None
 
     def clear(self) -> None:
         """Without Tornado's Server, Content-Type and Date: they are the target's to say (6 us)."""
@@ -114,10 +118,8 @@ class FetchHandler(Handler):
     def on_connection_close(self) -> None:
         """The client has left: nobody needs the answer."""
         super().on_connection_close()
-        if self.fetching is not None:
-            self.fetching.cancel()
-        if self.ended is not None and not self.ended.done():
-            self.ended.set_result(None)
+        if self.reading is not None:
+            self.reading.leave()
 
     async def _fetch(self) -> None:
         self.request.method = self.method
@@ -143,25 +145,29 @@ class FetchHandler(Handler):
     get = head = post = put = patch = delete = options = _fetch
 
     async def _answer(self, task: Task) -> None:
-        # A future and no task of its own, which costs 5 us more.
-        self.ended = asyncio.get_running_loop().create_future()
         self.places.fetching += 1
+        is_fetching = True
+        patient = "timeout" not in self.request.query_arguments
         try:
-            self.fetching = self.fetcher.run(
-                task, self._told, trust=self.limits.trust, route=self.limits.route
+            reading = self.reading = self.fetcher.read(
+                task, trust=self.limits.trust, route=self.limits.route, patient=patient
             )
-            result = await self.ended
+            result = await reading.head()
+            if result is None:
+                self.set_status(499, "Client Closed Request")  # nginx's word for it, for the log
+                return
+            with contextlib.suppress(StreamClosedError):
+                if not reading.is_over:
+                    await self._write_stream(reading, result)
+                else:
+                    # It waits for its reader alone, and counts for no limit.
+                    self.places.fetching -= 1
+                    is_fetching = False
+                    await self._write_whole(reading, result)
         finally:
-            self.places.fetching -= 1
-        if result is None:
-            self.set_status(499, "Client Closed Request")  # nginx's word for it, for the log
-            return
-        with contextlib.suppress(StreamClosedError):
-            await self._write_result(self.fetching, result)
-
-    def _told(self, fetching: Fetching, result: Result) -> None:
-        if self.ended is not None and not self.ended.done():
-            self.ended.set_result(result)
+            self.places.fetching -= is_fetching
+            if self.reading is not None:
+                self.reading.leave()
 
     def _task(self) -> Task:
         """The task of this request. Raises `TaskError` naming the parameter that is wrong."""
@@ -193,6 +199,8 @@ class FetchHandler(Handler):
             raise TaskError("proxy: callers may not name one here (api.caller_proxy)")
         if self.limits.max_body:
             options["max_body"] = self.limits.max_body
+        if "Range" in self.request.headers:
+            options["use_gzip"] = False  # a range is one of the bytes that are sent
         headers = forwarding.forwarded_headers(self.request.headers.get_all())
         return forwarding.task_for(url, self.method, headers, bytes(self.body), options)
 
@@ -207,12 +215,59 @@ class FetchHandler(Handler):
                 ) from None
         return out
 
-    async def _write_result(self, fetching: Fetching, result: Result) -> None:
+    async def _write_whole(self, reading: Reading, result: Result) -> None:
+        fetching = reading.fetching
+        assert fetching is not None
         if fetching.ending is not Ending.ANSWERED:
             status = _STATUS_OF.get(fetching.ending, result.status_code)
-            words = str(result.error or result.content.decode()).removeprefix("HTTP 599: ")
-            self._write_failure(status, words, fetching)
+            self._write_failure(status, reading.error or "", fetching)
             return
+        self._set_head(fetching, result)
+        if self.method == "HEAD":
+            await self.flush()  # else Tornado says that the length is 0
+        # Until it is sent, and not a write of nothing: Tornado refuses any to a 204.
+        await self._in_time(self.finish(reading.take() or None))
+
+    async def _write_stream(self, reading: Reading, result: Result) -> None:
+        """The answer as it comes; one that breaks is cut off, so that it does not look whole."""
+        fetching = reading.fetching
+        assert fetching is not None and fetching.response is not None
+        self._set_head(fetching, result)
+        head = fetching.response.head
+        length = field(head, b"content-length")
+        if (
+            length is not None
+            and self.method != "HEAD"
+            and field(head, b"content-encoding") is None
+        ):
+            self.set_header("Content-Length", length.decode("latin-1"))
+        try:
+            await self._in_time(self.flush())
+            async for chunk in reading:
+                self.write(chunk)
+                await self._in_time(self.flush())
+            if not reading.is_left:
+                await self._in_time(self.finish())
+        except (AnswerBroken, TimeoutError, HTTPOutputError) as error:
+            line = str(error) or f"the caller reads nothing for {self.limits.stall:g} s"
+            logger.debug("an answer of /fetch is cut off: %s", line)
+            self._cut()
+
+    async def _in_time(self, sent: "asyncio.Future[None]") -> None:
+        """Wait until the caller has taken what was written. Raises TimeoutError."""
+        if sent.done() or not self.limits.stall:
+            await sent
+        else:
+            await asyncio.wait_for(sent, self.limits.stall)
+
+    def _cut(self) -> None:
+        """End the connection without the last chunk."""
+        self._auto_finish = False
+        stream = getattr(self.request.connection, "stream", None)
+        if stream is not None:
+            stream.close()
+
+    def _set_head(self, fetching: Fetching, result: Result) -> None:
         response = fetching.response
         if response is None:  # a data: URL
             headers = forwarding.inline_headers(result.headers["Content-Type"])
@@ -230,10 +285,6 @@ class FetchHandler(Handler):
         for name, value in forwarding.SAFETY:
             given[name] = value
         self._set_account(fetching, result)
-        if self.method == "HEAD":
-            await self.flush()  # else Tornado says that the length is 0
-        # Until it is sent, and not a write of nothing: Tornado refuses any to a 204.
-        await self.finish(result.content or None)
 
     def _write_failure(self, status: int, error: str, fetching: Fetching | None) -> None:
         attempts = fetching.attempts if fetching is not None else []
@@ -248,6 +299,14 @@ class FetchHandler(Handler):
         headers["X-Fetch-Time"] = f"{result.time:.3f}"
         if result.proxy is not None:
             headers["X-Fetch-Proxy"] = result.proxy
+
+
+def _length(head: bytes) -> str | None:
+    """How long the body is that goes on, if that can be known: it is handed on decoded."""
+    length = field(head, b"content-length")
+    if length is None or field(head, b"content-encoding") is not None:
+        return None
+    return length.decode("latin-1")
 
 
 def _switch(name: str, text: str) -> bool:

@@ -32,7 +32,7 @@ from fetcher.http.xmlrpc import (
 )
 from fetcher.model import Result, Task
 from fetcher.run.fetcher import Fetcher
-from fetcher.run.path import Fetching
+from fetcher.run.reading import Reading
 from fetcher.stats.shared import Counters
 from fetcher.stats.windows import ATTRIBUTES, WINDOWS, Stats
 from fetcher.task.result import Account, from_refusal
@@ -180,8 +180,7 @@ class RpcHandler(Handler):
     def initialize(self, entrance: Entrance) -> None:
         self.entrance = entrance
         self._left = False
-        self._fetching: Fetching | None = None
-        self._ended: asyncio.Future[Result | None] | None = None
+        self._reading: Reading | None = None
 
     def prepare(self) -> None:
         super().prepare()
@@ -204,10 +203,8 @@ class RpcHandler(Handler):
         """The caller has left: nobody needs the result."""
         super().on_connection_close()
         self._left = True
-        if self._fetching is not None:
-            self._fetching.cancel()
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
+        if self._reading is not None:
+            self._reading.leave()
 
     async def post(self) -> None:
         if self.request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -279,15 +276,8 @@ class RpcHandler(Handler):
             return result
         if self._left:
             return None
-        ended: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
-
-        def done(_: Fetching, result: Result) -> None:
-            if not ended.done():
-                ended.set_result(result)
-
-        self._ended = ended
-        self._fetching = self.entrance.fetcher.run(task, done)
-        return await ended
+        self._reading = self.entrance.fetcher.read(task, whole=True)
+        return await self._reading.head()
 
     async def _send(self, answer: bytes) -> None:
         self.set_header("Content-Type", "text/xml")

@@ -120,27 +120,13 @@ class Fetcher:
         self, task: AnyTask, *, trust: Trust = Trust.OPEN, route: Route | None = None
     ) -> tuple[Fetching, Result]:
         """As `fetch`, with the account of all attempts beside the result."""
-        self._refuse_closed()
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[tuple[Fetching, Result]] = loop.create_future()
-
-        def done(fetching: Fetching, result: Result) -> None:
-            if not ended.done():
-                ended.set_result((fetching, result))
-
-        def leave() -> None:
-            if not ended.done():
-                ended.set_exception(FetcherClosed())
-
-        fetching = self.run(_as_task(task, {}), done, trust=trust, route=route)
-        self._waiting.add(leave)
+        reading = self.read(_as_task(task, {}), trust=trust, route=route, whole=True)
         try:
-            return await ended
-        except (asyncio.CancelledError, FetcherClosed):
-            fetching.cancel()
-            raise
+            result = await reading.head()
         finally:
-            self._waiting.discard(leave)
+            reading.leave()
+        assert result is not None and reading.fetching is not None
+        return reading.fetching, result
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -230,9 +216,13 @@ class Fetcher:
         *,
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
+        whole: bool = False,
         patient: bool = True,
     ) -> Reading:
-        """Start a task whose answer is read as it comes; who no longer wants it says `leave`."""
+        """Start a task, and await its answer; who no longer wants it says `leave`.
+
+        `whole`: it is read when all of it is here. `patient` as in `run`.
+        """
         self._refuse_closed()
         fetching: Fetching | None = None
 
@@ -247,8 +237,9 @@ class Fetcher:
 
         reading = Reading(leave)
         self._waiting.add(reading.close)
+        receiver = None if whole else reading
         fetching = self.run(
-            task, done, trust=trust, route=route, receiver=reading, patient=patient
+            task, done, trust=trust, route=route, receiver=receiver, patient=patient and not whole
         )
         return reading
 

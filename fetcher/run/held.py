@@ -20,7 +20,7 @@ class Path(Protocol):
         """How many bytes of its body are to be held, given its head; or `DROP`."""
 
     def open(self, response: Response) -> bool:
-        """So much was held, as `response.body`: whether it goes on. If not, all has been seen to."""
+        """So much was held, as `response.body`: whether it goes on; else all is seen to."""
 
     def pass_on(self, chunk: bytes) -> None:
         """Some more, after `open`."""

@@ -83,7 +83,8 @@ class Reading:
             return str(FetcherClosed()) if self.is_over else None
         if self.fetching is None or self.fetching.ending is Ending.ANSWERED:
             return None
-        return str(self._last.error).removeprefix("HTTP 599: ")
+        words = self._last.error or self._last.content.decode()  # a 501 says it there
+        return str(words).removeprefix("HTTP 599: ")
 
     def take(self) -> bytes:
         """What is here, perhaps nothing; the transfer goes on if it was paused."""

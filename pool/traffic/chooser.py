@@ -9,6 +9,7 @@ from typing import Final
 
 from fetcher.model import Exit, Response, Target, Verdict
 from fetcher.proxy import Proxy
+from pool.check.rule import BODY_SEEN
 from pool.model import Entry
 from pool.settings import Site
 from pool.sites import UNIVERSAL, Sites

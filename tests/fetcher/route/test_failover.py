@@ -56,6 +56,9 @@ class Few:
         candidates = self.tunnelling if target.tunnelled else self.proxies
         return next((proxy for proxy in candidates if proxy not in tried), None)
 
+    def find_hold(self, target: Target) -> int:
+        return 100 if self.banned else 0
+
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         self.reports.append((proxy, target, response.unproven))
         return Verdict.BANNED if self.banned else Verdict.GOOD
@@ -447,6 +450,14 @@ def test_an_exit_of_another_pool_asks_nobody() -> None:
     assert ways.decide(foreign, GET, dead(), took=1.0, left=9.0) == KEEP
     ways.release(foreign)
     assert ways.attempts == ()
+
+
+def test_only_a_pools_answers_are_held_and_only_where_a_rule_looks_into_them() -> None:
+    for chooser, expected in [(Few(A), 0), (Few(A, banned=True), 100)]:
+        ways = failover(["pool", "b:1"], 3, chooser)
+        assert ways.find_hold(leave(ways), URL) == expected
+        assert ways.find_hold(Exit(proxy=B), URL) == 0
+    assert failover("direct").find_hold(Exit(), URL) == 0
 
 
 # -- the one rule of what may be repeated ----------------------------------------------------------

@@ -34,6 +34,7 @@ class FarmPool:
         self.unproven: list[bool] = []
         self.targets: list[Target] = []
         self.in_use: list[Proxy] = []
+        self.hold = 0
 
     def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
         self.targets.append(target)
@@ -48,6 +49,9 @@ class FarmPool:
 
     def has_other(self, target: Target, tried: Sequence[Proxy]) -> bool:
         return any(proxy not in tried for proxy in self.proxies)
+
+    def find_hold(self, target: Target) -> int:
+        return self.hold
 
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         self.reports.append((proxy.authority, response.outcome, response.status))
