@@ -13,13 +13,12 @@ import click
 import msgspec
 
 from fetcher.errors import ProxyError, TaskError
-from fetcher.model import Trust
 from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
 from fetchpool.serve.service import PoolView, redis_url
-from pool.check.canary import Canary
+from pool.check.build import build_checks
 from pool.check.lane import CLAIM_MARGIN, CheckLane
 from pool.http.intake import TLS, Intake, IntakeError, read_foreign, read_given, read_named
 from pool.http.listing import COLUMNS, describe, describe_to_use, find_entries
@@ -249,20 +248,8 @@ async def check(proxies: Proxies, names: Sequence[str], site: str) -> bool:
         environment=os.environ,
     )
     try:
-        rule = pool.sites[site]
         user_agent = settings.fetcher.user_agent
-        canary = None
-        if rule.canary is not False:
-            direct = fetcher.clients[Trust.OPEN]
-            canary = Canary(store, direct, pool, rule, user_agent=user_agent)
-        lane = CheckLane(
-            store,
-            fetcher.clients[Trust.GUARDED],
-            pool,
-            rule,
-            user_agent=user_agent,
-            settle=canary.settle if canary is not None else None,
-        )
+        lane = build_checks(store, fetcher.clients, pool, site, user_agent=user_agent)
         checking = _Checking(lane)
         claim = pool.check.timeout + CLAIM_MARGIN
         all_known = True

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from fetcher.model import Lane, Limits, Trust
+from fetcher.model import Lane
 from fetcher.queue.lane import Arrivals, Heartbeat, QueueLane
 from fetcher.queue.lists import TaskQueue
 from fetcher.queue_loop import QueueLoop
@@ -29,7 +29,7 @@ from fetchpool.redis.embedded import EmbeddedRedis, keep_running
 from fetchpool.serve.entrances import PROXY_POOL, Entrances, build_url, open_sockets, share_sockets
 from fetchpool.serve.process import fit_windows
 from fetchpool.serve.workers import Listeners, Worker
-from pool.check.canary import Canary
+from pool.check.build import build_checks, build_judges
 from pool.check.echo_judges import Judges
 from pool.check.lane import CheckLane
 from pool.check.proof import find_tunnel_page, find_untold
@@ -307,41 +307,27 @@ class Service:
         return Harvester(self._view.store, sources, self.fetcher.fetch, pool, plugins=plugins)
 
     def _build_checks(self, name: str, pool: Pool, judges: Judges | None) -> CheckLane:
-        """The checks of one site; verdicts go through its canary, if it has one."""
-        store, site, clients = self._view.sites[name].store, pool.sites[name], self.fetcher.clients
-        user_agent = self.settings.fetcher.user_agent
-        canary = None
-        if site.canary is not False:
-            canary = Canary(store, clients[Trust.OPEN], pool, site, user_agent=user_agent)
-        lane = CheckLane(
-            store,
-            clients[Trust.GUARDED],
+        return build_checks(
+            self._view.sites[name].store,
+            self.fetcher.clients,
             pool,
-            site,
-            user_agent=user_agent,
+            name,
+            user_agent=self.settings.fetcher.user_agent,
             judges=judges,
             judging=self._judging,
-            settle=canary.settle if canary is not None else None,
         )
-        if name != UNIVERSAL:
-            lane.name = f"checks of {name}"
-        return lane
 
     def _build_judges(self) -> Judges | None:
-        """None if there are none."""
-        pool, urls = self.settings.pool, find_judges(self.settings)
-        if not urls and self._tunnel_page is None:
-            return None
-        judges = Judges(
-            urls,
-            self.fetcher.clients[Trust.OPEN],
-            self._judge_secret.read,
-            Limits(total=pool.check.timeout, connect=pool.check.connect_timeout, fresh=True),
+        judges = build_judges(
+            find_judges(self.settings),
+            self._tunnel_page,
+            self.fetcher.clients,
+            self.settings.pool,
+            secret=self._judge_secret.read,
             user_agent=self.settings.fetcher.user_agent,
-            tunnel_page=self._tunnel_page,
-            allow_private=pool.allow_private,
         )
-        self._duties.append(judges.run)
+        if judges is not None:
+            self._duties.append(judges.run)
         return judges
 
     def _build_counters(self, worker: Worker) -> Counters | None:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fetcher.model import DIRECT, Client, Limits, Request
-from fetcher.urls import fit_url, loggable
-from pool.check.echo_judges import ask
+from fetcher.model import DIRECT, Client
+from fetcher.urls import loggable
+from pool.check.ask import MAX_BODY, ask, build_limits, build_request
 from pool.check.outage import Watch, proves_by_site
 from pool.check.rule import Rule, build_rule, judge
 from pool.model import Checked, Kind, Settled
@@ -21,8 +21,6 @@ from pool.settings import Pool, Site
 from pool.store import Store
 
 logger = logging.getLogger(__name__)
-
-_MAX_BODY: Final = 16384  # as a check reads
 
 _PAGES: Final = 3  # of a site's own that are asked, at the same time
 
@@ -52,17 +50,13 @@ class Canary:
         urls = site.url if own else [str(site.canary)]
         self.url = loggable(urls[0])  # by which the site is frozen, in logs and in /healthz
         self._rule = build_rule(site) if own else _WORKS
-        line = b"User-Agent: " + user_agent.encode()
-        self._requests = [
-            Request(url=fit_url(url), headers=(line,), max_body=_MAX_BODY) for url in urls[:_PAGES]
-        ]
+        self._requests = [build_request(url, user_agent) for url in urls[:_PAGES]]
         self._store = store
         self._client = client
         self._draw = draw
         self._clock = clock
         self._watch = Watch(pool.check.cycle)
-        times = pool.check
-        self._limits = Limits(total=times.timeout, connect=times.connect_timeout, fresh=True)
+        self._limits = build_limits(pool.check)
         self._told: bool | None = None  # whether Redis knows it to be frozen; None: nobody asked
 
     async def settle(self, batch: Sequence[Checked]) -> Settled:
@@ -87,7 +81,7 @@ class Canary:
         """Whether any of the pages is what it should be, without a proxy."""
         asked = (ask(self._client, request, DIRECT, self._limits) for request in self._requests)
         responses = await asyncio.gather(*asked)
-        return any(judge(one, self._rule, _MAX_BODY) is Kind.PASSED for one in responses)
+        return any(judge(one, self._rule, MAX_BODY) is Kind.PASSED for one in responses)
 
     def _excuse(self, one: Checked) -> Checked:
         if not proves_by_site(one.kind):

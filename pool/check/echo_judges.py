@@ -13,16 +13,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from fetcher.client.sinks import WholeBody
 from fetcher.guard import is_public, literal_address
-from fetcher.model import DIRECT, Client, Exit, Limits, Request, Response
+from fetcher.model import DIRECT, Client, Limits, Request
 from fetcher.urls import fit_url, loggable
+from pool.check.ask import MAX_BODY, ask
 from pool.check.proof import Question, Sight, is_https, read_page, read_sight, version_of
 from pool.rounds import Rounds
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY: Final = 16384  # bytes read of an answer
 LOOK_EVERY: Final = 600.0  # seconds between two direct looks at a judge
 LOOK_AGAIN: Final = 30.0  # likewise, at one that was away
 FRESH: Final = 5.0  # seconds for which a direct look counts when an answer is in doubt
@@ -30,17 +29,6 @@ FAILURES: Final = 5  # in a row through different proxies, before a judge is hel
 
 # The local address that makes a socket one of this IP version.
 _ANY: Final = {4: "0.0.0.0", 6: "::"}
-
-
-async def ask(client: Client, request: Request, exit: Exit, limits: Limits) -> Response:
-    """One transfer, as a coroutine; it is stopped when the coroutine is cancelled."""
-    ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    transfer = client.start(request, exit, limits, WholeBody(ended.set_result))
-    try:
-        return await ended
-    except asyncio.CancelledError:
-        transfer.cancel()
-        raise
 
 
 class Judge:

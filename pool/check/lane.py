@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from fetcher.client.sinks import WholeBody
 from fetcher.errors import RedisAway
-from fetcher.model import Client, Exit, Limits, Request, Response, Timing
-from fetcher.urls import fit_url
+from fetcher.model import Client, Exit, Request, Response, Timing
 from pool.admission import admit
+from pool.check.ask import MAX_BODY, ask, build_limits, build_request
 from pool.check.due import DAY, DayBudget, TokenBucket, estimate_bytes, next_check
-from pool.check.echo_judges import MAX_BODY, Judges, ask
+from pool.check.echo_judges import Judges
 from pool.check.proof import (
     NOTHING,
     Learned,
@@ -77,7 +77,7 @@ class CheckLane:
         self._client = client
         self._pool = pool
         self._rule = build_rule(site)
-        self._requests = cycle([_build_request(url, user_agent) for url in site.url])
+        self._requests = cycle([build_request(url, user_agent) for url in site.url])
         self._judges = judges
         self._judging = judging
         self._settle = settle or store.settle
@@ -88,10 +88,9 @@ class CheckLane:
         self._budget = DayBudget(pool.check.bytes_per_day if judging is not None else 0)
         self._is_slower = False  # the budget has held back a check
         self._uncounted = 0  # bytes used since they were last entered
-        times = pool.check
-        self._limits = Limits(total=times.timeout, connect=times.connect_timeout, fresh=True)
+        self._limits = build_limits(pool.check)
         requests = _MOST_REQUESTS if judges is not None else 1
-        self._claim = times.timeout * requests + CLAIM_MARGIN
+        self._claim = pool.check.timeout * requests + CLAIM_MARGIN
         self._looking: set[asyncio.Task[None]] = set()  # checks that have come to a judge
 
     async def take(self, room: int) -> Sequence[Check]:
@@ -233,8 +232,3 @@ class CheckLane:
         for task in self._looking:
             task.cancel()
         await self._store.give_back(items)
-
-
-def _build_request(url: str, user_agent: str) -> Request:
-    line = b"User-Agent: " + user_agent.encode()
-    return Request(url=fit_url(url), headers=(line,), max_body=MAX_BODY)

@@ -8,8 +8,8 @@ import pytest
 
 from fetcher.client.curl import CurlClient
 from fetcher.errors import RedisAway
-from fetcher.model import DIRECT, Limits, Request
-from pool.check.echo_judges import FAILURES, FRESH, LOOK_EVERY, Judge, Judges, ask
+from fetcher.model import Limits
+from pool.check.echo_judges import FAILURES, FRESH, LOOK_EVERY, Judge, Judges
 from pool.check.proof import Question
 from tests.pool.judge_server import OURS, Clock, JudgeServer, azenv, httpbin, judging, liar
 from tests.wait import wait_until
@@ -246,18 +246,3 @@ async def test_the_looks_run_by_themselves() -> None:
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
-
-
-async def test_who_asks_no_longer_leaves_no_transfer_behind() -> None:
-    client = CurlClient(force_instance=True)
-    async with judging() as server:
-        asking = asyncio.create_task(
-            ask(client, Request(url=f"{server.url}/judge"), DIRECT, LIMITS)
-        )
-        await asyncio.sleep(0)
-        assert client.in_flight == 1
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        await wait_until(lambda: not client.in_flight)  # it is passed over in its turn
-    client.close()
