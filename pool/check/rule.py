@@ -8,12 +8,12 @@ from typing import Final
 
 import msgspec
 
+from fetcher.charset import decode_body
 from fetcher.errors import Code, Outcome
 from fetcher.head import field
 from fetcher.model import Response
 from pool.model import Kind
 from pool.settings import Site
-from pool.sources.read import decode_body
 
 # An operator's expression may be slow: it sees no more bytes than this.
 BODY_SEEN: Final = 65536
@@ -58,9 +58,12 @@ def _judge_answer(response: Response, rule: Rule) -> Kind:
         return Kind.AUTH
     if rule.statuses and response.status not in rule.statuses:
         return Kind.RULE
-    if rule.body is not None:
-        content_type = (field(response.head, b"content-type") or b"").decode("latin-1")
-        text = decode_body(response.body[:BODY_SEEN], content_type)
-        if not rule.body.search(text):
-            return Kind.RULE
+    if rule.body is not None and not rule.body.search(read_text(response)):
+        return Kind.RULE
     return Kind.PASSED
+
+
+def read_text(response: Response) -> str:
+    """What expressions see of an answer."""
+    content_type = (field(response.head, b"content-type") or b"").decode("latin-1")
+    return decode_body(response.body, content_type, BODY_SEEN)

@@ -22,14 +22,12 @@ from typing import Final
 import msgspec
 
 from fetcher.errors import Outcome
-from fetcher.head import field
 from fetcher.model import Response
 from fetcher.proxy import Proxy
-from pool.check.rule import BODY_SEEN
+from pool.check.rule import read_text
 from pool.model import Effect, Kind, Record
 from pool.settings import Site
 from pool.sites import UNIVERSAL
-from pool.sources.read import decode_body
 
 WITHIN: Final = 60.0  # seconds between a failure and the answer that shows that the host is up
 
@@ -131,10 +129,7 @@ def _judge_answer(response: Response, ban: Ban | None) -> Finding:
 def _is_ban(response: Response, ban: Ban) -> bool:
     if response.status in ban.statuses:
         return True
-    if ban.body is None:
-        return False
-    content_type = (field(response.head, b"content-type") or b"").decode("latin-1")
-    return ban.body.search(decode_body(response.body[:BODY_SEEN], content_type)) is not None
+    return ban.body is not None and ban.body.search(read_text(response)) is not None
 
 
 def judge_report(ok: bool, error: str) -> Finding:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pool.admission import admit
 from pool.source import Source
-from pool.sources.read import decode_body, read
+from pool.sources.read import read
 
 
 def make(**fields: Any) -> Source:
@@ -47,32 +47,6 @@ def test_a_scheme_in_the_settings_is_taken_literally() -> None:
     assert found.proxy.scheme == "https"
     (listed,) = read(make(scheme="https"), b"https://8.8.4.1:80", "", 9)
     assert listed.proxy.scheme == "http"
-
-
-@pytest.mark.parametrize(
-    ("body", "content_type", "text"),
-    [
-        ("高匿".encode(), "text/plain", "高匿"),
-        ("高匿".encode("gbk"), "text/html; charset=GBK", "高匿"),
-        ("高匿".encode("gb18030"), 'text/html; charset="gb18030"', "高匿"),
-        ("<meta charset=gb2312>高匿".encode("gb2312"), "text/html", "<meta charset=gb2312>高匿"),
-        (b"charset=gb2312 \xe9", "", "charset=gb2312 �"),
-        ("é".encode("latin-1"), "text/plain; charset=ISO-8859-1", "é"),
-        ("é".encode("latin-1"), "", "�"),
-        (b"\xef\xbb\xbfabc", "text/plain; charset=latin-1", "abc"),
-        ("abc".encode("utf-16"), "", "abc"),
-        (b"\xfe\xff\0a", "", "a"),
-        (b"abc", "text/plain; charset=punycode", "abc"),
-        (b"abc", "text/plain; charset=unicode_escape", "abc"),
-        (b"abc", "text/plain; charset=zip", "abc"),
-        (b"abc", "text/plain; charset=nonsense", "abc"),
-        (b"", "", ""),
-    ],
-)
-def test_a_body_is_decoded_by_its_mark_its_header_itself_or_utf_8(
-    body: bytes, content_type: str, text: str
-) -> None:
-    assert decode_body(body, content_type) == text
 
 
 @pytest.mark.parametrize("way", WAYS)
