@@ -33,6 +33,7 @@ class Handler(RequestHandler):
     asks_for_key: ClassVar[bool] = True
     takes_bearer: ClassVar[bool] = True
     refuses_cross_site: ClassVar[bool] = False
+    takes_last: ClassVar[bool] = False  # of parameters of one name; else the first, as Flask does
 
     def prepare(self) -> None:
         refusal = self.refusal(self.request, self.settings["gate"])
@@ -80,6 +81,11 @@ class Handler(RequestHandler):
         if not isinstance(value, HTTPError) and value is not None:
             line = _access_line(self)
             logger.error("%s failed", line, exc_info=(type(value), value, tb))
+
+    def argument(self, name: str) -> str:
+        """A parameter of the query as it was sent, spaces and all; empty if there is none."""
+        values = self.request.query_arguments.get(name) or [b""]
+        return values[-1 if self.takes_last else 0].decode("utf-8", "replace")
 
     def write_json(self, value: Any, status: int = 200) -> None:
         self.set_status(status)

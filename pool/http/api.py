@@ -49,15 +49,13 @@ class Access(msgspec.Struct, frozen=True):
 class ApiHandler(Handler):
     """What the routes share."""
 
+    takes_last = True
+
     def initialize(self, access: Access) -> None:
         self.access = access
 
     def compute_etag(self) -> None:
         """None: what changes all the time is not worth a digest."""
-
-    def argument(self, name: str) -> str:
-        values = self.request.query_arguments.get(name) or [b""]
-        return values[-1].decode("utf-8", "replace")
 
     def refuse(self, status: int, words: str) -> None:
         self.write_json({"error": words}, status)

@@ -54,8 +54,7 @@ class JudgeHandler(Handler):
 
     async def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
-        values = self.request.query_arguments.get("nonce") or [b""]
-        nonce = values[0].decode("latin-1")
+        nonce = self.argument("nonce")
         if not NONCE.fullmatch(nonce):
             self._refuse(400, "nonce: expected 1 to 64 letters, digits, - and _")
             return

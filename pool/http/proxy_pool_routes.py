@@ -93,10 +93,6 @@ class ProxyPoolHandler(Handler):
     async def answer(self) -> None:
         raise NotImplementedError
 
-    def argument(self, name: str) -> str:
-        values = self.request.query_arguments.get(name) or [b""]
-        return values[0].decode("utf-8", "replace")
-
     def pile(self) -> Pile:
         """What the request may draw from."""
         filters = _CONNECT if self.argument("type") == "https" else _HTTP

@@ -107,11 +107,6 @@ class PoolHandler(Handler):
     async def answer(self, key: str) -> None:
         raise NotImplementedError
 
-    def argument(self, name: str) -> str:
-        """The first of that name as it was sent (Flask's choice), empty if there is none."""
-        values = self.request.query_arguments.get(name) or [b""]
-        return values[0].decode("utf-8", "replace")
-
     def group(self, key: str) -> Group | None:
         pool = self.pools.find(key)
         return None if pool is None else pool.http

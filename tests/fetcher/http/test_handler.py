@@ -212,6 +212,45 @@ async def test_a_body_is_read_only_of_those_who_may_send_it(
         await server.close_all_connections()
 
 
+class Reader(Handler):
+    def get(self) -> None:
+        self.finish(repr(self.argument("a")).encode())
+
+
+class LastReader(Reader):
+    takes_last = True
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/first", ""),
+        ("/first?b=1", ""),
+        ("/first?a=", ""),
+        ("/first?a=1", "1"),
+        ("/first?a=1&a=2", "1"),
+        ("/last?a=1&a=2", "2"),
+        ("/last?a=1", "1"),
+        ("/last", ""),
+        ("/first?a=%20x%20", " x "),
+        ("/first?a=%E4%BD%A0", "你"),
+        ("/first?a=%FF", "\ufffd"),
+    ],
+)
+async def test_a_parameter_is_read_as_it_was_sent(path: str, text: str) -> None:
+    routes = [URLSpec("/first", Reader), URLSpec("/last", LastReader)]
+    server = HTTPServer(application(routes, Gate()))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    try:
+        async with calling(port=listening.getsockname()[1]) as (reader, writer):
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            assert (await reader.read()).partition(b"\r\n\r\n")[2].decode() == repr(text)
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
 async def test_a_method_that_is_not_served_is_answered_with_those_that_are(door: Entrance) -> None:
     got = await door.call("/livez", method="DELETE")
     assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
