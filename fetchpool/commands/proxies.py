@@ -20,7 +20,7 @@ from fetchpool.redis.connect import connect
 from fetchpool.serve.service import PoolView, redis_url
 from pool.check.build import build_checks
 from pool.check.lane import CLAIM_MARGIN, CheckLane
-from pool.http.intake import TLS, Intake, IntakeError, read_foreign, read_given, read_named
+from pool.http.intake import TLS, Intake, IntakeError, read_foreign, read_given
 from pool.http.listing import COLUMNS, describe, describe_to_use, find_entries
 from pool.model import Added, Candidate, Check, Checked, Entry, Kind, Record
 from pool.sites import UNIVERSAL
@@ -56,12 +56,10 @@ class Proxies:
 
     def find(self, name: str, site: str = UNIVERSAL) -> list[Entry]:
         """Those that `name` means: an id, a host:port, or a proxy in full."""
-        snapshot = self.site(site)
         try:
-            proxy = read_named(name)
+            return self.site(site).named(name)
         except ProxyError as error:
             raise TaskError(str(error)) from error
-        return snapshot.find(name) or (snapshot.find_proxy(proxy) if proxy is not None else [])
 
 
 @contextlib.asynccontextmanager

@@ -15,12 +15,13 @@ from tornado.routing import URLSpec
 from fetcher.errors import ProxyError, RedisAway
 from fetcher.http.handler import Handler
 from pool.harvest.accounts import list_sources
-from pool.http.intake import Intake, IntakeError, read_given, read_named
+from pool.http.intake import Intake, IntakeError, read_given
 from pool.http.listing import LIMIT, LIMIT_MOST, PageError, count_up, find_page
 from pool.http.proxypool_routes import Pools
 from pool.model import Candidate, Record, SourceAccount
 from pool.settings import Score
 from pool.snapshot.filters import FilterError, parse_filters
+from pool.snapshot.names import read_name
 from pool.source import Source
 from pool.store import Store
 
@@ -172,10 +173,10 @@ async def remove_named(access: Access, name: str) -> int:
 
     Raises ProxyError for a host without a port, and RedisAway.
     """
-    named = read_named(name)
-    members = {entry.member for entry in access.pools.universal.find(name)}
-    if named is not None:
-        members.add(named.member)  # it may be so new that the snapshot lacks it
+    members = {entry.member for entry in access.pools.universal.named(name)}
+    proxy = read_name(name)
+    if proxy is not None:
+        members.add(proxy.member)  # it may be so new that the snapshot lacks it
     universal, *others = access.stores
     removed = await universal.remove(sorted(members)) if members else 0
     for store in others if removed else ():

@@ -14,6 +14,7 @@ import msgspec
 from fetcher.errors import FetchpoolError, ProxyError
 from fetcher.proxy import Proxy, parse_proxy
 from pool.admission import admit, canonical
+from pool.snapshot.names import names_port
 from pool.sources.found import Found, read_anonymity_cell, read_country, read_scheme_cell
 from pool.sources.json_ import find_siblings
 from pool.sources.text import find_text
@@ -23,8 +24,6 @@ MOST: Final = 100_000  # proxies at once: ten times what a pool holds
 # In a text, all lines behind this one are spelled as in the settings.
 TLS: Final = "# https:// is TLS to the proxy"
 
-_PORT: Final = re.compile(r":[0-9]+/?(\?noconnect)?\Z")
-_ID: Final = re.compile(r"[0-9a-f]{16}")
 _COLUMN: Final = re.compile(r"(?i)\A(?:[\w .-]*,)*\s*\"?(proxy|ip|host|ip_?address)\"?\s*(,|\Z)")
 
 # The one order of the four parts that `find_text` does not know.
@@ -217,25 +216,9 @@ def _read_text(text: str, place: str) -> Item:
         proxy = parse_proxy(text)
     except ProxyError as error:
         return _find(text, place) or Refused(place, str(error))
-    if not _PORT.search(text):
+    if not names_port(text):
         return Refused(place, "it names no port")
     return [Found(proxy)]
-
-
-def read_named(name: str) -> Proxy | None:
-    """The one proxy that somebody means who writes this; None if none is spelled so.
-
-    Raises ProxyError for a host without a port: no default stands for what is to be removed.
-    """
-    try:
-        proxy = parse_proxy(name)
-    except ProxyError:
-        return None
-    if _PORT.search(name.strip()):
-        return proxy
-    if _ID.fullmatch(name):
-        return None
-    raise ProxyError(f"{proxy.host} names no port: write host:port, or the id that the list gives")
 
 
 def read_foreign(rows: Iterable[tuple[str, str]], *, allow_private: bool) -> Intake:

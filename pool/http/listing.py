@@ -116,7 +116,7 @@ def find_page(
 
     Raises PageError if that one has gone: nobody knows then where to go on.
     """
-    if after is not None and not snapshot.find(after):
+    if after is not None and snapshot.find_id(after) is None:
         raise PageError(f"after: there is no proxy {after[:40]!r} any more: begin anew")
     # Counted on the shelves where they can tell, so that a page costs by how deep it lies.
     counted = len(snapshot.every.find(filters)) if filters.max_latency is None else None

@@ -13,8 +13,7 @@ from tornado.routing import URLSpec
 
 from fetcher.errors import ProxyError
 from fetcher.http.handler import Handler
-from fetcher.proxy import parse_proxy
-from pool.model import Entry
+from fetcher.proxy import Proxy, parse_proxy
 from pool.sites import UNIVERSAL
 from pool.snapshot.snapshot import Snapshot
 from pool.traffic.evidence import Seen, judge_report
@@ -52,35 +51,32 @@ class ReportHandler(Handler):
     def post(self) -> None:
         try:
             report = read_report(self.request.body, self.reports.snapshots)
-            entries = self._find(report.proxy)
+            proxy = self._find(report.proxy)
         except ValueError as error:  # a ProxyError is one
             words = f"proxy: {error}" if isinstance(error, ProxyError) else str(error)
             self.write_json({"error": words}, 400)
             return
-        if not entries:
-            self.write_json({"error": f"{_shown(report.proxy)} is not in the pool"}, 404)
+        if proxy is None:
+            shown = parse_proxy(report.proxy).authority
+            self.write_json({"error": f"{shown} is not in the pool"}, 404)
             return
-        site, proxy = report.site or UNIVERSAL, entries[0].proxy
+        site = report.site or UNIVERSAL
         finding = judge_report(report.ok, report.error or "")
         # A report names no host: the site stands for it.
         self.reports.note(Seen(proxy, report.site or None, f"site:{site}", finding))
         self.write_json({"accepted": True}, 202)
 
-    def _find(self, name: str) -> list[Entry]:
-        """What a client calls so: a proxy in full, or, as we show them, host:port or an id. Raises
-        ValueError where that is no proxy, or more than one."""
+    def _find(self, name: str) -> Proxy | None:
+        """The one that a client calls so; None if it is not in the pool. Raises ValueError where
+        that is no proxy, or more than one."""
+        proxy = parse_proxy(name)
         universal = self.reports.snapshots[UNIVERSAL]
-        entries = universal.find(name)
-        if len(entries) == 1:
-            return entries
-        meant = universal.find_proxy(parse_proxy(name))
-        if entries and not meant:
-            raise ValueError(f"proxy: there are several at {name}: give its user, or its id")
-        return meant
-
-
-def _shown(name: str) -> str:
-    return parse_proxy(name).authority
+        entries = universal.named(name)
+        if len(entries) > 1:
+            entries = universal.find_proxy(proxy)
+            if not entries:
+                raise ValueError(f"proxy: there are several at {name}: give its user, or its id")
+        return entries[0].proxy if entries else None
 
 
 def read_report(body: bytes, sites: Mapping[str, Snapshot]) -> Report:

@@ -16,6 +16,7 @@ from pool.score import rank
 from pool.settings import Score
 from pool.snapshot.filters import Filters
 from pool.snapshot.index import Accept, Bucket, Draw, Drawable, Shelf, pick, sample
+from pool.snapshot.names import is_whole, read_name
 
 # ProxyPool's `zrevrange 0 100`: what it draws from when nothing has the maximum.
 TOP: Final = 101
@@ -141,8 +142,9 @@ class Snapshot:
         self.any = Group(rule)
         self.good = Shelf()
         self.every = Shelf()
-        # Ids, and host:port -> members. A gateway has thousands, which differ by user alone.
-        self._names: dict[str, dict[str, None]] = {}
+        self._by_id: dict[str, Entry] = {}
+        # host:port -> members. A gateway has thousands, which differ by user alone.
+        self._by_authority: dict[str, dict[str, None]] = {}
         # As we spell a proxy -> the members by which others, who write too, mean the same.
         self._others: dict[str, dict[str, None]] = {}
 
@@ -164,8 +166,8 @@ class Snapshot:
             group.put(entry)
         for shelf in self._shelves(entry):
             shelf.put(entry)
-        for name in (entry.id, entry.proxy.authority):
-            self._names.setdefault(name, {})[entry.member] = None
+        self._by_id[entry.id] = entry
+        self._by_authority.setdefault(entry.proxy.authority, {})[entry.member] = None
         if entry.member != (usual := entry.proxy.member):
             self._others.setdefault(usual, {})[entry.member] = None
 
@@ -178,8 +180,8 @@ class Snapshot:
                 group.drop(entry)
             for shelf in self._shelves(entry):
                 shelf.drop(entry)
-            for name in (entry.id, entry.proxy.authority):
-                _forget(self._names, name, member)
+            del self._by_id[entry.id]
+            _forget(self._by_authority, entry.proxy.authority, member)
             if member != (usual := entry.proxy.member):
                 _forget(self._others, usual, member)
 
@@ -193,9 +195,24 @@ class Snapshot:
         # A database that ProxyPool has filled knows scores only.
         return entry.record.checked > 0 or entry.score != self._rule.initial
 
-    def find(self, name: str) -> list[Entry]:
-        """Those with this id, or at this ``host:port``: several may differ by scheme or user."""
-        return [self._entries[member] for member in self._names.get(name, ())]
+    def find_id(self, id: str) -> Entry | None:
+        return self._by_id.get(id)
+
+    def named(self, text: str) -> list[Entry]:
+        """Those that somebody means who writes this: the one with this id; all at this
+        ``host:port``, who may differ by scheme or user; or those that are the very proxy which is
+        spelled out. Raises ProxyError for a host without a port.
+        """
+        entry = self.find_id(text.strip())
+        if entry is not None:
+            return [entry]
+        proxy = read_name(text)
+        if proxy is None:
+            return []
+        if is_whole(text):
+            return self.find_proxy(proxy)
+        members = self._by_authority.get(proxy.authority, ())
+        return [self._entries[member] for member in members]
 
     def find_proxy(self, proxy: Proxy) -> list[Entry]:
         """Those that mean this very proxy, however they are spelled."""

@@ -220,7 +220,7 @@ async def test_a_proxy_is_removed_by_id_or_place_from_all_sites_and_leaves_a_tom
     await api.add(*members)
     shop = [Candidate(parse_proxy(one), Record()) for one in members]
     await api.other.add(shop)
-    [one] = [entry for entry in api.snapshot.find("192.0.2.1:80") if entry.proxy.username]
+    [one] = [entry for entry in api.snapshot.named("192.0.2.1:80") if entry.proxy.username]
     assert await api.delete(one.id) == (200, {"removed": 1})
     assert await api.delete("socks5%3A%2F%2F192.0.2.1%3A80") == (200, {"removed": 1})
     await api.follower.step()

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from fetcher.errors import ProxyError
 from fetcher.proxy import parse_proxy
 from pool.http import intake
 from pool.http.intake import (
@@ -13,7 +12,6 @@ from pool.http.intake import (
     Refused,
     read_foreign,
     read_given,
-    read_named,
     read_spelled,
 )
 from pool.sources.found import Found
@@ -124,27 +122,6 @@ def test_no_proxy_is_taken_without_the_credentials_that_its_line_may_hold(
     if not expected:
         [(_, reason)] = refused(line)
         assert re.match("the words beside it may be a user and a password|cannot read", reason)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("8.8.8.8:80", "8.8.8.8:80"),
-        (" https://u:p@8.8.8.8:80/ ", "https://u:p@8.8.8.8:80"),
-        ("0123456789abcdef", None),
-        ("no proxy", None),
-        ("8.8.8.8:80:80", None),
-    ],
-)
-def test_a_proxy_is_named_with_its_port(name: str, expected: str | None) -> None:
-    named = read_named(name)
-    assert (named.member if named is not None else None) == expected
-
-
-@pytest.mark.parametrize("name", ["8.8.8.8", "u:secret@8.8.8.8", "http://8.8.8.8/"])
-def test_no_default_stands_for_the_port_of_a_named_proxy(name: str) -> None:
-    with pytest.raises(ProxyError, match=r"^8\.8\.8\.8 names no port: write host:port, or the id"):
-        read_named(name)
 
 
 @pytest.mark.parametrize(

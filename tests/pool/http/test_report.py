@@ -138,6 +138,7 @@ async def test_a_proxy_that_is_not_in_the_pool_is_not_found(api: Api, spelled: s
         (b'{"proxy": "192.0.2.1:80", "ok": true, "verdict": 1}', "unknown field `verdict`"),
         (b'{"proxy": "a b", "ok": true}', "proxy: cannot read the proxy"),
         (b'{"proxy": "192.0.2.1:99999", "ok": true}', "out of range"),
+        (b'{"proxy": "192.0.2.1", "ok": true}', "proxy: 192.0.2.1 names no port"),
         (b'{"proxy": "192.0.2.1:80", "ok": true, "site": "nosuch"}', "no site 'nosuch'"),
         (b'{"proxy": "192.0.2.1:80", "ok": true, "seconds": -1}', "seconds: expected"),
         (b'{"proxy": "192.0.2.1:80", "ok": true, "seconds": 1e999}', "expected"),

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fetcher.errors import ProxyError
 from fetcher.proxy import Proxy
 from pool.model import Entry, Kind, Status
 from pool.snapshot.filters import Filters
@@ -281,16 +282,77 @@ def test_a_pick_by_filters_looks_at_two_entries_whatever_the_size(size: int) -> 
 # -- names ---------------------------------------------------------------------------------------
 
 
-def test_a_proxy_is_found_by_its_id_and_by_its_place() -> None:
-    one, other = entry("user:a@192.0.2.1:80"), entry("socks5://192.0.2.1:80")
-    pool = snapshot(one, other, entry("192.0.2.2:80"))
-    assert pool.find(one.id) == [one]
-    assert pool.find("192.0.2.1:80") == [one, other]
-    assert pool.find("192.0.2.9:80") == pool.find("") == []
+def test_tunnels_prefer_those_that_are_known_to_be_clean_and_avoid_the_others() -> None:
+    clean, unknown = entry("192.0.2.1:1", connect=True), entry("192.0.2.1:2")
+    bad, failing = entry("192.0.2.1:3", tls=False), entry("192.0.2.1:4", 10, connect=True)
+    pool = snapshot(clean, unknown, bad, failing)
+
+    def exits(*, tunnelled: bool) -> list[list[Entry]]:
+        found = pool.find_exits(tunnelled=tunnelled)
+        return [[one[place] for place in range(len(one))] for one in found]
+
+    assert exits(tunnelled=False) == [[clean, unknown, bad]]
+    assert exits(tunnelled=True) == [[clean], [unknown]]
+
+
+PLAIN, PAID = "192.0.2.1:80", "user:a@192.0.2.1:80"
+SOCKS, RAW = "socks5://192.0.2.1:80", "user:$@192.0.2.1:80"
+USUAL, SIX, NAMED = "user:%24@192.0.2.1:80", "[2001:db8::1]:80", "gw.example.com:80"
+HERE = [PLAIN, PAID, SOCKS, RAW, USUAL]
+
+
+@pytest.mark.parametrize(
+    ("text", "members"),
+    [
+        # an id
+        (entry(PAID).id, [PAID]),
+        (f" {entry(PAID).id}\n", [PAID]),
+        ("0" * 16, []),
+        # host:port
+        ("192.0.2.1:80", HERE),
+        (" 192.0.2.1:80/ ", HERE),
+        ("[2001:DB8::1]:80", [SIX]),
+        ("GW.example.com:80", [NAMED]),
+        ("192.0.2.1:81", []),
+        ("192.0.2.1:80?noconnect", [PLAIN]),
+        # all of it
+        ("http://192.0.2.1:80", [PLAIN]),
+        ("HTTP://192.0.2.1:80/", [PLAIN]),
+        ("socks5://192.0.2.1:80", [SOCKS]),
+        ("socks4://192.0.2.1:80", []),
+        (PAID, [PAID]),
+        (f"http://{PAID}", [PAID]),
+        ("user:b@192.0.2.1:80", []),
+        ("user@192.0.2.1:80", []),
+        # in other people's spelling
+        (RAW, [USUAL, RAW]),
+        (USUAL, [USUAL, RAW]),
+        # nothing
+        ("", []),
+        ("no proxy", []),
+        ("192.0.2.1:99999", []),
+    ],
+)
+def test_a_proxy_has_many_names(text: str, members: list[str]) -> None:
+    pool = snapshot(*map(entry, [*HERE, SIX, NAMED]))
+    assert [one.member for one in pool.named(text)] == members
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1", "http://192.0.2.1", "gw.example.com"])
+def test_a_host_without_a_port_is_no_name(text: str) -> None:
+    pool = snapshot(*map(entry, [*HERE, "192.0.2.1:8080", "gw.example.com:8080"]))
+    with pytest.raises(ProxyError, match="names no port"):
+        pool.named(text)
+
+
+def test_who_has_left_is_called_nothing_any_more() -> None:
+    one, other = entry(PAID), entry(SOCKS)
+    pool = snapshot(one, other)
+    assert pool.find_id(one.id) == one
     pool.remove(one.member)
-    assert (pool.find(one.id), pool.find("192.0.2.1:80")) == ([], [other])
+    assert (pool.find_id(one.id), pool.named(one.id), pool.named(PLAIN)) == (None, [], [other])
     pool.remove(other.member)
-    assert pool.find("192.0.2.1:80") == []
+    assert pool.named(PLAIN) == []
 
 
 def test_a_proxy_is_found_however_others_spell_it() -> None:
@@ -314,9 +376,9 @@ def test_a_gateways_sessions_are_found_by_its_place_until_each_has_gone() -> Non
     pool = snapshot(*sessions)
     pool.put(sessions[50])
     for left in range(100, 0, -1):
-        assert len(pool.find("192.0.2.1:80")) == left
+        assert len(pool.named("192.0.2.1:80")) == left
         pool.remove(sessions[left - 1].member)
-    assert pool.find("192.0.2.1:80") == []
+    assert pool.named("192.0.2.1:80") == []
 
 
 def test_descending_begins_with_the_best_and_scores_are_counted() -> None:
