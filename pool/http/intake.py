@@ -50,7 +50,7 @@ _PLACE: Final = re.compile(
 _NOTE: Final = re.compile(r"\s#\s")
 _SEPARATORS: Final = (" ", "  ", "\t", ",", ";", "|")
 _NUMBER: Final = re.compile(r"[0-9.:]+")
-_PAIR: Final = re.compile(r"[^:]+:[^:]+")
+_HERE: Final = "\0"  # stands where the proxy was
 
 
 class IntakeError(FetchpoolError):
@@ -187,27 +187,36 @@ def _find(line: str, place: str) -> Item:
 
 
 def _may_hold_credentials(line: str) -> bool:
-    marked = _PLACE.sub("\0", _NOTE.split(line, maxsplit=1)[0])
-    return any(_are_credentials(marked.split(separator)) for separator in _SEPARATORS)
+    """Whether what stands beside the proxy may be its user and password, in whichever columns the
+    line can be cut so that the proxy has one of its own."""
+    marked = _PLACE.sub(_HERE, _NOTE.split(line, maxsplit=1)[0])
+    rows = ([cell.strip(" \"'") for cell in marked.split(one)] for one in _SEPARATORS)
+    return any(_may_be_credentials(_find_words(row)) for row in rows if _HERE in row)
 
 
-def _are_credentials(cells: list[str]) -> bool:
-    """Whether in the cells of a line, the proxy's own is "\\0", there are just two more words, or
-    a pair, and nothing by which it is the row of a table."""
-    cells = [cell.strip(" \"'") for cell in cells]
-    if "\0" not in cells:
-        return False  # they are no cells
-    words = [word for cell in cells if (word := cell.strip("\0+-,;|"))]
-    if any(" " in word or word in ("yes", "no") or read_anonymity_cell(word) for word in words):
+def _find_words(row: list[str]) -> list[str]:
+    """What the cells hold beside the proxy, without the signs that lists adorn it with."""
+    return [word for cell in row if (word := cell.strip(_HERE + "+-,;|"))]
+
+
+def _may_be_credentials(words: list[str]) -> bool:
+    """Whether just two words are unaccounted for, or one ``a:b``, that are not both numbers."""
+    if any(map(_is_of_table, words)):
         return False
-    words = [word for word in words if not (read_scheme_cell(word) or _is_country(word))]
-    if len(words) == 1:
-        words = words[0].split(":") if _PAIR.fullmatch(words[0]) else []
-    return len(words) == 2 and not all(map(_NUMBER.fullmatch, words))
+    unknown = [word for word in words if not _is_claim(word)]
+    if len(unknown) == 1:
+        unknown = unknown[0].split(":")
+    return len(unknown) == 2 and all(unknown) and not all(map(_NUMBER.fullmatch, unknown))
 
 
-def _is_country(word: str) -> bool:
-    return word.isupper() and read_country(word) is not None
+def _is_of_table(word: str) -> bool:
+    """Whether a word makes its line the row of a table, which has no credentials anywhere."""
+    return " " in word or word in ("yes", "no") or read_anonymity_cell(word) is not None
+
+
+def _is_claim(word: str) -> bool:
+    """Whether a word says a proxy's scheme or country: user and password may stand beside it."""
+    return bool(read_scheme_cell(word)) or (word.isupper() and read_country(word) is not None)
 
 
 def _read_text(text: str, place: str) -> Item:
