@@ -217,7 +217,7 @@ class PoolView:
                 f"the site {name} is frozen: no proxy passes its check, and {loggable(url)} fails"
                 " without one too"
                 for name, follower in followers.items()
-                if (url := follower.frozen) is not None
+                if (url := follower.outage) is not None
             ),
         ]
 

@@ -1,7 +1,7 @@
 """Between the checks of a site and its scores: keeps an outage from being taken for dead proxies.
 
-`freeze` decides when a site is in doubt; here its canary is asked, while the verdicts wait. They
-are as many as the lane has under way at the most: it waits for them, and takes no more meanwhile.
+`outage` decides when a site is in doubt; here its canary is asked, while what checks proved waits.
+That is as much as the lane has under way at the most: it waits, and takes no more meanwhile.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Final
 from fetcher.model import DIRECT, Client
 from fetcher.urls import loggable
 from pool.check.ask import MAX_BODY, ask, build_limits, build_request
-from pool.check.outage import Watch, proves_by_site
+from pool.check.outage import OutageWatch, proves_by_site
 from pool.check.rule import Rule, build_rule, judge
 from pool.model import Checked, Kind, Settled
 from pool.settings import Pool, Site
@@ -48,19 +48,19 @@ class Canary:
     ) -> None:
         own = not isinstance(site.canary, str)
         urls = site.url if own else [str(site.canary)]
-        self.url = loggable(urls[0])  # by which the site is frozen, in logs and in /healthz
+        self.url = loggable(urls[0])  # what an outage is named by, in logs and in /healthz
         self._rule = build_rule(site) if own else _WORKS
         self._requests = [build_request(url, user_agent) for url in urls[:_PAGES]]
         self._store = store
         self._client = client
         self._draw = draw
         self._clock = clock
-        self._watch = Watch(pool.check.cycle)
+        self._watch = OutageWatch(pool.check.cycle)
         self._limits = build_limits(pool.check)
-        self._told: bool | None = None  # whether Redis knows it to be frozen; None: nobody asked
+        self._told: bool | None = None  # whether Redis knows of an outage; None: nobody asked
 
     async def settle(self, batch: Sequence[Checked]) -> Settled:
-        """Enter verdicts, unless they fail for another reason than their proxies.
+        """Enter what checks proved, unless they fail for another reason than their proxies.
 
         May be repeated: what was entered before is void.
         """
@@ -70,9 +70,9 @@ class Canary:
             asked = watch.is_canary_due(self._clock())
             if asked:
                 watch.hear(await self._works(), self._clock())
-            if watch.is_frozen:
+            if watch.is_outage:
                 if asked or not self._told:
-                    await self._store.freeze(self.url, watch.holds)
+                    await self._store.begin_outage(self.url, watch.holds)
                 batch = [self._excuse(one) for one in batch]
         await self._tell()
         return await self._store.settle(batch)
@@ -91,18 +91,18 @@ class Canary:
 
     async def _tell(self) -> None:
         """Say it where other processes look, and in the log, once."""
-        frozen = self._watch.is_frozen
-        if frozen == self._told and not self._watch.is_thaw_due:
+        outage = self._watch.is_outage
+        if outage == self._told and not self._watch.is_end_due:
             return
-        if frozen:
+        if outage:
             logger.warning(
                 "nothing passes its check, and %s fails without a proxy too: failures do not"
                 " count until it is back",
                 self.url,
             )
         else:
-            await self._store.thaw()
-            self._watch.thaw(self._clock())
+            await self._store.end_outage()
+            self._watch.note_end(self._clock())
             if self._told:
                 logger.info("%s works again: failures count", self.url)
-        self._told = frozen
+        self._told = outage

@@ -48,7 +48,7 @@ class Follower:
         locate: Locate = _claimed,
     ) -> None:
         self.ready = asyncio.Event()
-        self.frozen: str | None = None  # the URL that fails without a proxy too
+        self.outage: str | None = None  # the URL of one: it fails without a proxy too
         self._universal = universal
         self._locate = locate
         self._store = store
@@ -119,7 +119,7 @@ class Follower:
             changes = await one.changes(place.n, PIECE)
             newest = changes.newest
             if one is self._store.http:
-                self.frozen = changes.frozen
+                self.outage = changes.outage
             if newest.epoch != place.epoch or newest.n < place.n:  # Redis lost what it had
                 self._forget_place()
                 await self.resync()

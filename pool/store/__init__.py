@@ -11,7 +11,8 @@ script may touch them on a Cluster:
     PREFIX:{KEY}:records   hash        member -> Record (MessagePack)
     PREFIX:{KEY}:changes   sorted set  member -> number of its last change; removed ones too
     PREFIX:{KEY}:version   hash        n: number of the last change, epoch: when the first one was;
-                                       frozen: the URL that fails without any proxy, until: when
+                                       frozen: the URL of an outage, which fails without any
+                                       proxy too, until: when
     PREFIX:{KEY}:charged   sorted set  member -> until when traffic costs it nothing more
 
 and for all sites together `PREFIX:sources`, a hash of source name -> SourceAccount,

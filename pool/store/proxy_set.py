@@ -55,13 +55,13 @@ class Version(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True):
     """What changed, oldest first; `last` is where to go on, `newest` where the end is.
 
-    `frozen`: the URL that fails even without a proxy, while it keeps verdicts from counting.
+    `outage`: the URL that fails even without a proxy, while that keeps failures from counting.
     """
 
     members: list[Member]
     last: int
     newest: Version
-    frozen: str | None = None
+    outage: str | None = None
 
 
 class ProxySet:
@@ -84,7 +84,7 @@ class ProxySet:
         self._clean = self._script(scripts.CLEAN)
         self._forget = self._script(scripts.FORGET)
         self._enter = self._script(scripts.ENTER)
-        self._freeze = self._script(scripts.FREEZE)
+        self._set_outage = self._script(scripts.OUTAGE)
         self._changes = self._script(scripts.CHANGES)
 
     def _script(self, text: str) -> AsyncScript:
@@ -138,8 +138,8 @@ class ProxySet:
             args += to_bytes(one.proxy.member), one.effect.value, to_ms(one.delay)
         return Entered(*await self._run(self._enter, args))
 
-    async def freeze(self, url: str, seconds: float) -> None:
-        await self._run(self._freeze, [url, to_ms(seconds)])
+    async def set_outage(self, url: str, seconds: float) -> None:
+        await self._run(self._set_outage, [url, to_ms(seconds)])
 
     async def give_back(self, checks: Sequence[Check]) -> int:
         args = [value for check in checks for value in (to_bytes(check.member), check.claim)]
@@ -166,13 +166,13 @@ class ProxySet:
 
     async def changes(self, last: int, n: int = BATCH) -> Changes:
         """At most `n` of the changes after `last`."""
-        newest, epoch, frozen, *rows = await self._run(self._changes, [last, n])
+        newest, epoch, outage, *rows = await self._run(self._changes, [last, n])
         members = []
         for member, change, score, record in _rows(rows, 4):
             last = int(float(change))
             known = float(score) if score else None
             members.append(Member(to_text(member), known, _record(record)))
-        return Changes(members, last, Version(int(newest), int(epoch)), to_text(frozen) or None)
+        return Changes(members, last, Version(int(newest), int(epoch)), to_text(outage) or None)
 
     async def version(self) -> Version:
         n, epoch = await call(self._client.hmget(self._keys[5], ["n", "epoch"]))

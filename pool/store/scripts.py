@@ -20,7 +20,7 @@ local function changed(member)
 end
 local function even(time) return string.format('%d', time - time % 2) end
 local function odd(time) return string.format('%d', time - (time + 1) % 2) end
-local function frozen()
+local function outage()
   local seen = redis.call('HMGET', KEYS[6], 'frozen', 'until')
   return seen[1] and tonumber(seen[2] or 0) > now and seen[1] or ''
 end
@@ -242,14 +242,14 @@ return adopted
 
 # ARGV: maximum, minimum, milliseconds of a tomb, milliseconds in which a member loses one point at
 # the most, then member, what becomes of its score (lift, point or none), milliseconds by which its
-# next check may be put off, in turn. While the set is frozen nobody loses anything, nor does who is
+# next check may be put off, in turn. During an outage nobody loses anything, nor does who is
 # never checked, as nothing would lift it again; a check that somebody has claimed is not put off,
 # as that would make it void.
 # Returns {lifted, lowered, removed}.
 ENTER: Final = """
 local max, min, tomb, pause = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local lifted, lowered, removed = 0, 0, 0
-local immune = frozen() ~= ''
+local immune = outage() ~= ''
 redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', now)
 for i = 5, #ARGV, 3 do
   local member, becomes, delay = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
@@ -279,8 +279,8 @@ end
 return {lifted, lowered, removed}
 """
 
-# ARGV: a URL, milliseconds for which the set is frozen on its account; '' and 0 thaw it.
-FREEZE: Final = """
+# ARGV: a URL, milliseconds for which there is an outage on its account; '' and 0 end it.
+OUTAGE: Final = """
 if ARGV[1] == '' then
   redis.call('HDEL', KEYS[6], 'frozen', 'until')
 else
@@ -318,12 +318,12 @@ return {#spared, forgotten}
 """
 
 # ARGV: the last change known, how many.
-# Returns the number of the newest change, its epoch, the URL that has frozen the set ('' if none),
+# Returns the number of the newest change, its epoch, the URL whose outage there is ('' if none),
 # then member, its change, score and record ('' if it is gone, or has none) in turn, oldest change
 # first.
 CHANGES: Final = """
 local version = redis.call('HMGET', KEYS[6], 'n', 'epoch')
-local seen = {version[1] or '0', version[2] or '0', frozen()}
+local seen = {version[1] or '0', version[2] or '0', outage()}
 if seen[1] == ARGV[1] then return seen end
 local list = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. ARGV[1], '+inf', 'WITHSCORES',
                         'LIMIT', 0, ARGV[2])

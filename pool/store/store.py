@@ -148,14 +148,14 @@ class Store:
             entered += await one.enter(part, self._pool)
         return entered
 
-    async def freeze(self, url: str, seconds: float) -> None:
+    async def begin_outage(self, url: str, seconds: float) -> None:
         """No traffic costs a proxy anything for so long: `url` fails without any proxy too."""
         for one in self.sets:
-            await one.freeze(url, seconds)
+            await one.set_outage(url, seconds)
 
-    async def thaw(self) -> None:
+    async def end_outage(self) -> None:
         for one in self.sets:
-            await one.freeze("", 0.0)
+            await one.set_outage("", 0.0)
 
     async def adopt(self) -> int:
         """Give a due time to members that others wrote, an old ProxyPool database among them."""

@@ -43,7 +43,7 @@ def build(url: str, canary: str | bool | None) -> Pool:
 
 
 async def fail_once(redis: Redis, clients: Clients, pool: Pool) -> tuple[float | None, str | None]:
-    """The score of a proxy whose check failed, and by which page its site is frozen."""
+    """The score of a proxy whose check failed, and which page's outage there is."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = parse_proxy(f"127.0.0.1:{listener.getsockname()[1]}")
     store = Store(redis, pool)
@@ -55,7 +55,7 @@ async def fail_once(redis: Redis, clients: Clients, pool: Pool) -> tuple[float |
     assert (await ended).kind is Kind.REFUSED
     await lane.finish([await ended])
     [score] = await store.http.scores([proxy.member])
-    return score, (await store.http.changes(0)).frozen
+    return score, (await store.http.changes(0)).outage
 
 
 async def test_a_failure_counts_unless_the_canary_fails_too(redis: Redis) -> None:

@@ -84,8 +84,8 @@ class Stepping:
         rows: list[Any] = [*await self.redis.zrange(KEY, 0, -1, withscores=True)]
         return Counter(score for _, score in rows)
 
-    async def frozen(self) -> str | None:
-        return (await self.store.http.changes(0)).frozen
+    async def outage(self) -> str | None:
+        return (await self.store.http.changes(0)).outage
 
 
 @contextlib.asynccontextmanager
@@ -116,7 +116,7 @@ async def test_failures_count_if_the_canary_works(redis: Redis, body: str) -> No
         await one.check(Kind.TIMEOUT)
         works = body == PAGE
         assert await one.scores() == {9 if works else 10: 1}
-        assert await one.frozen() == (None if works else f"{origin.url}/html")
+        assert await one.outage() == (None if works else f"{origin.url}/html")
 
 
 async def test_a_site_that_passes_asks_no_canary(redis: Redis) -> None:
@@ -140,7 +140,7 @@ async def test_what_fails_without_a_proxy_too_costs_nobody_anything(redis: Redis
         assert await one.store.claim(BATCH, 60.0) == []  # put off
 
 
-async def test_a_frozen_site_asks_its_canary_once_a_cycle_and_thaws_with_it(redis: Redis) -> None:
+async def test_an_outage_asks_the_canary_once_a_cycle_and_ends_with_it(redis: Redis) -> None:
     async with Origin() as origin, stepping(redis, page(origin), 20, SLOW) as one:
         up = list(origin.pages)
 
@@ -157,29 +157,29 @@ async def test_a_frozen_site_asks_its_canary_once_a_cycle_and_thaws_with_it(redi
         one.clock.now = 40.0
         await one.check(Kind.RULE, 2)
         assert await one.scores() == {10: 18, 9: 2}
-        assert await one.frozen() is None
+        assert await one.outage() is None
 
 
-async def test_a_pass_thaws_at_once(redis: Redis) -> None:
+async def test_a_pass_ends_an_outage_at_once(redis: Redis) -> None:
     async with Origin() as origin:
         site = page(origin)
     async with stepping(redis, site, 10, SLOW) as one:
         await one.check(Kind.TIMEOUT, 2)
-        assert await one.frozen() is not None
+        assert await one.outage() is not None
         await one.check(Kind.PASSED, 1)
-        assert await one.frozen() is None
+        assert await one.outage() is None
         await one.check(Kind.TIMEOUT, 2)
         assert await one.scores() == {10: 7, 100: 1, 9: 2}
 
 
-async def test_a_freeze_left_by_one_who_died_ends_with_the_first_check(redis: Redis) -> None:
+async def test_an_outage_left_by_one_who_died_ends_with_the_first_check(redis: Redis) -> None:
     async with Origin() as origin, stepping(redis, page(origin), 2, SLOW) as one:
-        await one.store.freeze("http://old/", 3600.0)
+        await one.store.begin_outage("http://old/", 3600.0)
         await one.check(Kind.PASSED, 1)
-        assert await one.frozen() is None
+        assert await one.outage() is None
 
 
-async def test_one_whose_own_line_is_down_freezes_nobody_whose_checks_pass(redis: Redis) -> None:
+async def test_one_whose_own_line_is_down_stops_nobody_whose_checks_pass(redis: Redis) -> None:
     lost = Site(url=["http://127.0.0.1:9/"])
     async with (
         Origin() as origin,
@@ -189,12 +189,12 @@ async def test_one_whose_own_line_is_down_freezes_nobody_whose_checks_pass(redis
         await one.check(Kind.PASSED, 1)
         for later in (20.0, 40.0):
             await other.check(Kind.TIMEOUT, 1)
-            assert await one.frozen() == "http://127.0.0.1:9/"
+            assert await one.outage() == "http://127.0.0.1:9/"
             one.clock.now = other.clock.now = later
-            await one.check(Kind.TIMEOUT, 1)  # what fails thaws nothing
-            assert await one.frozen() == "http://127.0.0.1:9/"
+            await one.check(Kind.TIMEOUT, 1)  # what fails ends nothing
+            assert await one.outage() == "http://127.0.0.1:9/"
             await one.check(Kind.PASSED, 1)
-            assert await one.frozen() is None
+            assert await one.outage() is None
 
 
 async def test_a_password_in_a_sites_url_is_shown_nowhere(
@@ -204,7 +204,7 @@ async def test_a_password_in_a_sites_url_is_shown_nowhere(
     async with stepping(redis, site, 2, SLOW) as one:
         caplog.set_level("INFO")
         await one.check(Kind.REFUSED, 1)
-        assert await one.frozen() == "http://127.0.0.1:9/page"
+        assert await one.outage() == "http://127.0.0.1:9/page"
         await one.check(Kind.PASSED, 1)
     assert [name in caplog.text for name in ("fails without", "works again")] == [True, True]
     assert "operator" not in caplog.text
@@ -231,7 +231,7 @@ async def test_another_canary_is_up_if_it_answers_like_a_page(
         async with stepping(redis, site, pool=SLOW) as one:
             await one.check(Kind.TIMEOUT)
             assert await one.scores() == {9 if works else 10: 1}
-            assert await one.frozen() == (None if works else f"{origin.url}{path}")
+            assert await one.outage() == (None if works else f"{origin.url}{path}")
 
 
 async def test_one_page_that_works_is_enough(redis: Redis) -> None:
@@ -253,7 +253,7 @@ async def test_a_batch_may_be_sent_again(redis: Redis) -> None:
         assert await one.scores() == {10: 3}
 
 
-async def test_while_a_site_is_frozen_traffic_costs_nothing_and_snapshots_know(
+async def test_in_an_outage_traffic_costs_nothing_and_snapshots_know(
     redis: Redis,
 ) -> None:
     async with Origin() as origin:
@@ -262,12 +262,12 @@ async def test_while_a_site_is_frozen_traffic_costs_nothing_and_snapshots_know(
         follower = Follower(one.store, Snapshot(SLOW.score), SLOW.resync)
         await one.check(Kind.TIMEOUT)
         await follower.step()
-        assert follower.frozen == f"{origin.url}/html"
+        assert follower.outage == f"{origin.url}/html"
         charge = [Found(parse_proxy("192.0.2.1:1000"), Effect.POINT)]
         assert await one.store.enter(charge) == Entered()
-        await one.store.thaw()
+        await one.store.end_outage()
         await follower.step()
-        assert follower.frozen is None
+        assert follower.outage is None
 
 
 # -- whole outages, on the farm ------------------------------------------------------------------

@@ -1,14 +1,14 @@
 import pytest
 
-from pool.check.outage import AGAIN, CHECKS, CYCLES, SELDOM, Watch, proves_by_site
+from pool.check.outage import AGAIN, CHECKS, CYCLES, SELDOM, OutageWatch, proves_by_site
 from pool.model import Kind
 
 CYCLE = 20.0
 FAILED = Kind.TIMEOUT
 
 
-def watch(*kinds: Kind, cycle: float = CYCLE) -> Watch:
-    seen = Watch(cycle)
+def watch(*kinds: Kind, cycle: float = CYCLE) -> OutageWatch:
+    seen = OutageWatch(cycle)
     seen.note(kinds, 0.0)
     return seen
 
@@ -64,25 +64,25 @@ def test_the_canary_is_asked_once_a_cycle_or_a_minute(
     assert seen.is_canary_due(5.0 + later) is due
 
 
-def test_a_site_freezes_with_its_canary_and_thaws_with_it() -> None:
+def test_an_outage_begins_with_the_canarys_failure_and_ends_with_it() -> None:
     seen = watch(FAILED)
-    assert not seen.is_frozen
+    assert not seen.is_outage
     seen.hear(works=False, now=0.0)
-    assert seen.is_frozen
+    assert seen.is_outage
     seen.hear(works=True, now=20.0)
-    assert not seen.is_frozen
+    assert not seen.is_outage
 
 
-def test_a_pass_thaws_and_the_canary_is_asked_anew_at_the_next_doubt() -> None:
+def test_a_pass_ends_an_outage_and_the_canary_is_asked_anew_at_the_next_doubt() -> None:
     seen = watch(FAILED)
     seen.hear(works=False, now=0.0)
     seen.note([Kind.PASSED], 1.0)
-    assert not seen.is_frozen
+    assert not seen.is_outage
     assert seen.is_canary_due(1.0)
 
 
 @pytest.mark.parametrize(
-    ("kind", "thawed", "passed", "due"),
+    ("kind", "ended", "passed", "due"),
     [
         (FAILED, None, 5.0, False),
         (Kind.PASSED, None, 5.0, True),
@@ -92,30 +92,30 @@ def test_a_pass_thaws_and_the_canary_is_asked_anew_at_the_next_doubt() -> None:
         (FAILED, 5.0, 99.0, False),
     ],
 )
-def test_passes_thaw_what_others_may_have_frozen_once_in_a_while(
-    kind: Kind, thawed: float | None, passed: float, due: bool
+def test_passes_end_the_outages_of_others_once_in_a_while(
+    kind: Kind, ended: float | None, passed: float, due: bool
 ) -> None:
     seen = watch()
-    if thawed is not None:
-        seen.note([Kind.PASSED], thawed)
-        seen.thaw(thawed)
+    if ended is not None:
+        seen.note([Kind.PASSED], ended)
+        seen.note_end(ended)
     seen.note([kind], passed)
-    assert seen.is_thaw_due is due
+    assert seen.is_end_due is due
 
 
-def test_who_has_frozen_a_site_himself_thaws_nothing() -> None:
+def test_who_has_begun_an_outage_himself_ends_none() -> None:
     seen = watch(Kind.PASSED, *[FAILED] * CHECKS)
     seen.hear(works=False, now=0.0)
-    assert not seen.is_thaw_due
+    assert not seen.is_end_due
 
 
 @pytest.mark.parametrize(("draw", "expected"), [(0.0, 20.0), (0.5, 30.0)])
-def test_the_proxies_of_a_frozen_site_are_checked_more_slowly(draw: float, expected: float) -> None:
+def test_in_an_outage_proxies_are_checked_more_slowly(draw: float, expected: float) -> None:
     assert watch().pause(draw) == expected
 
 
 @pytest.mark.parametrize(("cycle", "expected"), [(20.0, 60.0), (0.01, 3.0)])
-def test_others_believe_in_a_freeze_until_they_hear_no_more_of_it(
+def test_others_believe_in_an_outage_until_they_hear_no_more_of_it(
     cycle: float, expected: float
 ) -> None:
     assert watch(cycle=cycle).holds == expected

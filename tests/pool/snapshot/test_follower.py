@@ -215,12 +215,12 @@ async def test_a_site_knows_what_judges_told_of_its_proxies(redis: Redis) -> Non
     assert other.record == Record(latency=0.5)
 
 
-async def test_a_freeze_shows_within_a_step(following: Following) -> None:
+async def test_an_outage_shows_within_a_step(following: Following) -> None:
     await following.follower.step()
-    assert following.follower.frozen is None
-    await following.store.freeze("http://a/", 60.0)
+    assert following.follower.outage is None
+    await following.store.begin_outage("http://a/", 60.0)
     await following.follower.step()
-    assert following.follower.frozen == "http://a/"
-    await following.store.thaw()
+    assert following.follower.outage == "http://a/"
+    await following.store.end_outage()
     await following.follower.step()
-    assert following.follower.frozen is None
+    assert following.follower.outage is None

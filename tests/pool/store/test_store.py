@@ -476,25 +476,25 @@ async def test_a_check_that_is_under_way_counts_whatever_traffic_says(
     assert await store.claim(1, 45.0) == []
 
 
-async def test_nobody_loses_a_point_while_the_set_is_frozen(any_redis: Redis) -> None:
+async def test_nobody_loses_a_point_in_an_outage(any_redis: Redis) -> None:
     store = Store(any_redis, POOL)
     await store.add(candidates("192.0.2.1:80"))
-    assert (await store.http.changes(0)).frozen is None
-    await store.freeze("http://a/", 60.0)
-    assert (await store.http.changes(0)).frozen == "http://a/"
-    assert (await store.http.changes((await store.http.version()).n)).frozen == "http://a/"
+    assert (await store.http.changes(0)).outage is None
+    await store.begin_outage("http://a/", 60.0)
+    assert (await store.http.changes(0)).outage == "http://a/"
+    assert (await store.http.changes((await store.http.version()).n)).outage == "http://a/"
     assert await store.enter(findings(Effect.POINT, "192.0.2.1:80")) == Entered()
-    await store.thaw()
-    assert (await store.http.changes(0)).frozen is None
+    await store.end_outage()
+    assert (await store.http.changes(0)).outage is None
     assert await store.enter(findings(Effect.POINT, "192.0.2.1:80")) == Entered(lowered=1)
 
 
-async def test_a_freeze_ends_by_itself_when_nobody_renews_it(any_redis: Redis) -> None:
+async def test_an_outage_ends_by_itself_when_nobody_renews_it(any_redis: Redis) -> None:
     store = Store(any_redis, POOL)
-    await store.freeze("http://a/", 0.05)
+    await store.begin_outage("http://a/", 0.05)
 
     async def is_over() -> bool:
-        return (await store.http.changes(0)).frozen is None
+        return (await store.http.changes(0)).outage is None
 
     await wait_until(is_over)
 
