@@ -118,7 +118,7 @@ def find_page(
     """
     if after is not None and snapshot.find_id(after) is None:
         raise PageError(f"after: there is no proxy {after[:40]!r} any more: begin anew")
-    # Counted on the shelves where they can tell, so that a page costs by how deep it lies.
+    # Counted by the index where it can tell, so that a page costs by how deep it lies.
     counted = len(snapshot.every.find(filters)) if filters.max_latency is None else None
     shown: list[Entry] = []
     total, begun, skipped = 0, after is None, 0
@@ -182,7 +182,7 @@ def count_up(snapshot: Snapshot, rule: Score) -> Numbers:
         level = traits.anonymity or "unknown"
         anonymity[level] = anonymity.get(level, 0) + len(bucket)
     countries = {
-        code: sum(map(len, shelf.values())) for code, shelf in snapshot.good.countries.items()
+        code: sum(map(len, buckets.values())) for code, buckets in snapshot.good.countries.items()
     }
     if unknown := len(snapshot.good.every) - sum(countries.values()):
         countries["unknown"] = unknown

@@ -175,7 +175,7 @@ class AllHandler(ProxyPoolHandler):
 
     async def answer(self) -> None:
         pile = self.pile()
-        entries = iter([pile[place] for place in range(len(pile))])
+        entries = iter([pile[position] for position in range(len(pile))])
         before = "["
         while piece := list(islice(entries, PIECE)):
             self.write(before + ",".join(_encode(describe(entry)) for entry in piece))

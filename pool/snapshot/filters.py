@@ -17,7 +17,7 @@ from pool.model import Record
 from pool.sources.found import read_country
 
 ANONYMITIES: Final = ("transparent", "anonymous", "elite")
-MOST: Final = 20  # values in one parameter: a pick looks into the shelves of each
+MOST: Final = 20  # values in one parameter: a pick looks into the buckets of each
 NAMES: Final = ("scheme", "connect", "anonymity", "country", "max_latency")
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")

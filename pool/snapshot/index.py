@@ -13,7 +13,7 @@ from pool.snapshot.filters import Filters, Traits, traits_of
 Draw = Callable[[], float]
 Accept = Callable[[Entry], bool]
 
-# A pick looks at no more entries than this. Only what no shelf is made for (latency, what was
+# A pick looks at no more entries than this. Only what no index is made for (latency, what was
 # tried, who is busy) can hide the right one behind so many others.
 LOOKS: Final = 4096
 
@@ -27,7 +27,7 @@ _BIAS: Final = 0.8
 
 class Drawable(Protocol):
     def __len__(self) -> int: ...
-    def __getitem__(self, place: int) -> Entry: ...
+    def __getitem__(self, position: int) -> Entry: ...
 
 
 def shuffled(entries: Drawable, draw: Draw) -> Iterator[Entry]:
@@ -83,24 +83,24 @@ class Bucket:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self._places: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, place: int) -> Entry:
-        return self.entries[place]
+    def __getitem__(self, position: int) -> Entry:
+        return self.entries[position]
 
     def put(self, entry: Entry) -> None:
-        self._places[entry.member] = len(self.entries)
+        self._positions[entry.member] = len(self.entries)
         self.entries.append(entry)
 
     def drop(self, entry: Entry) -> None:
-        place = self._places.pop(entry.member)
+        position = self._positions.pop(entry.member)
         last = self.entries.pop()
-        if place < len(self.entries):
-            self.entries[place] = last
-            self._places[last.member] = place
+        if position < len(self.entries):
+            self.entries[position] = last
+            self._positions[last.member] = position
 
 
 class Pile:
@@ -113,15 +113,15 @@ class Pile:
     def __len__(self) -> int:
         return self._size
 
-    def __getitem__(self, place: int) -> Entry:
+    def __getitem__(self, position: int) -> Entry:
         for bucket in self._buckets:
-            if place < len(bucket):
-                return bucket[place]
-            place -= len(bucket)
-        raise IndexError(place)
+            if position < len(bucket):
+                return bucket[position]
+            position -= len(bucket)
+        raise IndexError(position)
 
 
-class Shelf:
+class Index:
     """Entries by their traits, and once more so within each country.
 
     So those that filters want are found by looking at traits alone, however many they are.
@@ -152,13 +152,13 @@ class Shelf:
 
     def find(self, filters: Filters) -> Pile:
         """What they want, but for the latency."""
-        shelves = (
+        parts = (
             [self.countries.get(code, {}) for code in sorted(filters.countries)]
             if filters.countries
             else [self.traits]
         )
         return Pile(
-            bucket for shelf in shelves for traits, bucket in shelf.items() if filters.want(traits)
+            bucket for part in parts for traits, bucket in part.items() if filters.want(traits)
         )
 
     def find_clean(self, clean: bool | None) -> Pile:
@@ -166,8 +166,8 @@ class Shelf:
         return Pile(bucket for traits, bucket in self.traits.items() if traits.clean is clean)
 
 
-def _drop(shelf: dict[Traits, Bucket], traits: Traits, entry: Entry) -> None:
-    bucket = shelf[traits]
+def _drop(buckets: dict[Traits, Bucket], traits: Traits, entry: Entry) -> None:
+    bucket = buckets[traits]
     bucket.drop(entry)
     if not bucket:
-        del shelf[traits]
+        del buckets[traits]

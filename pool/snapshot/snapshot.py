@@ -15,7 +15,7 @@ from pool.model import Entry, Status
 from pool.score import rank
 from pool.settings import Score
 from pool.snapshot.filters import Filters
-from pool.snapshot.index import Accept, Bucket, Draw, Drawable, Shelf, pick, sample
+from pool.snapshot.index import Accept, Bucket, Draw, Drawable, Index, pick, sample
 from pool.snapshot.names import is_whole, read_name
 
 # ProxyPool's `zrevrange 0 100`: what it draws from when nothing has the maximum.
@@ -74,17 +74,17 @@ class Group:
                 del self._countries[code]
 
     def pick(self, draw: Draw, tried: Collection[Proxy] = ()) -> Entry | None:
-        """One with the maximum, else one of the top 101 by rank; equals as `shelf.pick` says."""
+        """One with the maximum, else one of the top 101 by rank; equals as `index.pick` says."""
         accept = untried(tried)
         return pick(self.best, draw, accept) or self._pick_top(draw, accept)
 
     def _pick_top(self, draw: Draw, accept: Accept | None) -> Entry | None:
-        place = int(draw() * min(len(self.every), TOP))
+        position = int(draw() * min(len(self.every), TOP))
         for key in reversed(self._order):
             bucket = self._ranks[key]
-            if place < len(bucket):
+            if position < len(bucket):
                 return pick(bucket, draw, accept) or self._first(accept)
-            place -= len(bucket)
+            position -= len(bucket)
         return None
 
     def _first(self, accept: Accept | None) -> Entry | None:
@@ -140,8 +140,8 @@ class Snapshot:
         self._checked = 0
         self.http = Group(rule)
         self.any = Group(rule)
-        self.good = Shelf()
-        self.every = Shelf()
+        self.good = Index()
+        self.every = Index()
         self._by_id: dict[str, Entry] = {}
         # host:port -> members. A gateway has thousands, which differ by user alone.
         self._by_authority: dict[str, dict[str, None]] = {}
@@ -164,8 +164,8 @@ class Snapshot:
         self._checked += self._is_checked(entry)
         for group in self._groups(entry):
             group.put(entry)
-        for shelf in self._shelves(entry):
-            shelf.put(entry)
+        for index in self._indexes(entry):
+            index.put(entry)
         self._by_id[entry.id] = entry
         self._by_authority.setdefault(entry.proxy.authority, {})[entry.member] = None
         if entry.member != (usual := entry.proxy.member):
@@ -178,8 +178,8 @@ class Snapshot:
             self._checked -= self._is_checked(entry)
             for group in self._groups(entry):
                 group.drop(entry)
-            for shelf in self._shelves(entry):
-                shelf.drop(entry)
+            for index in self._indexes(entry):
+                index.drop(entry)
             del self._by_id[entry.id]
             _forget(self._by_authority, entry.proxy.authority, member)
             if member != (usual := entry.proxy.member):
@@ -188,7 +188,7 @@ class Snapshot:
     def _groups(self, entry: Entry) -> tuple[Group, ...]:
         return (self.http, self.any) if entry.proxy.scheme == "http" else (self.any,)
 
-    def _shelves(self, entry: Entry) -> tuple[Shelf, ...]:
+    def _indexes(self, entry: Entry) -> tuple[Index, ...]:
         return (self.every, self.good) if entry.score == self._rule.max else (self.every,)
 
     def _is_checked(self, entry: Entry) -> bool:

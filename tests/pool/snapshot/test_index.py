@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fetcher.proxy import parse_proxy
 from pool.model import Entry, Record
 from pool.snapshot.filters import Filters
-from pool.snapshot.index import LOOKS, Bucket, Pile, Shelf, pick, sample, shuffled
+from pool.snapshot.index import LOOKS, Bucket, Index, Pile, pick, sample, shuffled
 
 
 def entry(member: str, score: float = 100, **known: Any) -> Entry:
@@ -173,23 +173,23 @@ CHANGE = st.tuples(
 
 
 @given(st.lists(CHANGE, max_size=30))
-def test_a_shelf_finds_what_looking_at_all_would(changes: list[tuple[str, bool, Record]]) -> None:
-    shelf, plain = Shelf(), dict[str, Entry]()
+def test_an_index_finds_what_looking_at_all_would(changes: list[tuple[str, bool, Record]]) -> None:
+    index, plain = Index(), dict[str, Entry]()
     for member, there, record in changes:
         if member in plain:
-            shelf.drop(plain.pop(member))
+            index.drop(plain.pop(member))
         if there:
             plain[member] = Entry(member, parse_proxy(member), 100, record)
-            shelf.put(plain[member])
+            index.put(plain[member])
 
     def names(pile: Pile) -> list[str]:
         return sorted(pile[place].member for place in range(len(pile)))
 
     for filters in FILTERS:
         wanted = sorted(n for n, one in plain.items() if filters.match(one.proxy, one.record))
-        assert names(shelf.find(filters)) == wanted
-    clean = [names(shelf.find_clean(known)) for known in (True, None, False)]
+        assert names(index.find(filters)) == wanted
+    clean = [names(index.find_clean(known)) for known in (True, None, False)]
     assert sorted(name for one in clean for name in one) == sorted(plain)
-    assert len(shelf.every) == len(plain)
+    assert len(index.every) == len(plain)
     if not plain:
-        assert (shelf.traits, shelf.countries) == ({}, {})
+        assert (index.traits, index.countries) == ({}, {})

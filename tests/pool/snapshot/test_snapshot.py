@@ -265,10 +265,10 @@ def test_a_pick_by_filters_looks_at_two_entries_whatever_the_size(size: int) -> 
         ),
     )
     counters = []
-    for shelf in (pool.good, pool.every):
+    for index in (pool.good, pool.every):
         for bucket in [
-            *shelf.traits.values(),
-            *(b for c in shelf.countries.values() for b in [*c.values()]),
+            *index.traits.values(),
+            *(b for c in index.countries.values() for b in [*c.values()]),
         ]:
             counters.append(Looks(bucket.entries))
             bucket.entries = counters[-1]  # type: ignore[assignment]
