@@ -1,7 +1,7 @@
 """Which proxies may enter the pool.
 
-A decision module: no name is resolved here, nothing is logged. Names rebind, so `guard` judges
-the address again at every connect.
+A decision module: no name is resolved here, nothing is logged. Names rebind, so `guard` looks
+at the address again at every connect.
 """
 
 import re

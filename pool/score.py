@@ -28,7 +28,7 @@ SEVERITY: Final = {
 NEWEST: Final = 0.3
 
 
-def next_score(score: float, kind: Kind, rule: Score) -> float | None:
+def next_score(score: float, kind: Kind, scale: Score) -> float | None:
     """The score after a check, None when the proxy is to go: ProxyPool's rule, exactly.
 
     A score above the maximum (only other writers make one) counts as the maximum.
@@ -36,9 +36,9 @@ def next_score(score: float, kind: Kind, rule: Score) -> float | None:
     if not kind.is_verdict:
         return score
     if kind is Kind.PASSED:
-        return rule.max
-    lowered = min(score, rule.max) - 1
-    return lowered if lowered > rule.min else None
+        return scale.max
+    lowered = min(score, scale.max) - 1
+    return lowered if lowered > scale.min else None
 
 
 def next_record(
@@ -71,8 +71,8 @@ def average(known: float | None, newest: float | None) -> float | None:
     return known + NEWEST * (newest - known)
 
 
-def rank(score: float, record: Record, rule: Score) -> tuple[float, int]:
+def rank(score: float, record: Record, scale: Score) -> tuple[float, int]:
     """Where a proxy stands: higher is better. Among equals the kind of the last failure decides."""
-    if score >= rule.max or record.last is None:
+    if score >= scale.max or record.last is None:
         return score, 0
     return score, -SEVERITY.get(record.last, 0)

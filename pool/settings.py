@@ -101,7 +101,7 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     url: list[str]  # used in turn
     status: list[Status] = msgspec.field(default_factory=lambda: [200])  # none = any
     body: str | None = None  # regex on the first 64 kB; null = any
-    match: list[str] = []  # hosts whose traffic is judged by these rules, and all below them
+    match: list[str] = []  # hosts whose traffic is held to these rules, and all below them
     ban: Ban = msgspec.field(default_factory=Ban)
     canary: str | bool | None = None  # null = its own url, false = none
 

@@ -1,7 +1,7 @@
 """Which site a request belongs to, where its proxies lie, and what it takes over from universal.
 
 A decision module: the settings in, answers out. What a site's rules say of answers is decided by
-`judge` (checks) and `evidence` (traffic).
+`check.rule` (checks) and `traffic.evidence` (traffic).
 """
 
 from collections.abc import Mapping

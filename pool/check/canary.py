@@ -15,7 +15,7 @@ from fetcher.model import DIRECT, Client
 from fetcher.urls import loggable
 from pool.check.ask import MAX_BODY, ask, build_limits, build_request
 from pool.check.outage import OutageWatch, proves_by_site
-from pool.check.rule import Rule, build_rule, judge
+from pool.check.rule import SiteRule, build_site_rule, classify
 from pool.model import Checked, Kind, Settled
 from pool.settings import Pool, Site
 from pool.store import Store
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _PAGES: Final = 3  # of a site's own that are asked, at the same time
 
 # Another page than the one that is checked is up if it answers at all like a page.
-_WORKS: Final = Rule(frozenset(range(200, 400)), None)
+_WORKS: Final = SiteRule(frozenset(range(200, 400)), None)
 
 
 class Canary:
@@ -49,7 +49,7 @@ class Canary:
         own = not isinstance(site.canary, str)
         urls = site.url if own else [str(site.canary)]
         self.url = loggable(urls[0])  # what an outage is named by, in logs and in /healthz
-        self._rule = build_rule(site) if own else _WORKS
+        self._rule = build_site_rule(site) if own else _WORKS
         self._requests = [build_request(url, user_agent) for url in urls[:_PAGES]]
         self._store = store
         self._client = client
@@ -81,7 +81,7 @@ class Canary:
         """Whether any of the pages is what it should be, without a proxy."""
         asked = (ask(self._client, request, DIRECT, self._limits) for request in self._requests)
         responses = await asyncio.gather(*asked)
-        return any(judge(one, self._rule, MAX_BODY) is Kind.PASSED for one in responses)
+        return any(classify(one, self._rule, MAX_BODY) is Kind.PASSED for one in responses)
 
     def _excuse(self, one: Checked) -> Checked:
         if not proves_by_site(one.kind):

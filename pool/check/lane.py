@@ -30,7 +30,7 @@ from pool.check.proof import (
     read_plain,
     read_tunnel,
 )
-from pool.check.rule import build_rule, judge
+from pool.check.rule import build_site_rule, classify
 from pool.model import Check, Checked, Kind, Record, Settled
 from pool.score import next_record
 from pool.settings import Pool, Site
@@ -76,7 +76,7 @@ class CheckLane:
         self._store = store
         self._client = client
         self._pool = pool
-        self._rule = build_rule(site)
+        self._rule = build_site_rule(site)
         self._requests = cycle([build_request(url, user_agent) for url in site.url])
         self._judges = judges
         self._judging = judging
@@ -135,7 +135,7 @@ class CheckLane:
         request = next(self._requests)
 
         def finish(response: Response) -> None:
-            kind = judge(response, self._rule, MAX_BODY)
+            kind = classify(response, self._rule, MAX_BODY)
             size = self._account(request, response)
             known = self._enter(record, kind, response.timing)
             if kind is Kind.PASSED:

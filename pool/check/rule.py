@@ -1,4 +1,4 @@
-"""What a response through a proxy proves.
+"""A site's rule: what a good answer looks like, and what a response through a proxy proves by it.
 
 A decision module: it sees one response and one site's rule; scores and times are decided elsewhere.
 """
@@ -19,23 +19,23 @@ from pool.settings import Site
 BODY_SEEN: Final = 65536
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """A site's rule, ready to be held against answers. Empty statuses: any status will do."""
+class SiteRule(msgspec.Struct, frozen=True):
+    """What a good answer looks like. Empty statuses: any status will do."""
 
     statuses: frozenset[int]
     body: re.Pattern[str] | None
 
 
-def build_rule(site: Site) -> Rule:
+def build_site_rule(site: Site) -> SiteRule:
     body = re.compile(site.body) if site.body is not None else None
-    return Rule(frozenset(site.status), body)
+    return SiteRule(frozenset(site.status), body)
 
 
-def judge(response: Response, rule: Rule, limit: int) -> Kind:
+def classify(response: Response, rule: SiteRule, limit: int) -> Kind:
     """How a check ended. A body that was cut at `limit` bytes counts as far as it goes."""
     cut = response.code == Code.FILESIZE_EXCEEDED and len(response.body) >= limit
     if response.outcome is Outcome.ANSWERED or cut:
-        return _judge_answer(response, rule)
+        return _classify_answer(response, rule)
     if response.code == Code.ABORTED_BY_CALLBACK:
         return Kind.UNUSABLE  # the guard: its name or address leads into a private network
     if response.stranger:
@@ -53,7 +53,7 @@ def judge(response: Response, rule: Rule, limit: int) -> Kind:
     return Kind.GARBAGE
 
 
-def _judge_answer(response: Response, rule: Rule) -> Kind:
+def _classify_answer(response: Response, rule: SiteRule) -> Kind:
     if response.stranger:
         return Kind.AUTH
     if rule.statuses and response.status not in rule.statuses:

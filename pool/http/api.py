@@ -39,7 +39,7 @@ class Access(msgspec.Struct, frozen=True):
 
     pools: Pools
     stores: Sequence[Store]
-    rule: Score
+    scale: Score
     sources: Callable[[], Awaitable[Mapping[str, SourceAccount]]]
     declared: Sequence[Source] = ()
     allow_private: bool = False
@@ -200,7 +200,7 @@ class SourcesHandler(ApiHandler):
             None,
             accounts,
             self.access.pools.universal.every.every.entries,
-            best=self.access.rule.max,
+            best=self.access.scale.max,
             now=self.access.now(),
         )
         self.write_packed(rows)
@@ -217,7 +217,7 @@ class StatsHandler(ApiHandler):
     async def get(self) -> None:
         access = self.access
         stats: dict[str, Any] = {
-            "pool": count_up(access.pools.universal, access.rule),
+            "pool": count_up(access.pools.universal, access.scale),
             "sites": {name: pool.status() for name, pool in access.pools.sites.items()},
         }
         if access.queue is not None:

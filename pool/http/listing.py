@@ -165,7 +165,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     countries: dict[str, int]
 
 
-def count_up(snapshot: Snapshot, rule: Score) -> Numbers:
+def count_up(snapshot: Snapshot, scale: Score) -> Numbers:
     """Costs by how many different scores, traits and countries there are, not by the proxies.
 
     Schemes are counted of all, the others of the good ones: of the rest they are mostly unknown.
@@ -173,7 +173,7 @@ def count_up(snapshot: Snapshot, rule: Score) -> Numbers:
     status = snapshot.status()
     scores = dict.fromkeys(("good", "above_new", "new", "below_new"), 0)
     for score, count in snapshot.any.count_scores().items():
-        scores[_classify(score, rule)] += count
+        scores[_classify(score, scale)] += count
     schemes: dict[str, int] = {}
     for traits, bucket in snapshot.every.traits.items():
         schemes[traits.scheme] = schemes.get(traits.scheme, 0) + len(bucket)
@@ -197,9 +197,9 @@ def count_up(snapshot: Snapshot, rule: Score) -> Numbers:
     )
 
 
-def _classify(score: float, rule: Score) -> str:
-    if score == rule.max:
+def _classify(score: float, scale: Score) -> str:
+    if score == scale.max:
         return "good"
-    if score == rule.initial:
+    if score == scale.initial:
         return "new"
-    return "above_new" if score > rule.initial else "below_new"
+    return "above_new" if score > scale.initial else "below_new"

@@ -16,7 +16,7 @@ from fetcher.http.handler import Handler
 from fetcher.proxy import Proxy, parse_proxy
 from pool.sites import UNIVERSAL
 from pool.snapshot.snapshot import Snapshot
-from pool.traffic.evidence import Seen, judge_report
+from pool.traffic.evidence import Seen, weigh_report
 
 MAX_BODY: Final = 16384  # bytes: a report is short
 MAX_ERROR: Final = 1000  # characters
@@ -61,7 +61,7 @@ class ReportHandler(Handler):
             self.write_json({"error": f"{shown} is not in the pool"}, 404)
             return
         site = report.site or UNIVERSAL
-        finding = judge_report(report.ok, report.error or "")
+        finding = weigh_report(report.ok, report.error or "")
         # A report names no host: the site stands for it.
         self.reports.note(Seen(proxy, report.site or None, f"site:{site}", finding))
         self.write_json({"accepted": True}, 202)

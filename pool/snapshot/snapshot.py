@@ -28,8 +28,8 @@ _DRAWN: Final = 4 * TOP
 class Group:
     """The entries that one kind of request draws from."""
 
-    def __init__(self, rule: Score) -> None:
-        self._rule = rule
+    def __init__(self, scale: Score) -> None:
+        self._scale = scale
         self.every = Bucket()
         self._ranks: dict[tuple[float, int], Bucket] = {}
         self._order: list[tuple[float, int]] = []  # the keys of _ranks, worst first
@@ -42,7 +42,7 @@ class Group:
     @property
     def best(self) -> Bucket:
         """Those with exactly the maximum: they passed their last check."""
-        return self._ranks.get((self._rule.max, 0), self._none)
+        return self._ranks.get((self._scale.max, 0), self._none)
 
     def country(self, code: str) -> Bucket:
         """Those of a country; an unknown one has none."""
@@ -50,7 +50,7 @@ class Group:
 
     def put(self, entry: Entry) -> None:
         self.every.put(entry)
-        key = rank(entry.score, entry.record, self._rule)
+        key = rank(entry.score, entry.record, self._scale)
         bucket = self._ranks.get(key)
         if bucket is None:
             bucket = self._ranks[key] = Bucket()
@@ -61,7 +61,7 @@ class Group:
 
     def drop(self, entry: Entry) -> None:
         self.every.drop(entry)
-        key = rank(entry.score, entry.record, self._rule)
+        key = rank(entry.score, entry.record, self._scale)
         bucket = self._ranks[key]
         bucket.drop(entry)
         if not bucket:
@@ -134,12 +134,12 @@ class Snapshot:
     held against `good`, those of `any` that passed their last check, and against `every`.
     """
 
-    def __init__(self, rule: Score) -> None:
-        self._rule = rule
+    def __init__(self, scale: Score) -> None:
+        self._scale = scale
         self._entries: dict[str, Entry] = {}
         self._checked = 0
-        self.http = Group(rule)
-        self.any = Group(rule)
+        self.http = Group(scale)
+        self.any = Group(scale)
         self.good = Index()
         self.every = Index()
         self._by_id: dict[str, Entry] = {}
@@ -189,11 +189,11 @@ class Snapshot:
         return (self.http, self.any) if entry.proxy.scheme == "http" else (self.any,)
 
     def _indexes(self, entry: Entry) -> tuple[Index, ...]:
-        return (self.every, self.good) if entry.score == self._rule.max else (self.every,)
+        return (self.every, self.good) if entry.score == self._scale.max else (self.every,)
 
     def _is_checked(self, entry: Entry) -> bool:
         # A database that ProxyPool has filled knows scores only.
-        return entry.record.checked > 0 or entry.score != self._rule.initial
+        return entry.record.checked > 0 or entry.score != self._scale.initial
 
     def find_id(self, id: str) -> Entry | None:
         return self._by_id.get(id)
@@ -228,7 +228,7 @@ class Snapshot:
             return entry
         # Of those that have what is asked for no list is in order: so many of them are put in it.
         drawn = sample(self.every.find(filters), _DRAWN, draw, accept)
-        drawn.sort(key=lambda one: rank(one.score, one.record, self._rule), reverse=True)
+        drawn.sort(key=lambda one: rank(one.score, one.record, self._scale), reverse=True)
         return drawn[int(draw() * min(len(drawn), TOP))] if drawn else None
 
     def sample(self, filters: Filters, n: int, draw: Draw) -> list[Entry]:

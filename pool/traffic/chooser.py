@@ -15,7 +15,7 @@ from pool.settings import Site
 from pool.sites import UNIVERSAL, Sites
 from pool.snapshot.index import Draw, Drawable, pick, shuffled
 from pool.snapshot.snapshot import Snapshot, untried
-from pool.traffic.evidence import Finding, Seen, build_ban, judge_traffic
+from pool.traffic.evidence import Finding, Seen, build_ban_rule, weigh_traffic
 from pool.traffic.usage import CAP, Usage
 
 # When all proxies have as much under way as they should, the least busy of so many takes more.
@@ -49,7 +49,7 @@ class PoolChooser:
         self._draw = draw
         self._allow_private = allow_private
         self._sites = Sites(sites or {})
-        self._bans = {name: build_ban(site) for name, site in (sites or {}).items()}
+        self._bans = {name: build_ban_rule(site) for name, site in (sites or {}).items()}
         self._snapshots = {**(snapshots or {}), UNIVERSAL: snapshot}
         self._note = note
         self.usage = Usage()
@@ -99,7 +99,7 @@ class PoolChooser:
     def report(self, proxy: Proxy, target: Target, response: Response) -> Verdict:
         """Note what an attempt shows, and say whether the site has banned the proxy."""
         site = self._sites.find(target)
-        finding = judge_traffic(response, self._bans.get(site) if site is not None else None)
+        finding = weigh_traffic(response, self._bans.get(site) if site is not None else None)
         if self._note is not None:
             self._note(Seen(proxy, site, target.host, finding))
         return Verdict.BANNED if finding is Finding.BANNED else Verdict.GOOD

@@ -3,9 +3,9 @@
 A decision module: answers and reports in, findings out. `now` counts seconds on any steady clock,
 the same one throughout. Who waits for what:
 
-    traffic -> judge_traffic -> Evidence.note     no I/O, in the middle of a task
-    report  -> judge_report  -> Evidence.note
-                                Evidence.take     once a second, by `pool.reporter`, into Redis
+    traffic -> weigh_traffic -> Evidence.note     no I/O, in the middle of a task
+    report  -> weigh_report  -> Evidence.note
+                                Evidence.take     once a second, by `reporter`, into Redis
 
 Whose fault a failure is decides where it counts. The proxy's own counts in universal and for the
 site. What may as well be the target's counts for the site only, and only if the same host answered
@@ -49,11 +49,11 @@ class Finding(Enum):
     NONE = "none"  # nothing: client left, limits, guard, too little time
     BANNED = "banned"  # the site answered that it does not like it
     ANSWERED = "answered"  # an answer that no rule was held against
-    GOOD = "good"  # the site's rules were held against an answer, and none is broken
+    GOOD = "good"  # the site's ban rule was held against an answer, which is no ban
 
 
-class Ban(msgspec.Struct, frozen=True):
-    """A site's rules by which an answer is a ban."""
+class BanRule(msgspec.Struct, frozen=True):
+    """What an answer looks like by which a site bans a proxy."""
 
     statuses: frozenset[int]
     body: re.Pattern[str] | None
@@ -83,7 +83,7 @@ class _Failure(msgspec.Struct, frozen=True):
     counted: bool
 
 
-# -- judging ---------------------------------------------------------------------------------------
+# -- weighing --------------------------------------------------------------------------------------
 
 _BEHIND: Final = frozenset({502, 503, 504})  # a proxy's own words, or the site's
 
@@ -97,18 +97,18 @@ _REPORTED: Final = {
 }
 
 
-def build_ban(site: Site) -> Ban | None:
-    """None if the site has no such rules, so that nothing is held against its answers."""
+def build_ban_rule(site: Site) -> BanRule | None:
+    """None if the site has no such rule, so that nothing is held against its answers."""
     if not site.ban.status and site.ban.body is None:
         return None
     body = re.compile(site.ban.body) if site.ban.body is not None else None
-    return Ban(frozenset(site.ban.status), body)
+    return BanRule(frozenset(site.ban.status), body)
 
 
-def judge_traffic(response: Response, ban: Ban | None) -> Finding:
-    """What an attempt of a task shows, by the rules of the site it went to."""
+def weigh_traffic(response: Response, ban: BanRule | None) -> Finding:
+    """What an attempt of a task shows, by the ban rule of the site it went to."""
     if response.outcome is Outcome.ANSWERED:
-        return _judge_answer(response, ban)
+        return _weigh_answer(response, ban)
     if response.unproven:
         return Finding.NONE
     if response.outcome is Outcome.PATH:
@@ -116,7 +116,7 @@ def judge_traffic(response: Response, ban: Ban | None) -> Finding:
     return Finding.PROXY if response.outcome is Outcome.PROXY else Finding.NONE
 
 
-def _judge_answer(response: Response, ban: Ban | None) -> Finding:
+def _weigh_answer(response: Response, ban: BanRule | None) -> Finding:
     if response.stranger:
         return Finding.PROXY
     if ban is not None and _is_ban(response, ban):
@@ -126,13 +126,13 @@ def _judge_answer(response: Response, ban: Ban | None) -> Finding:
     return Finding.ANSWERED if ban is None else Finding.GOOD
 
 
-def _is_ban(response: Response, ban: Ban) -> bool:
+def _is_ban(response: Response, ban: BanRule) -> bool:
     if response.status in ban.statuses:
         return True
     return ban.body is not None and ban.body.search(read_text(response)) is not None
 
 
-def judge_report(ok: bool, error: str) -> Finding:
+def weigh_report(ok: bool, error: str) -> Finding:
     """What a client's report shows. A success lifts no score: no rule of ours was held to it."""
     if ok:
         return Finding.ANSWERED

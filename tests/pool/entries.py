@@ -7,7 +7,7 @@ from pool.model import Entry, Record
 from pool.settings import Score
 from pool.snapshot.snapshot import Snapshot
 
-RULE = Score()
+SCALE = Score()
 
 
 def entry(member: str, score: float = 100, **known: object) -> Entry:
@@ -19,7 +19,7 @@ def numbered(count: int, score: float, first: int = 0) -> list[Entry]:
 
 
 def snapshot(*entries: Entry) -> Snapshot:
-    filled = Snapshot(RULE)
+    filled = Snapshot(SCALE)
     for one in entries:
         filled.put(one)
     return filled

@@ -4,7 +4,7 @@ from pool.model import Kind, Record
 from pool.score import SEVERITY, average, next_record, next_score, rank
 from pool.settings import Score
 
-RULE = Score()
+SCALE = Score()
 FAILURES = sorted(set(Kind) - {Kind.PASSED, Kind.OURS}, key=lambda kind: kind.value)
 
 
@@ -29,24 +29,24 @@ FAILURES = sorted(set(Kind) - {Kind.PASSED, Kind.OURS}, key=lambda kind: kind.va
     ],
 )
 def test_scores_follow_proxypools_rule(score: float, kind: Kind, expected: float | None) -> None:
-    assert next_score(score, kind, RULE) == expected
+    assert next_score(score, kind, SCALE) == expected
 
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_new_proxy_goes_with_its_tenth_failure_whatever_the_kind(kind: Kind) -> None:
-    score: float | None = RULE.initial
+    score: float | None = SCALE.initial
     for _ in range(9):
         assert score is not None
-        score = next_score(score, kind, RULE)
+        score = next_score(score, kind, SCALE)
     assert score == 1
-    assert next_score(score, kind, RULE) is None
+    assert next_score(score, kind, SCALE) is None
 
 
 def test_other_bounds_are_kept_too() -> None:
-    rule = Score(initial=5, max=20, min=2)
-    assert next_score(5, Kind.PASSED, rule) == 20
-    assert next_score(4, Kind.GARBAGE, rule) == 3
-    assert next_score(3, Kind.GARBAGE, rule) is None
+    scale = Score(initial=5, max=20, min=2)
+    assert next_score(5, Kind.PASSED, scale) == 20
+    assert next_score(4, Kind.GARBAGE, scale) == 3
+    assert next_score(3, Kind.GARBAGE, scale) is None
 
 
 def test_a_pass_ends_a_row_of_failures_and_keeps_their_count() -> None:
@@ -116,10 +116,10 @@ def test_rank_goes_by_score_then_by_the_kind_of_the_last_failure() -> None:
         (10, Record(last=Kind.GARBAGE)),
         (9, Record()),
     ]
-    ranks = [rank(score, record, RULE) for score, record in best_first]
+    ranks = [rank(score, record, SCALE) for score, record in best_first]
     assert ranks == sorted(ranks, reverse=True)
     assert len(set(ranks)) == len(ranks)
 
 
 def test_the_maximum_is_one_rank_whatever_an_old_record_says() -> None:
-    assert rank(100, Record(last=Kind.TIMEOUT), RULE) == rank(100.0, Record(), RULE) == (100, 0)
+    assert rank(100, Record(last=Kind.TIMEOUT), SCALE) == rank(100.0, Record(), SCALE) == (100, 0)

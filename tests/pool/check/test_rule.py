@@ -2,12 +2,12 @@ import pytest
 
 from fetcher.errors import Code, Outcome
 from fetcher.model import Response
-from pool.check.rule import BODY_SEEN, build_rule, judge
+from pool.check.rule import BODY_SEEN, build_site_rule, classify
 from pool.model import Kind
 from pool.settings import Site
 
 LIMIT = 16384
-RULE = build_rule(Site(url=["http://www.baidu.com"], status=[200], body="baidu"))
+RULE = build_site_rule(Site(url=["http://www.baidu.com"], status=[200], body="baidu"))
 
 
 def answer(status: int = 200, body: bytes = b"<title>baidu</title>", head: bytes = b"") -> Response:
@@ -70,7 +70,7 @@ def failure(
     ],
 )
 def test_a_response_proves(response: Response, kind: Kind) -> None:
-    assert judge(response, RULE, LIMIT) is kind
+    assert classify(response, RULE, LIMIT) is kind
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_response_proves(response: Response, kind: Kind) -> None:
 )
 def test_a_body_that_was_cut_counts_as_far_as_it_goes(status: int, body: bytes, kind: Kind) -> None:
     cut = failure(Outcome.OURS, Code.FILESIZE_EXCEEDED, status, body)
-    assert judge(cut, RULE, LIMIT) is kind
+    assert classify(cut, RULE, LIMIT) is kind
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_a_body_that_was_cut_counts_as_far_as_it_goes(status: int, body: bytes, 
     ],
 )
 def test_rules_may_be_of_any_kind(site: Site, response: Response, kind: Kind) -> None:
-    assert judge(response, build_rule(site), LIMIT) is kind
+    assert classify(response, build_site_rule(site), LIMIT) is kind
 
 
 @pytest.mark.parametrize(("before", "kind"), [(0, Kind.PASSED), (1, Kind.RULE)])
 def test_expressions_see_64_kb(before: int, kind: Kind) -> None:
     body = b"x" * (BODY_SEEN - len(b"baidu") + before) + b"baidu"
-    assert judge(answer(body=body), RULE, LIMIT) is kind
+    assert classify(answer(body=body), RULE, LIMIT) is kind

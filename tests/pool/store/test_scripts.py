@@ -208,40 +208,40 @@ async def test_scores_that_others_wrote_are_handled(
 
 
 KINDS = st.sampled_from([Kind.PASSED, Kind.TIMEOUT, Kind.GARBAGE, Kind.OURS])
-RULES = st.sampled_from([Score(), Score(initial=2, max=3, min=0), Score(initial=5, max=9, min=3)])
+SCALES = st.sampled_from([Score(), Score(initial=2, max=3, min=0), Score(initial=5, max=9, min=3)])
 STEPS = st.lists(st.one_of(KINDS, st.sampled_from(["add", "remove"])), max_size=30)
 
 
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(rule=RULES, steps=STEPS)
+@given(scale=SCALES, steps=STEPS)
 def test_any_sequence_keeps_the_score_in_range_and_what_is_gone_gone(
-    one_redis: RedisServer, rule: Score, steps: list[Kind | str]
+    one_redis: RedisServer, scale: Score, steps: list[Kind | str]
 ) -> None:
     """The scripts against the rule itself."""
 
     async def run() -> None:
         redis = connect(one_redis.url)
         await redis.flushall()
-        store = Store(redis, Pool(score=rule))
+        store = Store(redis, Pool(score=scale))
         score: float | None = None
         buried = False
         for step in steps:
             if step == "add":
                 await store.add(candidates("192.0.2.1:80"))
                 if score is None and not buried:
-                    score = rule.initial
+                    score = scale.initial
             elif step == "remove":
                 await store.remove(["192.0.2.1:80"])
                 buried, score = buried or score is not None, None
             elif isinstance(step, Kind):
                 await check_all(store, step)
                 if score is not None:
-                    score = next_score(score, step, rule)
+                    score = next_score(score, step, scale)
                     buried = score is None
             assert await redis.zscore(KEY, "192.0.2.1:80") == score
-            assert score is None or rule.min < score <= rule.max
+            assert score is None or scale.min < score <= scale.max
         await redis.aclose()
 
     asyncio.run(run())

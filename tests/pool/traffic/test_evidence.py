@@ -16,10 +16,10 @@ from pool.traffic.evidence import (
     Finding,
     Mark,
     Seen,
-    build_ban,
-    judge_report,
-    judge_traffic,
+    build_ban_rule,
     put_off,
+    weigh_report,
+    weigh_traffic,
 )
 
 A, B, C = (parse_proxy(f"192.0.2.{i}:80") for i in (1, 2, 3))
@@ -60,7 +60,7 @@ def test_a_failure_counts_against_whose_fault_it_is(
     outcome: Outcome, code: int, expected: Finding
 ) -> None:
     response = Response(url="http://a/", outcome=outcome, code=code, status=0)
-    assert judge_traffic(response, build_ban(ban([403]))) is expected
+    assert weigh_traffic(response, build_ban_rule(ban([403]))) is expected
 
 
 @pytest.mark.parametrize(
@@ -81,24 +81,24 @@ def test_a_failure_counts_against_whose_fault_it_is(
 def test_an_answer_is_held_against_the_sites_bans(
     status: int, without: Finding, banned_by_403: Finding
 ) -> None:
-    assert judge_traffic(answer(status), None) is without
-    assert judge_traffic(answer(status), build_ban(ban([403]))) is banned_by_403
+    assert weigh_traffic(answer(status), None) is without
+    assert weigh_traffic(answer(status), build_ban_rule(ban([403]))) is banned_by_403
 
 
 def test_who_asks_for_credentials_does_not_let_us_through() -> None:
     response = answer(407)
     response.stranger = True
-    assert judge_traffic(response, build_ban(ban([407]))) is Finding.PROXY
+    assert weigh_traffic(response, build_ban_rule(ban([407]))) is Finding.PROXY
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PROXY, Outcome.PATH])
 def test_what_may_be_our_own_want_shows_nothing(outcome: Outcome) -> None:
     response = Response(url="http://a/", outcome=outcome, code=7, unproven=True)
-    assert judge_traffic(response, None) is Finding.NONE
+    assert weigh_traffic(response, None) is Finding.NONE
 
 
 def test_a_status_that_a_site_bans_with_is_no_doubt() -> None:
-    assert judge_traffic(answer(503), build_ban(ban([503]))) is Finding.BANNED
+    assert weigh_traffic(answer(503), build_ban_rule(ban([503]))) is Finding.BANNED
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_a_status_that_a_site_bans_with_is_no_doubt() -> None:
     ],
 )
 def test_a_body_is_a_ban_by_its_first_64_kb(body: bytes, head: bytes, expected: Finding) -> None:
-    rules = build_ban(ban(body="captcha|验证码"))
-    assert judge_traffic(answer(200, body, b"HTTP/1.1 200 OK\r\n" + head + b"\r\n"), rules) is (
+    rules = build_ban_rule(ban(body="captcha|验证码"))
+    assert weigh_traffic(answer(200, body, b"HTTP/1.1 200 OK\r\n" + head + b"\r\n"), rules) is (
         expected
     )
 
 
 def test_a_site_without_bans_has_no_rules_for_traffic() -> None:
-    assert build_ban(ban()) is None
+    assert build_ban_rule(ban()) is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_site_without_bans_has_no_rules_for_traffic() -> None:
 def test_a_report_says_no_more_than_the_client_can_know(
     ok: bool, error: str, expected: Finding
 ) -> None:
-    assert judge_report(ok, error) is expected
+    assert weigh_report(ok, error) is expected
 
 
 @pytest.mark.parametrize(
