@@ -29,8 +29,8 @@ from fetchpool.redis.embedded import EmbeddedRedis, keep_running
 from fetchpool.serve.entrances import PROXY_POOL, Entrances, build_url, open_sockets, share_sockets
 from fetchpool.serve.process import fit_windows
 from fetchpool.serve.workers import Listeners, Worker
-from pool.check.build import build_checks, build_judges
-from pool.check.echo_judges import Judges
+from pool.check.build import build_checks, build_echo_judges
+from pool.check.echo_judges import EchoJudges
 from pool.check.lane import CheckLane
 from pool.check.proof import find_tunnel_page, find_untold
 from pool.harvest.harvester import Harvester
@@ -45,7 +45,7 @@ from pool.sites import UNIVERSAL, share, site_key
 from pool.snapshot.follower import Follower
 from pool.snapshot.geo import Geo
 from pool.snapshot.snapshot import Snapshot
-from pool.store import Judging, Sources, Store, build_stores
+from pool.store import Checkers, Sources, Store, build_stores
 from pool.traffic.chooser import PoolChooser
 from pool.traffic.reporter import Place, Reporter
 from pool.upkeep.janitor import Janitor
@@ -247,8 +247,8 @@ class Service:
         self._blocking = connect(url, blocking=True)
         stores = build_stores(self._redis, settings.pool, settings.redis.prefix)
         self._view = PoolView(settings, stores)
-        self._judging = Judging(self._redis, settings.redis.prefix)
-        self._judge_secret = judge_route.JudgeSecret(self._judging)
+        self._checkers = Checkers(self._redis, settings.redis.prefix)
+        self._judge_secret = judge_route.EchoSecret(self._checkers)
         self._site_urls = settings.pool.sites[UNIVERSAL].url
         self._tunnel_page = find_tunnel_page(self._site_urls, find_judges(settings))
         self.fetcher = Fetcher.from_settings(
@@ -306,7 +306,7 @@ class Service:
             plugins = load_plugins(Path(pool.plugins))
         return Harvester(self._view.store, sources, self.fetcher.fetch, pool, plugins=plugins)
 
-    def _build_checks(self, name: str, pool: Pool, judges: Judges | None) -> CheckLane:
+    def _build_checks(self, name: str, pool: Pool, judges: EchoJudges | None) -> CheckLane:
         return build_checks(
             self._view.sites[name].store,
             self.fetcher.clients,
@@ -314,11 +314,11 @@ class Service:
             name,
             user_agent=self.settings.fetcher.user_agent,
             judges=judges,
-            judging=self._judging,
+            checkers=self._checkers,
         )
 
-    def _build_judges(self) -> Judges | None:
-        judges = build_judges(
+    def _build_judges(self) -> EchoJudges | None:
+        judges = build_echo_judges(
             find_judges(self.settings),
             self._tunnel_page,
             self.fetcher.clients,

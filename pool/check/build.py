@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fetcher.model import Client, Trust
 from pool.check.ask import build_limits
 from pool.check.canary import Canary
-from pool.check.echo_judges import Judges
+from pool.check.echo_judges import EchoJudges
 from pool.check.lane import CheckLane
 from pool.settings import Pool
 from pool.sites import UNIVERSAL
-from pool.store import Judging, Store
+from pool.store import Checkers, Store
 
 Clients = Mapping[Trust, Client]
 """Proxies are asked through the guarded one; what the operator names through the open one."""
@@ -22,8 +22,8 @@ def build_checks(
     name: str,
     *,
     user_agent: str,
-    judges: Judges | None = None,
-    judging: Judging | None = None,
+    judges: EchoJudges | None = None,
+    checkers: Checkers | None = None,
 ) -> CheckLane:
     """The lane of the site called `name`; verdicts go through its canary, if it has one."""
     site = pool.sites[name]
@@ -37,7 +37,7 @@ def build_checks(
         site,
         user_agent=user_agent,
         judges=judges,
-        judging=judging,
+        checkers=checkers,
         settle=canary.settle if canary is not None else None,
     )
     if name != UNIVERSAL:
@@ -45,7 +45,7 @@ def build_checks(
     return lane
 
 
-def build_judges(
+def build_echo_judges(
     urls: Sequence[str],
     tunnel_page: str | None,
     clients: Clients,
@@ -53,11 +53,11 @@ def build_judges(
     *,
     secret: Callable[[], Awaitable[bytes]],
     user_agent: str,
-) -> Judges | None:
+) -> EchoJudges | None:
     """None if there is nobody to ask."""
     if not urls and tunnel_page is None:
         return None
-    return Judges(
+    return EchoJudges(
         urls,
         clients[Trust.OPEN],
         secret,

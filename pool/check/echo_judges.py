@@ -1,4 +1,5 @@
-"""The judges: whose turn it is, what each shows without a proxy, and which are passed over.
+"""The echo judges, URLs that echo: whose turn it is, what each shows without a proxy, and which are
+passed over.
 
 A driver: it asks judges directly, at start and every ten minutes, where our own addresses are seen
 as well; and again when an answer through a proxy looks wrong, so that no proxy is blamed for a
@@ -31,8 +32,8 @@ FAILURES: Final = 5  # in a row through different proxies, before a judge is hel
 _ANY: Final = {4: "0.0.0.0", 6: "::"}
 
 
-class Judge:
-    """One judge. `sight` None: it has never answered us; `failed`: proxies in a row."""
+class EchoJudge:
+    """A URL that echoes. `sight` None: it has never answered us; `failed`: proxies in a row."""
 
     def __init__(self, url: str, *, is_page: bool = False) -> None:
         self.url = fit_url(url)
@@ -54,7 +55,7 @@ class Judge:
         return self.sight is not None and not self.passed_over
 
 
-class Judges:
+class EchoJudges:
     """All judges of a checker. `secret` is what our own sign with; it may raise RedisAway.
 
     `client` is an open one: judges are the operator's. An own address that is not public counts
@@ -74,9 +75,9 @@ class Judges:
         allow_private: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.judges = [Judge(url) for url in dict.fromkeys(urls)]
+        self.judges = [EchoJudge(url) for url in dict.fromkeys(urls)]
         if tunnel_page is not None:
-            self.judges.append(Judge(tunnel_page, is_page=True))
+            self.judges.append(EchoJudge(tunnel_page, is_page=True))
         self.own: dict[int, str] = {}  # IP version -> our address
         self._client = client
         self._read_secret = secret
@@ -93,7 +94,7 @@ class Judges:
 
     # -- through a proxy ---------------------------------------------------------------------------
 
-    def take(self, scheme: str) -> Judge | None:
+    def take(self, scheme: str) -> EchoJudge | None:
         """The judge whose turn it is, among those with an URL of this scheme."""
         usable = [
             judge
@@ -105,17 +106,17 @@ class Judges:
         turn = self._turns[scheme] = self._turns[scheme] + 1
         return usable[turn % len(usable)]
 
-    def build_question(self, judge: Judge) -> tuple[Question, Request]:
+    def build_question(self, judge: EchoJudge) -> tuple[Question, Request]:
         assert judge.sight is not None, "a judge that was taken has been seen"
         nonce = secrets.token_urlsafe(16)
         question = Question(nonce, self._secret, judge.sight, dict(self.own))
         return question, self._build_request(judge, nonce)
 
-    def heard(self, judge: Judge) -> None:
+    def heard(self, judge: EchoJudge) -> None:
         """It answered through a proxy."""
         judge.failed.clear()
 
-    async def doubt(self, judge: Judge, question: Question, proxy: str) -> bool:
+    async def doubt(self, judge: EchoJudge, question: Question, proxy: str) -> bool:
         """It did not answer well through `proxy`: whether that is the proxy's doing."""
         judge.failed.add(proxy)
         fresh = LOOK_AGAIN if judge.is_page else FRESH  # a page has not offered to be asked
@@ -127,12 +128,12 @@ class Judges:
         sight = judge.sight
         return judge.works and sight is not None and sight.signs == question.sight.signs
 
-    def _pass_over(self, judge: Judge) -> None:
+    def _pass_over(self, judge: EchoJudge) -> None:
         judge.passed_over = True
         judge.failed.clear()
         self._name(judge)
 
-    def _name(self, judge: Judge) -> None:
+    def _name(self, judge: EchoJudge) -> None:
         if judge.named:
             return
         judge.named = True
@@ -153,7 +154,7 @@ class Judges:
             )
         )
 
-    async def _look_at(self, judge: Judge, newer_than: float) -> None:
+    async def _look_at(self, judge: EchoJudge, newer_than: float) -> None:
         """Ask it without a proxy, unless that was begun after `newer_than`; one at a time."""
         async with judge.looking:
             if judge.looked is not None and judge.looked > newer_than:
@@ -172,7 +173,7 @@ class Judges:
                 judge.named = False
                 logger.info("%s answers again", judge.name)
 
-    async def _see(self, judge: Judge) -> Sight | None:
+    async def _see(self, judge: EchoJudge) -> Sight | None:
         """What it shows; our addresses on the way, one of each IP version if it has both."""
         sight = await self._ask_directly(judge, None)
         version = version_of(sight.address) if sight is not None else None
@@ -182,7 +183,7 @@ class Judges:
             await self._ask_directly(judge, _ANY[10 - version])
         return sight
 
-    async def _ask_directly(self, judge: Judge, bindaddress: str | None) -> Sight | None:
+    async def _ask_directly(self, judge: EchoJudge, bindaddress: str | None) -> Sight | None:
         nonce = secrets.token_urlsafe(16)
         request = self._build_request(judge, nonce, bindaddress)
         response = await ask(self._client, request, DIRECT, self._limits)
@@ -196,7 +197,9 @@ class Judges:
             self.own[version] = sight.address
         return sight
 
-    def _build_request(self, judge: Judge, nonce: str, bindaddress: str | None = None) -> Request:
+    def _build_request(
+        self, judge: EchoJudge, nonce: str, bindaddress: str | None = None
+    ) -> Request:
         url = judge.url.partition("#")[0]
         if not judge.is_page:
             url += ("&" if "?" in url else "?") + f"nonce={nonce}"

@@ -18,7 +18,7 @@ from fetcher.model import Client, Exit, Request, Response, Timing
 from pool.admission import admit
 from pool.check.ask import MAX_BODY, ask, build_limits, build_request
 from pool.check.due import DAY, DayBudget, TokenBucket, estimate_bytes, next_check
-from pool.check.echo_judges import Judges
+from pool.check.echo_judges import EchoJudges
 from pool.check.proof import (
     NOTHING,
     Learned,
@@ -34,7 +34,7 @@ from pool.check.rule import build_site_rule, classify
 from pool.model import Check, Checked, Kind, Record, Settled
 from pool.score import next_record
 from pool.settings import Pool, Site
-from pool.store import Judging, Store
+from pool.store import Checkers, Store
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class CheckLane:
 
     `client` is the guarded one unless the settings allow private proxies: a proxy's name may lead
     anywhere, and only sockets tell. Without `judges` nobody looks into proxies beyond the rule;
-    `judging` is where the bytes of all checkers are counted, if the settings limit them. `settle`
+    `checkers` is where the bytes of all checkers are counted, if the settings limit them. `settle`
     enters verdicts (`Canary.settle`), the store itself if there is none. `draw` gives numbers in
     [0, 1), `clock` seconds that never go back, `now` seconds since the epoch.
     """
@@ -65,8 +65,8 @@ class CheckLane:
         site: Site,
         *,
         user_agent: str,
-        judges: Judges | None = None,
-        judging: Judging | None = None,
+        judges: EchoJudges | None = None,
+        checkers: Checkers | None = None,
         settle: Callable[[Sequence[Checked]], Awaitable[Settled]] | None = None,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
@@ -79,13 +79,13 @@ class CheckLane:
         self._rule = build_site_rule(site)
         self._requests = cycle([build_request(url, user_agent) for url in site.url])
         self._judges = judges
-        self._judging = judging
+        self._checkers = checkers
         self._settle = settle or store.settle
         self._draw = draw
         self._clock = clock
         self._now = now
         self._bucket = TokenBucket(pool.check.rate)
-        self._budget = DayBudget(pool.check.bytes_per_day if judging is not None else 0)
+        self._budget = DayBudget(pool.check.bytes_per_day if checkers is not None else 0)
         self._is_slower = False  # the budget has held back a check
         self._uncounted = 0  # bytes used since they were last entered
         self._limits = build_limits(pool.check)
@@ -96,19 +96,19 @@ class CheckLane:
     async def take(self, room: int) -> Sequence[Check]:
         """Due checks, now claimed by us."""
         n = self._bucket.room(room, self._clock())
-        if n and self._judging is not None and self._pool.check.bytes_per_day:
-            n = self._budget.room(n, await self._count(self._judging), self._now())
+        if n and self._checkers is not None and self._pool.check.bytes_per_day:
+            n = self._budget.room(n, await self._count(self._checkers), self._now())
             self._say_slower(n == 0)
         checks = await self._store.claim(n, self._claim) if n else []
         self._bucket.spend(len(checks))
         self._budget.under_way += len(checks)
         return checks
 
-    async def _count(self, judging: Judging) -> int:
+    async def _count(self, checkers: Checkers) -> int:
         """Enter the bytes used; what all checkers have used today."""
         size, self._uncounted = self._uncounted, 0
         try:
-            return await judging.spend(int(self._now() // DAY), size)
+            return await checkers.spend(int(self._now() // DAY), size)
         except BaseException:
             self._uncounted += size
             raise

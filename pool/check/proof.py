@@ -1,4 +1,4 @@
-"""What a judge's echo proves of a proxy: tunnel, TLS, body, exit address, anonymity.
+"""What an echo judge proves of a proxy: tunnel, TLS, body, exit address, anonymity.
 
 A decision module: it writes and reads echoes and compares them; nonces, secrets and the time are
 arguments. Whether a proxy is good is its site's rule alone: nothing here touches a score.
@@ -293,7 +293,7 @@ def read_plain(response: Response, question: Question) -> Reading:
         return _UNREADABLE
     echo = _heard(response, question)
     if echo is not None:
-        anonymity = _judge_anonymity(echo, question, response.address)
+        anonymity = _find_anonymity(echo, question, response.address)
         learned = Learned(
             unaltered=True if sight.signs else UNSET,
             exit=UNSET if echo.address is None else echo.address,
@@ -332,7 +332,7 @@ def _heard(response: Response, question: Question) -> Echo | None:
     return None if echo is None or echo.lies else echo
 
 
-def _judge_anonymity(echo: Echo, question: Question, address: str) -> Anonymity | None:
+def _find_anonymity(echo: Echo, question: Question, address: str) -> Anonymity | None:
     """`address`: the proxy's, which has seen ours of the same IP version."""
     own = set(question.own.values())
     usual = question.sight.headers or ()

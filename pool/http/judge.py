@@ -13,17 +13,17 @@ from tornado.routing import URLSpec
 from fetcher.errors import RedisAway
 from fetcher.http.handler import Handler
 from pool.check.proof import MAX_ECHOED, NONCE, build_echo, find_caller
-from pool.store import Judging
+from pool.store import Checkers
 
 # The secret changes only when Redis was emptied; this long a judge may be at odds with checkers.
 _KNOWN_FOR: Final = 30.0  # seconds
 
 
-class JudgeSecret:
+class EchoSecret:
     """The pool's secret, read from Redis now and then; made there if there is none."""
 
-    def __init__(self, judging: Judging, clock: Callable[[], float] = time.monotonic) -> None:
-        self._judging = judging
+    def __init__(self, checkers: Checkers, clock: Callable[[], float] = time.monotonic) -> None:
+        self._checkers = checkers
         self._clock = clock
         self._secret: bytes | None = None
         self._read = 0.0
@@ -32,7 +32,7 @@ class JudgeSecret:
         """Raises RedisAway only if it was never known."""
         if self._secret is None or self._clock() - self._read > _KNOWN_FOR:
             try:
-                self._secret = await self._judging.secret(secrets.token_bytes(32))
+                self._secret = await self._checkers.secret(secrets.token_bytes(32))
             except RedisAway:
                 if self._secret is None:
                     raise
@@ -40,7 +40,7 @@ class JudgeSecret:
         return self._secret
 
 
-class JudgeHandler(Handler):
+class EchoHandler(Handler):
     """The caller's address and headers, his nonce, and our signature over all of it."""
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET",)  # type: ignore[misc]
@@ -79,4 +79,4 @@ class JudgeHandler(Handler):
 
 def routes(secret: Callable[[], Awaitable[bytes]]) -> list[URLSpec]:
     """For the application; `secret` may raise RedisAway."""
-    return [URLSpec("/judge", JudgeHandler, {"secret": secret})]
+    return [URLSpec("/judge", EchoHandler, {"secret": secret})]

@@ -18,14 +18,14 @@ script may touch them on a Cluster:
 and for all sites together `PREFIX:sources`, a hash of source name -> SourceAccount,
 `PREFIX:source:NAME`, which exists while NAME is harvested or need not be again (empty, or the
 version of a declaration that is paused), and `PREFIX:validators:NAME`, those of NAME's pages;
-`PREFIX:judge`, the secret of our judges, and `PREFIX:check-bytes:DAY`, what checks have used. Times
-are milliseconds on Redis's own clock, as checkers run on many machines. Every update asks first
-whether the member is still there: nothing revives a proxy that was removed.
+`PREFIX:judge`, the secret of our echo judges, and `PREFIX:check-bytes:DAY`, what checks have used.
+Times are milliseconds on Redis's own clock, as checkers run on many machines. Every update asks
+first whether the member is still there: nothing revives a proxy that was removed.
 """
 
 from pool.store.calls import BATCH
+from pool.store.checkers import Checkers
 from pool.store.foreign import Foreign
-from pool.store.judging import Judging
 from pool.store.proxy_set import Changes, Member, ProxySet, Version
 from pool.store.sources import Sources
 from pool.store.store import Store, build_stores
@@ -33,8 +33,8 @@ from pool.store.store import Store, build_stores
 __all__ = [
     "BATCH",
     "Changes",
+    "Checkers",
     "Foreign",
-    "Judging",
     "Member",
     "ProxySet",
     "Sources",

@@ -91,7 +91,7 @@ class ForeignHandler(RequestHandler):
         self.finish(text or "")
 
 
-class OurHandler(judge_route.JudgeHandler):
+class OurHandler(judge_route.EchoHandler):
     def prepare(self) -> None:
         super().prepare()
         server: JudgeServer = self.settings["server"]

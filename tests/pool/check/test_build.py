@@ -12,7 +12,7 @@ from fetcher.client.curl import CurlClient
 from fetcher.guard import is_public
 from fetcher.model import Trust
 from fetcher.proxy import parse_proxy
-from pool.check.build import Clients, build_checks, build_judges
+from pool.check.build import Clients, build_checks, build_echo_judges
 from pool.model import Candidate, Checked, Kind, Record
 from pool.settings import Check, Pool, Site
 from pool.store import Store
@@ -91,7 +91,7 @@ async def test_a_lane_is_named_after_its_site(redis: Redis, site: str, name: str
 async def test_judges_are_asked_through_the_open_client() -> None:
     async with judging() as server:
         with clients() as both:
-            judges = build_judges(
+            judges = build_echo_judges(
                 [f"{server.url}/judge"],
                 None,
                 both,
@@ -112,7 +112,7 @@ async def test_there_are_judges_if_anybody_can_be_asked(
     urls: list[str], tunnel_page: str | None, count: int | None
 ) -> None:
     with clients() as both:
-        judges = build_judges(
+        judges = build_echo_judges(
             urls, tunnel_page, both, build(NOWHERE, False), secret=read_secret, user_agent="x"
         )
         assert (None if judges is None else len(judges.judges)) == count

@@ -9,7 +9,7 @@ import pytest
 from fetcher.client.curl import CurlClient
 from fetcher.errors import RedisAway
 from fetcher.model import Limits
-from pool.check.echo_judges import FAILURES, FRESH, LOOK_EVERY, Judge, Judges
+from pool.check.echo_judges import FAILURES, FRESH, LOOK_EVERY, EchoJudge, EchoJudges
 from pool.check.proof import Question
 from tests.pool.judge_server import OURS, Clock, JudgeServer, azenv, httpbin, judging, liar
 from tests.wait import wait_until
@@ -27,9 +27,9 @@ async def bench(
     *,
     allow_private: bool = True,
     tunnel_page: str | None = None,
-) -> AsyncIterator[Judges]:
+) -> AsyncIterator[EchoJudges]:
     client = CurlClient(force_instance=True)
-    yield Judges(
+    yield EchoJudges(
         urls,
         client,
         server.read_secret,
@@ -42,7 +42,7 @@ async def bench(
     client.close()
 
 
-def taken(judges: Judges, scheme: str = "http") -> tuple[Judge, Question]:
+def taken(judges: EchoJudges, scheme: str = "http") -> tuple[EchoJudge, Question]:
     judge = judges.take(scheme)
     assert judge is not None
     return judge, judges.build_question(judge)[0]
@@ -233,7 +233,7 @@ async def test_without_the_secret_a_look_is_tried_again() -> None:
         raise RedisAway("Redis failed")
 
     client = CurlClient(force_instance=True)
-    judges = Judges(["http://127.0.0.1:1/judge"], client, away, LIMITS, user_agent="x")
+    judges = EchoJudges(["http://127.0.0.1:1/judge"], client, away, LIMITS, user_agent="x")
     with pytest.raises(RedisAway):
         await judges.look()
     client.close()

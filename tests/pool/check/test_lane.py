@@ -18,12 +18,12 @@ from fetcher.model import Exit, Limits, Request, Response, Sink, Transfer
 from fetcher.proxy import parse_proxy
 from fetcher.queue_loop import QueueLoop
 from fetchpool.redis.connect import connect
-from pool.check.echo_judges import Judges
+from pool.check.echo_judges import EchoJudges
 from pool.check.lane import CheckLane
 from pool.model import Candidate, Check, Checked, Kind, Record
 from pool.settings import Check as Times
 from pool.settings import Pool, Site
-from pool.store import Judging, Store
+from pool.store import Checkers, Store
 from tests.farm import FAITHFUL, Farm, FarmProxy
 from tests.farm import Kind as FarmKind
 from tests.pool.judge_server import SECRET, Clock, JudgeServer, judging, liar, read_secret
@@ -71,7 +71,7 @@ async def checking(
     store = Store(redis, pool)
     guard = None if pool.allow_private else is_public
     client = CurlClient(force_instance=True, guard=guard, ca_file=ca_file)
-    bench = Judges(
+    bench = EchoJudges(
         judges,
         client,
         read_secret,
@@ -92,7 +92,7 @@ async def checking(
         site,
         user_agent="fetchpool-test",
         judges=bench if bench.judges else None,
-        judging=Judging(redis),
+        checkers=Checkers(redis),
     )
     loop = QueueLoop([lane])
     loop.start()
@@ -591,7 +591,9 @@ async def prepared(
     client = CurlClient(force_instance=True)
     limits, clock = Limits(total=2.0, connect=1.0, fresh=True), Clock()
     urls = [f"{server.url}/judge"]
-    bench = Judges(urls, client, secret, limits, user_agent="x", allow_private=True, clock=clock)
+    bench = EchoJudges(
+        urls, client, secret, limits, user_agent="x", allow_private=True, clock=clock
+    )
     await bench.look()
     clock.now += 60
     store = Store(redis, pool)
@@ -640,9 +642,9 @@ async def test_bytes_that_could_not_be_counted_are_counted_later(redis: Redis) -
         await store.add(Candidate(parse_proxy(proxy.url()), Record()) for proxy in farm.proxies)
         away = connect("redis://127.0.0.1:1")
         curl = CurlClient(force_instance=True)
-        ledger = Judging(redis)
+        ledger = Checkers(redis)
         checks = CheckLane(
-            store, curl, pool, page(farm), user_agent="x", judging=ledger, now=lambda: 1e9
+            store, curl, pool, page(farm), user_agent="x", checkers=ledger, now=lambda: 1e9
         )
         [check] = await checks.take(5)
         ended: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
@@ -662,11 +664,11 @@ async def test_a_spent_day_lets_no_check_begin(redis: Redis) -> None:
     day = 20_000
     pool = settings(replace(TIMES, bytes_per_day=2_400_000))
     store = await fill(redis, pool, 60)
-    ledger = Judging(redis)
+    ledger = Checkers(redis)
     times = clocks(*[day * 86400.0] * 4, *[day * 86400.0 + 43200.0] * 4)
     checks = CheckLane(
         store, Unable(), pool, pool.sites["universal"],
-        user_agent="x", judging=ledger, clock=lambda: 0.0, now=times,
+        user_agent="x", checkers=ledger, clock=lambda: 0.0, now=times,
     )  # fmt: skip
     # An hour's worth is 100 kB, and a check is held to use 3 kB.
     assert len(await checks.take(500)) == 33

@@ -15,8 +15,8 @@ from fetcher.errors import RedisAway
 from fetcher.http.gate import Gate
 from fetchpool.redis.connect import connect
 from pool.check.proof import is_genuine
-from pool.http.judge import JudgeSecret, routes
-from pool.store import Judging
+from pool.http.judge import EchoSecret, routes
+from pool.store import Checkers
 from tests.pool.judge_server import Clock
 from tests.redis_server import RedisServer
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(30)
 class Site:
     """The route behind a gate that asks for a key elsewhere."""
 
-    def __init__(self, port: int, secret: JudgeSecret) -> None:
+    def __init__(self, port: int, secret: EchoSecret) -> None:
         self.secret = secret
         self._port = port
         self._client = AsyncHTTPClient(force_instance=True)
@@ -40,7 +40,7 @@ class Site:
 
 @pytest_asyncio.fixture
 async def site(redis: Redis) -> AsyncIterator[Site]:
-    secret = JudgeSecret(Judging(redis))
+    secret = EchoSecret(Checkers(redis))
     server = HTTPServer(Application(routes(secret.read), gate=Gate(keys=frozenset({"k"}))))
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
@@ -105,7 +105,7 @@ async def test_a_strange_host_is_refused(site: Site) -> None:
 
 
 async def test_all_have_one_secret(redis: Redis) -> None:
-    first, second = JudgeSecret(Judging(redis)), JudgeSecret(Judging(redis))
+    first, second = EchoSecret(Checkers(redis)), EchoSecret(Checkers(redis))
     secrets = await asyncio.gather(first.read(), second.read())
     assert len(set(secrets)) == 1
     assert len(secrets[0]) == 32
@@ -113,7 +113,7 @@ async def test_all_have_one_secret(redis: Redis) -> None:
 
 async def test_after_redis_was_emptied_all_agree_again(redis: Redis) -> None:
     clock = Clock()
-    secret = JudgeSecret(Judging(redis), clock)
+    secret = EchoSecret(Checkers(redis), clock)
     known = await secret.read()
     await redis.flushall()
     clock.now += 30.0
@@ -121,17 +121,17 @@ async def test_after_redis_was_emptied_all_agree_again(redis: Redis) -> None:
     clock.now += 0.1
     renewed = await secret.read()
     assert renewed != known
-    assert renewed == await JudgeSecret(Judging(redis)).read()
+    assert renewed == await EchoSecret(Checkers(redis)).read()
 
 
 async def test_without_redis_it_says_so() -> None:
     away = connect("redis://127.0.0.1:1")
     with pytest.raises(RedisAway):
-        await JudgeSecret(Judging(away)).read()
-    server = HTTPServer(Application(routes(JudgeSecret(Judging(away)).read), gate=Gate()))
+        await EchoSecret(Checkers(away)).read()
+    server = HTTPServer(Application(routes(EchoSecret(Checkers(away)).read), gate=Gate()))
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
-    site = Site(listening.getsockname()[1], JudgeSecret(Judging(away)))
+    site = Site(listening.getsockname()[1], EchoSecret(Checkers(away)))
     answer = await site.get("?nonce=n")
     assert (answer.code, answer.body[:13]) == (503, b"Redis failed:")
     server.stop()
@@ -142,7 +142,7 @@ async def test_while_redis_is_away_a_known_secret_stays(tmp_path: Path) -> None:
     clock = Clock()
     with RedisServer.start(tmp_path) as server:
         redis = connect(server.url)
-        secret = JudgeSecret(Judging(redis), clock)
+        secret = EchoSecret(Checkers(redis), clock)
         known = await secret.read()
     clock.now += 31.0
     assert await secret.read() == known

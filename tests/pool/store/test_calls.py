@@ -5,7 +5,7 @@ import pytest
 
 from fetcher.errors import RedisAway
 from fetchpool.redis.connect import connect
-from pool.store import Judging, Sources, Store
+from pool.store import Checkers, Sources, Store
 from pool.store.calls import batches, to_bytes, to_ms, to_text
 from tests.pool.store.members import POOL, candidates
 
@@ -26,8 +26,8 @@ async def test_an_absent_redis_is_one_kind_of_error(tmp_path: Any) -> None:
             sources.pause("list", 1.0, "v"),
             sources.validators("list"),
             sources.remember("list", {}, 1.0),
-            Judging(redis).secret(b"x"),
-            Judging(redis).spend(1, 1),
+            Checkers(redis).secret(b"x"),
+            Checkers(redis).spend(1, 1),
         ):
             with pytest.raises(RedisAway, match="Redis failed"):
                 await call

@@ -1,4 +1,4 @@
-"""What judges and checkers of all processes have in common."""
+"""What the checkers and the echo judges of all processes have in common."""
 
 from typing import Final
 
@@ -9,8 +9,8 @@ from fetcher.redis.call import call
 _TWO_DAYS: Final = 172_800  # seconds: checkers' clocks and midnights may differ
 
 
-class Judging:
-    """What judges and checkers have in common. Raises RedisAway."""
+class Checkers:
+    """The secret of our echo judges, and what all checks have used. Raises RedisAway."""
 
     def __init__(self, client: Redis, prefix: str = "fetchpool") -> None:
         self._client = client
@@ -18,7 +18,7 @@ class Judging:
         self._spent = f"{prefix}:check-bytes"
 
     async def secret(self, fresh: bytes) -> bytes:
-        """What the pool's own judge signs with; `fresh` from now on, if there is none."""
+        """What the pool's own echo judges sign with; `fresh` from now on, if there is none."""
         await call(self._client.set(self._secret, fresh, nx=True))
         known = await call(self._client.get(self._secret))
         return fresh if known is None else bytes(known)
