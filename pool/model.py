@@ -35,7 +35,8 @@ class Kind(Enum):
     OURS = "ours"  # limits or cancelled: proves nothing
 
     @property
-    def is_verdict(self) -> bool:
+    def counts(self) -> bool:
+        """Whether it says anything of the proxy."""
         return self is not Kind.OURS
 
 
@@ -51,7 +52,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     never_check: bool = False  # likewise: taken for good as it is
     country: str | None = None  # ISO 3166-1, two capitals, as its source claims
     added: float = 0.0
-    checked: float = 0.0  # the last check with a verdict
+    checked: float = 0.0  # the last check that counts
     passed: float = 0.0  # the last one passed
     latency: float | None = None  # of those passed, weighted: from the start to the end
     connect_time: float | None = None  # likewise: until the TCP connection to it stood
@@ -135,8 +136,9 @@ class Spelled(msgspec.Struct, frozen=True):
     member: str
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What traffic showed of a proxy on a site: `delay` seconds from now on, it has been seen."""
+class Consequence(msgspec.Struct, frozen=True):
+    """What comes of a finding for a proxy on a site: what becomes of its score, and for how many
+    seconds from now on it need not be checked."""
 
     proxy: Proxy | Spelled
     effect: Effect
@@ -144,7 +146,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Entered(msgspec.Struct, frozen=True):
-    """What became of findings; most change nothing."""
+    """What became of consequences; most change nothing."""
 
     lifted: int = 0
     lowered: int = 0

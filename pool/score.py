@@ -33,7 +33,7 @@ def next_score(score: float, kind: Kind, scale: Score) -> float | None:
 
     A score above the maximum (only other writers make one) counts as the maximum.
     """
-    if not kind.is_verdict:
+    if not kind.counts:
         return score
     if kind is Kind.PASSED:
         return scale.max
@@ -48,7 +48,7 @@ def next_record(
 
     `connect`: of these, until the TCP connection stood; None if that was not measured.
     """
-    if not kind.is_verdict:
+    if not kind.counts:
         return record
     if kind is Kind.PASSED:
         return replace(

@@ -67,7 +67,7 @@ class Path(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A place that lists proxies.
+    """Where proxies are listed.
 
     At most one of `select` (HTML), `json` and `pattern` (a regular expression with the named
     groups ``host``, ``port`` and perhaps ``scheme``, ``country``, ``anonymity``) says how to read

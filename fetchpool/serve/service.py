@@ -47,7 +47,7 @@ from pool.snapshot.geo import Geo
 from pool.snapshot.snapshot import Snapshot
 from pool.store import Checkers, Sources, Store, build_stores
 from pool.traffic.chooser import PoolChooser
-from pool.traffic.reporter import Place, Reporter
+from pool.traffic.reporter import Reporter, SitePool
 from pool.upkeep.janitor import Janitor
 from pool.upkeep.site_feeder import Feeder
 
@@ -185,7 +185,7 @@ class PoolView:
         self.snapshots = {name: site.snapshot for name, site in self.sites.items()}
         self.by_key = {site_key(pool, name): shot for name, shot in self.snapshots.items()}
         self.reporter = Reporter(
-            {name: Place(site.store, site.snapshot) for name, site in self.sites.items()},
+            {name: SitePool(site.store, site.snapshot) for name, site in self.sites.items()},
             pool.check.cycle,
         )
         self.chooser = PoolChooser(

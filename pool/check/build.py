@@ -25,7 +25,7 @@ def build_checks(
     judges: EchoJudges | None = None,
     checkers: Checkers | None = None,
 ) -> CheckLane:
-    """The lane of the site called `name`; verdicts go through its canary, if it has one."""
+    """The lane of the site called `name`; failures go by its canary, if it has one."""
     site = pool.sites[name]
     canary = None
     if site.canary is not False:

@@ -1,4 +1,4 @@
-"""The lane of due checks: takes what is due, asks the site through it, enters the verdicts.
+"""The lane of due checks: takes what is due, asks the site through it, enters how that ended.
 
 Who passed and has not been looked into for a while is asked by a judge besides, before his check
 ends: once over http, once over https. That changes what is known of him, never his score.
@@ -51,8 +51,8 @@ class CheckLane:
     `client` is the guarded one unless the settings allow private proxies: a proxy's name may lead
     anywhere, and only sockets tell. Without `judges` nobody looks into proxies beyond the rule;
     `checkers` is where the bytes of all checkers are counted, if the settings limit them. `settle`
-    enters verdicts (`Canary.settle`), the store itself if there is none. `draw` gives numbers in
-    [0, 1), `clock` seconds that never go back, `now` seconds since the epoch.
+    enters how checks ended (`Canary.settle`), the store itself if there is none. `draw` gives
+    numbers in [0, 1), `clock` seconds that never go back, `now` seconds since the epoch.
     """
 
     name = "checks"
@@ -154,7 +154,7 @@ class CheckLane:
         )
 
     def _conclude(self, check: Check, kind: Kind, record: Record) -> Checked:
-        if kind.is_verdict:
+        if kind.counts:
             delay = next_check(record, self._pool.check, self._draw())
         else:
             delay = self._pool.check.cycle * (1 + self._draw()) / 2
@@ -221,7 +221,7 @@ class CheckLane:
     # -- the end of a batch ------------------------------------------------------------------------
 
     async def finish(self, batch: Sequence[Checked]) -> None:
-        """Enter the verdicts; repeating it changes nothing."""
+        """Enter how checks ended; repeating it changes nothing."""
         settled = await self._settle(batch)
         logger.debug(
             "%d checks: %d kept, %d removed, %d void",

@@ -89,4 +89,4 @@ def proves_by_site(kind: Kind) -> bool:
 
     What cannot be read as a proxy, or leads where nobody may go, is bad by itself.
     """
-    return kind.is_verdict and kind not in (Kind.PASSED, Kind.UNUSABLE)
+    return kind.counts and kind not in (Kind.PASSED, Kind.UNUSABLE)

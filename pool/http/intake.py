@@ -31,14 +31,14 @@ _BACKWARDS: Final = re.compile(
     r"""
     (?P<scheme> (?: [A-Za-z0-9]{4,7} :// )? )
     (?P<userinfo> [^\s:@/]+ : [^\s:@/] [^\s:@]* ) :
-    (?P<place> (?: [0-9]{1,3} (?: \.[0-9]{1,3} ){3} | \[ [0-9A-Fa-f:.]+ \] ) : [0-9]{1,5} )
+    (?P<address> (?: [0-9]{1,3} (?: \.[0-9]{1,3} ){3} | \[ [0-9A-Fa-f:.]+ \] ) : [0-9]{1,5} )
     (?![^\s,;|])
     """,
     re.VERBOSE,
 )
 
 # What stands beside a proxy, in words or columns.
-_PLACE: Final = re.compile(
+_PROXY: Final = re.compile(
     r"""
     (?: [A-Za-z0-9]{4,7} :// )?
     (?: [0-9]{1,3} (?: \.[0-9]{1,3} ){3} | \[ [0-9A-Fa-f:.]{2,45} \]
@@ -129,13 +129,13 @@ def _read_document(document: object) -> Iterator[Item]:
                 break
     items = document if isinstance(document, list) else [document]
     for n, item in enumerate(items, 1):
-        place = f"item {n}"
+        where = f"item {n}"
         if isinstance(item, str):
-            yield _read_text(item, place)
+            yield _read_text(item, where)
         elif isinstance(item, dict):
-            yield _read_row(item, place)
+            yield _read_row(item, where)
         else:
-            yield Refused(place, "expected a proxy as a text or an object")
+            yield Refused(where, "expected a proxy as a text or an object")
 
 
 def _read_rows(lines: list[str]) -> Iterator[Item]:
@@ -147,39 +147,39 @@ def _read_rows(lines: list[str]) -> Iterator[Item]:
         raise IntakeError(f"not readable as CSV: {error}") from None
 
 
-def _read_row(row: dict[object, object] | dict[str, object], place: str) -> Item:
+def _read_row(row: dict[object, object] | dict[str, object], where: str) -> Item:
     """An object of any list; or one that `proxies export` wrote, which is spelled as we do."""
     spelled = row.get("proxy")
     if isinstance(spelled, str) and ("id" in row or len(row) == 1):
-        item = _read_text(spelled, place)
+        item = _read_text(spelled, where)
         if isinstance(item, list):
             country = read_country(row.get("country"))
             return [msgspec.structs.replace(found, country=country) for found in item]
         return item
     found = list(find_siblings(row, "http"))
-    return found or Refused(place, "there is no proxy in it")
+    return found or Refused(where, "there is no proxy in it")
 
 
 def _read_lines(lines: list[str]) -> Iterator[Item]:
     spelled = False
     for n, line in enumerate(lines, 1):
-        line, place = line.strip(), f"line {n}"
+        line, where = line.strip(), f"line {n}"
         spelled = spelled or line == TLS
         if not line or line.startswith("#"):
             continue
         # Names without a scheme only we can take for proxies: the line is meant to be one.
-        yield (not spelled and _find(line, place)) or _read_text(line, place)
+        yield (not spelled and _find(line, where)) or _read_text(line, where)
 
 
-def _find(line: str, place: str) -> Item:
+def _find(line: str, where: str) -> Item:
     """What lists spell like a proxy, with its credentials; empty if nothing is."""
     if turned := _BACKWARDS.match(line):
-        order = turned["scheme"], turned["place"], ":", turned["userinfo"]
+        order = turned["scheme"], turned["address"], ":", turned["userinfo"]
         line = "".join(order) + line[turned.end() :]
     found = list(find_text(line, "http"))
     if any(one.proxy.username is None for one in found) and _may_hold_credentials(line):
         return Refused(
-            place,
+            where,
             "the words beside it may be a user and a password: write user:password@host:port,"
             " or leave them out",
         )
@@ -189,7 +189,7 @@ def _find(line: str, place: str) -> Item:
 def _may_hold_credentials(line: str) -> bool:
     """Whether what stands beside the proxy may be its user and password, in whichever columns the
     line can be cut so that the proxy has one of its own."""
-    marked = _PLACE.sub(_HERE, _NOTE.split(line, maxsplit=1)[0])
+    marked = _PROXY.sub(_HERE, _NOTE.split(line, maxsplit=1)[0])
     rows = ([cell.strip(" \"'") for cell in marked.split(one)] for one in _SEPARATORS)
     return any(_may_be_credentials(_find_words(row)) for row in rows if _HERE in row)
 
@@ -219,14 +219,14 @@ def _is_claim(word: str) -> bool:
     return bool(read_scheme_cell(word)) or (word.isupper() and read_country(word) is not None)
 
 
-def _read_text(text: str, place: str) -> Item:
+def _read_text(text: str, where: str) -> Item:
     text = text.strip()
     try:
         proxy = parse_proxy(text)
     except ProxyError as error:
-        return _find(text, place) or Refused(place, str(error))
+        return _find(text, where) or Refused(where, str(error))
     if not names_port(text):
-        return Refused(place, "it names no port")
+        return Refused(where, "it names no port")
     return [Found(proxy)]
 
 

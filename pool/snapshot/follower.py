@@ -56,7 +56,7 @@ class Follower:
         self._resync = resync
         self._clock = clock
         self._read_at: float | None = None
-        self._places: dict[str, Version] = {}
+        self._versions: dict[str, Version] = {}
         self._members: dict[str, set[str]] = {one.key: set() for one in store.sets}
         self._rounds = Rounds("following the pool", self.step, POLL)
 
@@ -79,11 +79,11 @@ class Follower:
             for one in self._store.sets:
                 await self._follow(one)
         except RedisAway:
-            self._forget_place()  # it may come back with less than it had, and count from there
+            self._forget_versions()  # it may come back with less than it had, and count from there
             raise
 
-    def _forget_place(self) -> None:
-        self._places.clear()
+    def _forget_versions(self) -> None:
+        self._versions.clear()
         self._read_at = None
 
     async def resync(self) -> None:
@@ -92,8 +92,8 @@ class Follower:
         The first time, and after an outage, all records.
         """
         for one in self._store.sets:
-            if one.key not in self._places:
-                self._places[one.key] = await one.version()
+            if one.key not in self._versions:
+                self._versions[one.key] = await one.version()
             seen: set[str] = set()
             async for members in one.scan(PIECE):
                 seen.update(member.member for member in members)
@@ -115,13 +115,13 @@ class Follower:
 
     async def _follow(self, one: ProxySet) -> None:
         while True:
-            place = self._places[one.key]
-            changes = await one.changes(place.n, PIECE)
+            version = self._versions[one.key]
+            changes = await one.changes(version.n, PIECE)
             newest = changes.newest
             if one is self._store.http:
                 self.outage = changes.outage
-            if newest.epoch != place.epoch or newest.n < place.n:  # Redis lost what it had
-                self._forget_place()
+            if newest.epoch != version.epoch or newest.n < version.n:  # Redis lost what it had
+                self._forget_versions()
                 await self.resync()
                 return
             for member in changes.members:
@@ -130,9 +130,9 @@ class Follower:
                 else:
                     self._put(one, member, member.record or Record())
             if len(changes.members) < PIECE:
-                self._places[one.key] = newest
+                self._versions[one.key] = newest
                 return
-            self._places[one.key] = Version(changes.last, newest.epoch)
+            self._versions[one.key] = Version(changes.last, newest.epoch)
 
     def _put(self, one: ProxySet, member: Member, record: Record) -> None:
         try:

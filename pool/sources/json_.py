@@ -22,7 +22,7 @@ _PORT: Final = ("port", "proxyport")
 _SCHEME: Final = ("protocols", "protocol", "scheme", "schemes", "protos", "proto", "siteprotocol")
 _ANONYMITY: Final = ("anonymity", "anonymitylevel", "proxylevel", "anon", "level")
 _COUNTRY: Final = ("countrycode", "isocode", "country", "cc")
-_PLACE: Final = ("geolocation", "geo", "location", "ipdata", "country")
+_LOCATION: Final = ("geolocation", "geo", "location", "ipdata", "country")
 
 # An object without objects inside, as scripts hold them in arrays.
 _FLAT: Final = re.compile(r"""\{\s{0,99}+["'][^{}]{10,4000}+\}""")
@@ -163,11 +163,11 @@ def _country(keys: dict[str, object]) -> object:
     claim = _first(keys, _COUNTRY)
     if isinstance(claim, str):
         return claim
-    place = _first(keys, _PLACE)
+    location = _first(keys, _LOCATION)
     for _ in range(2):  # geolocation.country.iso_code
-        if isinstance(place, dict):
-            place = _first({_plain(key): value for key, value in place.items()}, _COUNTRY)
-    return place
+        if isinstance(location, dict):
+            location = _first({_plain(key): value for key, value in location.items()}, _COUNTRY)
+    return location
 
 
 def _holds_objects(value: object) -> bool:

@@ -16,8 +16,8 @@ from pool.model import (
     Candidate,
     Check,
     Checked,
+    Consequence,
     Entered,
-    Found,
     Kind,
     Record,
     Settled,
@@ -127,14 +127,14 @@ class ProxySet:
     async def settle(self, batch: Sequence[Checked], pool: Pool) -> Settled:
         args: list[Any] = [pool.score.max, pool.score.min, to_ms(pool.tombstone)]
         for one in batch:
-            args += to_bytes(one.check.member), one.check.claim, _verdict(one.kind)
+            args += to_bytes(one.check.member), one.check.claim, _spell_end(one.kind)
             args += to_ms(one.delay), _ENCODER.encode(one.record)
         return Settled(*await self._run(self._settle, args))
 
-    async def enter(self, findings: Sequence[Found], pool: Pool) -> Entered:
+    async def enter(self, consequences: Sequence[Consequence], pool: Pool) -> Entered:
         args: list[Any] = [pool.score.max, pool.score.min, to_ms(pool.tombstone)]
         args.append(to_ms(pool.check.cycle))
-        for one in findings:
+        for one in consequences:
             args += to_bytes(one.proxy.member), one.effect.value, to_ms(one.delay)
         return Entered(*await self._run(self._enter, args))
 
@@ -157,10 +157,10 @@ class ProxySet:
 
     async def forget(self) -> int:
         """Drop what is left of members never due that others removed; how many there were."""
-        place = forgotten = 0
+        passed_over = forgotten = 0
         while True:
-            looked_at, gone = await self._run(self._forget, [place, BATCH])
-            place, forgotten = place + looked_at - gone, forgotten + gone
+            looked_at, gone = await self._run(self._forget, [passed_over, BATCH])
+            passed_over, forgotten = passed_over + looked_at - gone, forgotten + gone
             if looked_at < BATCH:
                 return int(forgotten)
 
@@ -203,8 +203,8 @@ class ProxySet:
         return [_record(raw) for raw in await call(self._client.hmget(self._records, names))]
 
 
-def _verdict(kind: Kind) -> str:
-    if not kind.is_verdict:
+def _spell_end(kind: Kind) -> str:
+    if not kind.counts:
         return "none"
     return "pass" if kind is Kind.PASSED else "fail"
 

@@ -171,24 +171,24 @@ end
 return claimed
 """
 
-# ARGV: maximum, minimum, milliseconds of a tomb, then member, claim, verdict (pass, fail or none),
-# milliseconds until the next check, record in turn.
+# ARGV: maximum, minimum, milliseconds of a tomb, then member, claim, how its check ended
+# (pass, fail or none), milliseconds until the next check, record in turn.
 # Returns {kept, removed, void}. `score.next_score` states the rule.
 SETTLE: Final = """
 local max, min = tonumber(ARGV[1]), tonumber(ARGV[2])
 local kept, removed, void = 0, 0, 0
 for i = 4, #ARGV, 5 do
-  local member, verdict = ARGV[i], ARGV[i + 2]
+  local member, ended = ARGV[i], ARGV[i + 2]
   local score = redis.call('ZSCORE', KEYS[1], member)
   local claim = redis.call('ZSCORE', KEYS[2], member)
   if not score or not claim or tonumber(claim) ~= tonumber(ARGV[i + 1]) then
     void = void + 1
-  elseif verdict == 'fail' and not lower(member, tonumber(score), max, min, ARGV[3]) then
+  elseif ended == 'fail' and not lower(member, tonumber(score), max, min, ARGV[3]) then
     removed = removed + 1
   else
-    if verdict == 'pass' then redis.call('ZADD', KEYS[1], 'XX', max, member) end
+    if ended == 'pass' then redis.call('ZADD', KEYS[1], 'XX', max, member) end
     redis.call('ZADD', KEYS[2], 'XX', even(now + ARGV[i + 3]), member)
-    if verdict ~= 'none' then
+    if ended ~= 'none' then
       redis.call('HSET', KEYS[4], member, ARGV[i + 4])
       changed(member)
     end

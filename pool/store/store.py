@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 
-from pool.model import Added, Candidate, Check, Checked, Entered, Found, Record, Settled
+from pool.model import Added, Candidate, Check, Checked, Consequence, Entered, Record, Settled
 from pool.settings import Pool
 from pool.sites import site_key
 from pool.store.calls import BATCH, batches
@@ -41,7 +41,7 @@ class Store:
             for batch in batches(by_key[one.key]):
                 yield one, batch
 
-    def _key(self, item: Candidate | Found) -> str:
+    def _key(self, item: Candidate | Consequence) -> str:
         return (self.http if item.proxy.scheme == "http" else self.others).key
 
     async def add(
@@ -141,10 +141,10 @@ class Store:
                 found.update(name for name, record in known if accept(record))
         return found
 
-    async def enter(self, findings: Iterable[Found]) -> Entered:
+    async def enter(self, consequences: Iterable[Consequence]) -> Entered:
         """Enter what traffic showed. A proxy that is not there stays away."""
         entered = Entered()
-        for one, part in self._split(findings, self._key):
+        for one, part in self._split(consequences, self._key):
             entered += await one.enter(part, self._pool)
         return entered
 

@@ -1,6 +1,6 @@
 """What real traffic through the pool's proxies shows, gathered until it is entered.
 
-A decision module: answers and reports in, findings out. `now` counts seconds on any steady clock,
+A decision module: answers and reports in, marks out. `now` counts seconds on any steady clock,
 the same one throughout. Who waits for what:
 
     traffic -> weigh_traffic -> Evidence.note     no I/O, in the middle of a task
@@ -60,11 +60,11 @@ class BanRule(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One piece of evidence. `site` None: no site's. `place`: what answers or is down, a host."""
+    """One piece of evidence. `site` None: no site's. `host`: what answers or is down, a host."""
 
     proxy: Proxy
     site: str | None
-    place: str
+    host: str
     finding: Finding
 
 
@@ -154,9 +154,9 @@ class Evidence:
         self.dropped = 0  # what came when there was no room
         self._most = most
         self._marks: dict[tuple[str, Proxy], Mark] = {}
-        # place -> proxy -> when it answered: the last proxy, and the last one but it
+        # host -> proxy -> when it answered: the last proxy, and the last one but it
         self._answers: OrderedDict[str, dict[Proxy, float]] = OrderedDict()
-        # place -> those who failed there since its last answer; and the same in the order of time
+        # host -> those who failed there since its last answer; and the same in the order of time
         self._waiting: dict[str, dict[tuple[str, Proxy], _Failure]] = {}
         self._order: deque[tuple[float, str, str, Proxy]] = deque()
 
@@ -167,36 +167,36 @@ class Evidence:
                 self._mark(name, proxy, Effect.POINT)
         elif finding is Finding.UNKNOWN:
             if site is not None:
-                self._doubt(seen.place, site, proxy, now)
+                self._doubt(seen.host, site, proxy, now)
         elif finding is not Finding.NONE:
             self._mark(UNIVERSAL, proxy, Effect.NONE)
             if site is not None:
                 self._mark(site, proxy, _effect(finding, site))
-            self._hear(seen.place, proxy, now)
+            self._hear(seen.host, proxy, now)
 
-    def _doubt(self, place: str, site: str, proxy: Proxy, now: float) -> None:
+    def _doubt(self, host: str, site: str, proxy: Proxy, now: float) -> None:
         if len(self._order) >= self._most:
             self.dropped += 1
             return
-        waiting = self._waiting.setdefault(place, {})
+        waiting = self._waiting.setdefault(host, {})
         known = waiting.get((site, proxy))
-        answers = self._answers.get(place, {})
+        answers = self._answers.get(host, {})
         is_up = any(other != proxy and now - when <= WITHIN for other, when in answers.items())
         waiting[site, proxy] = _Failure(now, known is not None and known.counted)
-        self._order.append((now, place, site, proxy))
+        self._order.append((now, host, site, proxy))
         if is_up and len(waiting) <= FEW:
             waiting[site, proxy] = _Failure(now, counted=True)
             self._mark(site, proxy, Effect.POINT)
 
-    def _hear(self, place: str, proxy: Proxy, now: float) -> None:
-        """The place answered: the few who failed there before are to blame for it themselves."""
-        known = self._answers.pop(place, {})
+    def _hear(self, host: str, proxy: Proxy, now: float) -> None:
+        """The host answered: the few who failed there before are to blame for it themselves."""
+        known = self._answers.pop(host, {})
         known.pop(proxy, None)
         before = list(known.items())[-1:]
-        self._answers[place] = {**dict(before), proxy: now}  # the newest place comes last
+        self._answers[host] = {**dict(before), proxy: now}  # the newest host comes last
         if len(self._answers) > self._most:
             self._answers.popitem(last=False)
-        waiting = self._waiting.pop(place, {})
+        waiting = self._waiting.pop(host, {})
         if len(waiting) <= FEW:
             for (site, other), failure in waiting.items():
                 if other != proxy and not failure.counted and now - failure.when <= WITHIN:
@@ -215,18 +215,18 @@ class Evidence:
         marks = list(self._marks.values())
         self._marks.clear()
         while self._order and now - self._order[0][0] > WITHIN:
-            when, place, site, proxy = self._order.popleft()
-            waiting = self._waiting.get(place, {})
+            when, host, site, proxy = self._order.popleft()
+            waiting = self._waiting.get(host, {})
             failure = waiting.get((site, proxy))
             if failure is not None and failure.when == when:
                 del waiting[site, proxy]
                 if not waiting:
-                    del self._waiting[place]
+                    del self._waiting[host]
         while self._answers:
-            place, known = next(iter(self._answers.items()))
+            host, known = next(iter(self._answers.items()))
             if now - max(known.values()) <= WITHIN:
                 break
-            del self._answers[place]
+            del self._answers[host]
         return marks
 
     def give_back(self, marks: list[Mark]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from fetcher.errors import RedisAway
-from pool.model import Effect, Entry, Found, Spelled
+from pool.model import Consequence, Effect, Entry, Spelled
 from pool.rounds import Rounds
 from pool.snapshot.snapshot import Snapshot
 from pool.store import Store
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 EVERY: Final = 1.0  # seconds
 
 
-class Place(msgspec.Struct, frozen=True):
+class SitePool(msgspec.Struct, frozen=True):
     """A site's proxies: in Redis, and as this process knows them."""
 
     store: Store
@@ -31,19 +31,19 @@ class Reporter:
     """Gathers evidence in memory and enters it. What Redis cannot take now is kept for later, in
     bounds.
 
-    `places`: every site by name. `cycle`: seconds between two checks of a good proxy. `clock` gives
+    `sites`: every site by name. `cycle`: seconds between two checks of a good proxy. `clock` gives
     seconds that never go back, `now` seconds since the epoch.
     """
 
     def __init__(
         self,
-        places: Mapping[str, Place],
+        sites: Mapping[str, SitePool],
         cycle: float,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._places = places
+        self._sites = sites
         self._cycle = cycle
         self._clock = clock
         self._now = now
@@ -64,14 +64,14 @@ class Reporter:
         """Enter what was gathered since the last time."""
         by_site: defaultdict[str, list[Mark]] = defaultdict(list)
         for mark in self._evidence.take(self._clock()):
-            if mark.site in self._places:  # else a request named a site that there is not
+            if mark.site in self._sites:  # else a request named a site that there is not
                 by_site[mark.site].append(mark)
         while by_site:
             name, marks = by_site.popitem()
-            place = self._places[name]
+            site = self._sites[name]
             try:
-                entered = await place.store.enter(
-                    found for mark in marks for found in self._find(place.snapshot, mark)
+                entered = await site.store.enter(
+                    one for mark in marks for one in self._find(site.snapshot, mark)
                 )
             except RedisAway:
                 self._evidence.give_back(
@@ -80,14 +80,14 @@ class Reporter:
                 raise
             logger.debug("traffic on %s: %d proxies, %s", name, len(marks), entered)
 
-    def _find(self, snapshot: Snapshot, mark: Mark) -> Iterator[Found]:
+    def _find(self, snapshot: Snapshot, mark: Mark) -> Iterator[Consequence]:
         """The mark for each member that means its proxy; as we spell it, if none is known yet."""
         entries = snapshot.find_proxy(mark.proxy)
         if not entries:
-            yield Found(mark.proxy, mark.effect)
+            yield Consequence(mark.proxy, mark.effect)
         for entry in entries:
             spelled = Spelled(entry.proxy.scheme, entry.member)
-            yield Found(spelled, mark.effect, self._delay(entry, mark))
+            yield Consequence(spelled, mark.effect, self._delay(entry, mark))
 
     def _delay(self, entry: Entry, mark: Mark) -> float:
         if mark.effect is Effect.POINT:

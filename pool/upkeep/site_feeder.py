@@ -38,7 +38,7 @@ class Feeder:
         self._sites = sites
         self._pool = pool
         self._clock = clock
-        self._places: dict[str, Version] = {}
+        self._versions: dict[str, Version] = {}
         self._read_at: float | None = None
         self._rounds = Rounds("feeding the sites", self.step, EVERY)
 
@@ -62,7 +62,7 @@ class Feeder:
 
     async def _read(self) -> None:
         for one in self._universal.sets:
-            self._places[one.key] = await one.version()
+            self._versions[one.key] = await one.version()
             async for members in one.scan():
                 good = [member for member in members if self._is_good(member)]
                 records = await one.records([member.member for member in good])
@@ -100,10 +100,10 @@ class Feeder:
 
     async def _follow(self, one: ProxySet) -> None:
         while True:
-            place = self._places[one.key]
-            changes = await one.changes(place.n)
+            version = self._versions[one.key]
+            changes = await one.changes(version.n)
             newest = changes.newest
-            if newest.epoch != place.epoch or newest.n < place.n:  # Redis lost what it had
+            if newest.epoch != version.epoch or newest.n < version.n:  # Redis lost what it had
                 await self._read()
                 return
             await self._feed(one, [member for member in changes.members if self._is_good(member)])
@@ -112,9 +112,9 @@ class Feeder:
             for name, store in self._sites.items():
                 await self._lead_out(name, store, gone)
             if len(changes.members) < BATCH:
-                self._places[one.key] = newest
+                self._versions[one.key] = newest
                 return
-            self._places[one.key] = Version(changes.last, newest.epoch)
+            self._versions[one.key] = Version(changes.last, newest.epoch)
 
     def _is_good(self, member: Member) -> bool:
         return member.score is not None and member.score >= self._pool.score.max
@@ -134,8 +134,8 @@ class Feeder:
         )
         names = [candidate.proxy.member for candidate in candidates]
         for store in self._sites.values():
-            place = store.http if one is self._universal.http else store.others
-            scores = await place.scores(names)
+            counterpart = store.http if one is self._universal.http else store.others
+            scores = await counterpart.scores(names)
             there = [
                 candidate
                 for candidate, score in zip(candidates, scores, strict=True)

@@ -14,7 +14,7 @@ def test_what_became_of_candidates_adds_up() -> None:
 
 
 def test_only_what_is_ours_is_no_verdict() -> None:
-    assert [kind for kind in Kind if not kind.is_verdict] == [Kind.OURS]
+    assert [kind for kind in Kind if not kind.counts] == [Kind.OURS]
 
 
 def test_a_record_takes_no_room_for_what_is_unknown() -> None:

@@ -102,7 +102,7 @@ def test_what_is_our_own_fault_leaves_no_trace() -> None:
 
 
 def test_each_verdict_has_its_severity() -> None:
-    assert set(SEVERITY) == {kind for kind in Kind if kind.is_verdict}
+    assert set(SEVERITY) == {kind for kind in Kind if kind.counts}
 
 
 def test_rank_goes_by_score_then_by_the_kind_of_the_last_failure() -> None:

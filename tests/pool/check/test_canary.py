@@ -16,7 +16,7 @@ from fetchpool.redis.connect import connect
 from pool.check.canary import Canary
 from pool.check.lane import CheckLane
 from pool.check.outage import CHECKS
-from pool.model import Candidate, Checked, Effect, Entered, Found, Kind, Record, Settled
+from pool.model import Candidate, Checked, Consequence, Effect, Entered, Kind, Record, Settled
 from pool.score import next_record
 from pool.settings import Check as Times
 from pool.settings import Pool, Site
@@ -263,7 +263,7 @@ async def test_in_an_outage_traffic_costs_nothing_and_snapshots_know(
         await one.check(Kind.TIMEOUT)
         await follower.step()
         assert follower.outage == f"{origin.url}/html"
-        charge = [Found(parse_proxy("192.0.2.1:1000"), Effect.POINT)]
+        charge = [Consequence(parse_proxy("192.0.2.1:1000"), Effect.POINT)]
         assert await one.store.enter(charge) == Entered()
         await one.store.end_outage()
         await follower.step()

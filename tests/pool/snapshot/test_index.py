@@ -40,9 +40,9 @@ class Watched:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, place: int) -> Entry:
+    def __getitem__(self, position: int) -> Entry:
         self.looks += 1
-        return self._entries[place]
+        return self._entries[position]
 
 
 def draws(seed: int = 1) -> Any:
@@ -145,7 +145,7 @@ def test_a_sample_of_few_among_many_ends(rejected: int, found: int) -> None:
 def test_a_pile_is_drawn_from_as_one() -> None:
     entries = numbered(6)
     pile = Pile([bucket(*entries[:1]), bucket(), bucket(*entries[1:3]), bucket(*entries[3:])])
-    assert [pile[place] for place in range(len(pile))] == entries
+    assert [pile[position] for position in range(len(pile))] == entries
     with pytest.raises(IndexError):
         pile[6]
 
@@ -183,7 +183,7 @@ def test_an_index_finds_what_looking_at_all_would(changes: list[tuple[str, bool,
             index.put(plain[member])
 
     def names(pile: Pile) -> list[str]:
-        return sorted(pile[place].member for place in range(len(pile)))
+        return sorted(pile[position].member for position in range(len(pile)))
 
     for filters in FILTERS:
         wanted = sorted(n for n, one in plain.items() if filters.match(one.proxy, one.record))

@@ -241,9 +241,9 @@ class Looks:
         self.entries = entries
         self.count = 0
 
-    def __getitem__(self, place: int) -> Entry:
+    def __getitem__(self, position: int) -> Entry:
         self.count += 1
-        return self.entries[place]
+        return self.entries[position]
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -289,7 +289,7 @@ def test_tunnels_prefer_those_that_are_known_to_be_clean_and_avoid_the_others() 
 
     def exits(*, tunnelled: bool) -> list[list[Entry]]:
         found = pool.find_exits(tunnelled=tunnelled)
-        return [[one[place] for place in range(len(one))] for one in found]
+        return [[one[position] for position in range(len(one))] for one in found]
 
     assert exits(tunnelled=False) == [[clean, unknown, bad]]
     assert exits(tunnelled=True) == [[clean], [unknown]]

@@ -23,7 +23,7 @@ def many(count: int, first: int = 0) -> list[str]:
     return [f"192.0.{i // 250}.{i % 250}:8080" for i in range(first, first + count)]
 
 
-def verdicts(checks: Sequence[Check], kind: Kind, delay: float = HOUR) -> list[Checked]:
+def ended(checks: Sequence[Check], kind: Kind, delay: float = HOUR) -> list[Checked]:
     return [
         Checked(check, kind, next_record(check.record, kind, now=1.0, seconds=0.5), delay)
         for check in checks
@@ -35,4 +35,4 @@ def side(name: str, key: str = KEY) -> str:
 
 
 async def check_all(store: Store, kind: Kind, delay: float = 0.0) -> Settled:
-    return await store.settle(verdicts(await store.claim(BATCH, HOUR), kind, delay))
+    return await store.settle(ended(await store.claim(BATCH, HOUR), kind, delay))

@@ -18,9 +18,9 @@ from tests.pool.store.members import (
     SOCKS,
     candidates,
     check_all,
+    ended,
     many,
     side,
-    verdicts,
 )
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
@@ -87,9 +87,9 @@ async def test_a_checker_that_came_too_late_counts_for_nothing(any_redis: Redis)
     await store.add(candidates("192.0.2.1:80"))
     late = await store.claim(1, 0.0)
     [again] = await wait_until(lambda: store.claim(1, HOUR))
-    assert await store.settle(verdicts(late, Kind.PASSED)) == Settled(void=1)
+    assert await store.settle(ended(late, Kind.PASSED)) == Settled(void=1)
     assert await any_redis.zscore(KEY, again.member) == 10
-    assert await store.settle(verdicts([again], Kind.TIMEOUT)) == Settled(kept=1)
+    assert await store.settle(ended([again], Kind.TIMEOUT)) == Settled(kept=1)
     assert await any_redis.zscore(KEY, again.member) == 9
 
 
@@ -112,9 +112,9 @@ async def test_verdicts_set_score_record_and_due_time(any_redis: Redis) -> None:
     await store.add(candidates(*many(3)))
     passed, failed, ours = await store.claim(3, HOUR)
     batch = [
-        *verdicts([passed], Kind.PASSED, delay=0.0),
-        *verdicts([failed], Kind.REFUSED, delay=0.0),
-        *verdicts([ours], Kind.OURS, delay=0.0),
+        *ended([passed], Kind.PASSED, delay=0.0),
+        *ended([failed], Kind.REFUSED, delay=0.0),
+        *ended([ours], Kind.OURS, delay=0.0),
     ]
     assert await store.settle(batch) == Settled(kept=3)
     scores = [await any_redis.zscore(KEY, one.member) for one in (passed, failed, ours)]
@@ -128,7 +128,7 @@ async def test_verdicts_set_score_record_and_due_time(any_redis: Redis) -> None:
 async def test_a_settled_batch_may_be_sent_again(any_redis: Redis) -> None:
     store = Store(any_redis, POOL)
     await store.add(candidates(*many(3)))
-    batch = verdicts(await store.claim(3, HOUR), Kind.TIMEOUT, delay=60.0)
+    batch = ended(await store.claim(3, HOUR), Kind.TIMEOUT, delay=60.0)
     assert await store.settle(batch) == Settled(kept=3)
     assert await store.settle(batch) == Settled(void=3)
     assert await any_redis.zrange(KEY, 0, -1, withscores=True, desc=True) == [
@@ -167,7 +167,7 @@ async def test_no_verdict_revives_what_was_removed_meanwhile(any_redis: Redis, k
     ours, foreign = await store.claim(2, HOUR)
     await store.remove([ours.member])
     await any_redis.zrem(KEY, foreign.member)  # ProxyPool's own delete
-    assert await store.settle(verdicts([ours, foreign], kind)) == Settled(void=2)
+    assert await store.settle(ended([ours, foreign], kind)) == Settled(void=2)
     assert await any_redis.exists(KEY) == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from fetcher.proxy import parse_proxy
-from pool.model import Added, Effect, Entered, Found, Kind, Record, Settled
+from pool.model import Added, Consequence, Effect, Entered, Kind, Record, Settled
 from pool.settings import Check as Times
 from pool.settings import Pool, Site
 from pool.store import BATCH, Store, build_stores
@@ -17,9 +17,9 @@ from tests.pool.store.members import (
     SOCKS,
     candidates,
     check_all,
+    ended,
     many,
     side,
-    verdicts,
 )
 from tests.wait import wait_until
 
@@ -135,7 +135,7 @@ async def test_in_a_full_pool_a_newcomer_replaces_the_worst_that_has_failed(
 async def test_as_many_newcomers_come_in_as_have_failed(any_redis: Redis) -> None:
     store = Store(any_redis, Pool(max_size=5))
     await store.add(candidates(*many(5)))
-    await store.settle(verdicts(await store.claim(3, HOUR), Kind.TIMEOUT))
+    await store.settle(ended(await store.claim(3, HOUR), Kind.TIMEOUT))
     assert await store.add(candidates(*many(10, first=100))) == Added(new=3, full=7)
     assert await any_redis.zcard(KEY) == 5
     assert await store.add(candidates(*many(10, first=200))) == Added(full=10)
@@ -163,8 +163,8 @@ async def test_newcomers_replace_what_has_failed_whatever_its_scheme(
 async def test_the_operators_own_proxies_are_never_replaced(any_redis: Redis) -> None:
     store = Store(any_redis, Pool(max_size=3))
     await store.add(candidates(*many(2), own=True), operator=True)
-    await store.settle(verdicts(await store.claim(2, HOUR), Kind.TIMEOUT))
-    await store.settle(verdicts(await store.claim(2, HOUR), Kind.TIMEOUT))
+    await store.settle(ended(await store.claim(2, HOUR), Kind.TIMEOUT))
+    await store.settle(ended(await store.claim(2, HOUR), Kind.TIMEOUT))
     await any_redis.zadd(KEY, {"192.0.2.50:80": 9.5})
     await any_redis.hset(side("records"), "192.0.2.50:80", b"\xc1 no record")
     assert await store.add(candidates(*many(2, first=100))) == Added(new=1, full=1)
@@ -224,7 +224,7 @@ async def test_what_a_list_brought_first_becomes_the_operators_and_keeps_what_it
     assert await any_redis.zscore(KEY, member) == 9
     [seen] = (await store.http.changes(before.n)).members
     assert seen.record == expected
-    assert await store.settle(verdicts([late], Kind.PASSED)) == Settled(void=1)
+    assert await store.settle(ended([late], Kind.PASSED)) == Settled(void=1)
     assert [check.record for check in await store.claim(1, HOUR)] == [expected]
     before = await store.http.version()
     for known in (own, candidates(member, source="another list", country="US")):
@@ -283,7 +283,7 @@ async def test_any_number_goes_in_and_comes_out_in_calls_of_a_thousand(
     while checks := await store.claim(10**6, HOUR):
         assert len(checks) <= BATCH
         seen += [check.member for check in checks]
-        assert (await store.settle(verdicts(checks, Kind.TIMEOUT))).kept == len(checks)
+        assert (await store.settle(ended(checks, Kind.TIMEOUT))).kept == len(checks)
     assert sorted(seen) == sorted(many(count))
     assert await store.remove(seen) == count
     assert await redis.zcard(side("tombs")) == count
@@ -334,7 +334,7 @@ async def test_members_that_are_no_proxies_lose_their_score_like_any_other(
     await any_redis.zadd(side("due"), dict.fromkeys(UNREADABLE, 0))
     checks = await store.claim(9, HOUR)
     assert [check.proxy for check in checks] == [None] * len(UNREADABLE)
-    assert await store.settle(verdicts(checks, Kind.UNUSABLE)) == Settled(removed=len(UNREADABLE))
+    assert await store.settle(ended(checks, Kind.UNUSABLE)) == Settled(removed=len(UNREADABLE))
 
 
 async def test_a_url_in_the_first_set_is_settled_there(any_redis: Redis) -> None:
@@ -342,7 +342,7 @@ async def test_a_url_in_the_first_set_is_settled_there(any_redis: Redis) -> None
     await any_redis.zadd(KEY, {"socks5://192.0.2.1:80": 10})
     await store.adopt()
     checks = await store.claim(9, HOUR)
-    assert await store.settle(verdicts(checks, Kind.PASSED)) == Settled(kept=1)
+    assert await store.settle(ended(checks, Kind.PASSED)) == Settled(kept=1)
     assert await any_redis.zscore(KEY, "socks5://192.0.2.1:80") == 100
     assert await store.remove(["socks5://192.0.2.1:80"]) == 1
 
@@ -359,8 +359,8 @@ async def test_a_record_that_cannot_be_read_counts_as_unknown(any_redis: Redis, 
 # -- sites, and what traffic shows ---------------------------------------------------------------
 
 
-def findings(effect: Effect, *members: str, delay: float = 0.0) -> list[Found]:
-    return [Found(parse_proxy(member), effect, delay) for member in members]
+def consequences(effect: Effect, *members: str, delay: float = 0.0) -> list[Consequence]:
+    return [Consequence(parse_proxy(member), effect, delay) for member in members]
 
 
 async def test_each_site_has_keys_of_its_own(any_redis: Redis) -> None:
@@ -397,7 +397,7 @@ async def test_traffic_moves_a_score_by_the_rules_of_checks(
     await store.add(candidates("192.0.2.1:80"))
     await any_redis.zadd(KEY, {"192.0.2.1:80": score})
     before = (await store.http.version()).n
-    assert await store.enter(findings(effect, "192.0.2.1:80")) == entered
+    assert await store.enter(consequences(effect, "192.0.2.1:80")) == entered
     assert await any_redis.zscore(KEY, "192.0.2.1:80") == expected
     assert (await store.http.version()).n - before == (entered != Entered())
     if expected is None:
@@ -407,7 +407,7 @@ async def test_traffic_moves_a_score_by_the_rules_of_checks(
 async def test_traffic_revives_nobody(any_redis: Redis) -> None:
     store = Store(any_redis, POOL)
     for effect in Effect:
-        assert await store.enter(findings(effect, "192.0.2.1:80", delay=9.0)) == Entered()
+        assert await store.enter(consequences(effect, "192.0.2.1:80", delay=9.0)) == Entered()
     assert await any_redis.keys("proxies*") == []
     assert not await any_redis.exists(side("due"))
 
@@ -416,7 +416,7 @@ async def test_traffic_costs_one_point_a_cycle_however_many_report_it(any_redis:
     pool = Pool(check=Times(cycle=2.0))
     store, other = Store(any_redis, pool), Store(any_redis, pool)
     await store.add(candidates("192.0.2.1:80", "socks5://192.0.2.1:80"))
-    both = findings(Effect.POINT, "192.0.2.1:80", "socks5://192.0.2.1:80")
+    both = consequences(Effect.POINT, "192.0.2.1:80", "socks5://192.0.2.1:80")
     entered = await asyncio.gather(*(one.enter([*both, *both]) for one in [store, other] * 10))
     assert sum(one.lowered for one in entered) == 2
     assert await any_redis.zscore(KEY, "192.0.2.1:80") == 9
@@ -435,7 +435,7 @@ async def test_traffic_costs_one_point_a_cycle_however_many_report_it(any_redis:
 async def test_what_it_remembers_of_charges_is_forgotten(any_redis: Redis) -> None:
     store = Store(any_redis, Pool(check=Times(cycle=0.05)))
     await store.add(candidates("192.0.2.1:80"))
-    await store.enter(findings(Effect.POINT, "192.0.2.1:80"))
+    await store.enter(consequences(Effect.POINT, "192.0.2.1:80"))
 
     async def is_gone() -> bool:
         return not await any_redis.exists(side("charged"))
@@ -457,8 +457,8 @@ async def test_who_was_seen_is_checked_later_but_never_earlier(
 ) -> None:
     store = Store(any_redis, POOL)
     await store.add(candidates("192.0.2.1:80"))
-    await store.settle(verdicts(await store.claim(1, HOUR), Kind.PASSED, delay=before))
-    await store.enter(findings(Effect.NONE, "192.0.2.1:80", delay=60.0))
+    await store.settle(ended(await store.claim(1, HOUR), Kind.PASSED, delay=before))
+    await store.enter(consequences(Effect.NONE, "192.0.2.1:80", delay=60.0))
     assert after - 2 < await due(any_redis, "192.0.2.1:80") <= after
 
 
@@ -470,8 +470,8 @@ async def test_a_check_that_is_under_way_counts_whatever_traffic_says(
     await store.add(candidates("192.0.2.1:80"))
     for _ in range(20):  # whatever the milliseconds
         claimed = await store.claim(1, 45.0)
-        await store.enter(findings(effect, "192.0.2.1:80", delay=HOUR))
-        assert await store.settle(verdicts(claimed, Kind.PASSED, delay=0.0)) == Settled(kept=1)
+        await store.enter(consequences(effect, "192.0.2.1:80", delay=HOUR))
+        assert await store.settle(ended(claimed, Kind.PASSED, delay=0.0)) == Settled(kept=1)
     assert await store.claim(1, 45.0)
     assert await store.claim(1, 45.0) == []
 
@@ -483,10 +483,10 @@ async def test_nobody_loses_a_point_in_an_outage(any_redis: Redis) -> None:
     await store.begin_outage("http://a/", 60.0)
     assert (await store.http.changes(0)).outage == "http://a/"
     assert (await store.http.changes((await store.http.version()).n)).outage == "http://a/"
-    assert await store.enter(findings(Effect.POINT, "192.0.2.1:80")) == Entered()
+    assert await store.enter(consequences(Effect.POINT, "192.0.2.1:80")) == Entered()
     await store.end_outage()
     assert (await store.http.changes(0)).outage is None
-    assert await store.enter(findings(Effect.POINT, "192.0.2.1:80")) == Entered(lowered=1)
+    assert await store.enter(consequences(Effect.POINT, "192.0.2.1:80")) == Entered(lowered=1)
 
 
 async def test_an_outage_ends_by_itself_when_nobody_renews_it(any_redis: Redis) -> None:
@@ -517,6 +517,6 @@ async def test_who_is_never_checked_loses_nothing_by_traffic_either(any_redis: R
     store = Store(any_redis, POOL)
     await store.add(candidates("192.0.2.1:80", own=True, never_check=True), operator=True)
     for effect in Effect:
-        assert await store.enter(findings(effect, "192.0.2.1:80", delay=9.0)) == Entered()
+        assert await store.enter(consequences(effect, "192.0.2.1:80", delay=9.0)) == Entered()
     assert await any_redis.zscore(KEY, "192.0.2.1:80") == 100
     assert await any_redis.zscore(side("due"), "192.0.2.1:80") == float("inf")

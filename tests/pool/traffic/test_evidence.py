@@ -336,8 +336,8 @@ def test_failures_that_wait_are_limited_in_number(count: int, kept: int, dropped
 @pytest.mark.parametrize(("others", "known"), [(1, True), (2, False)])
 def test_hosts_that_answered_are_limited_in_number(others: int, known: bool) -> None:
     evidence = Evidence(most=2)
-    for place in [HOST, *(f"h{number}" for number in range(others))]:
-        evidence.note(Seen(B, None, place, Finding.ANSWERED), 0.0)
+    for host in [HOST, *(f"h{number}" for number in range(others))]:
+        evidence.note(Seen(B, None, host, Finding.ANSWERED), 0.0)
     evidence.note(UNKNOWN, 0.0)
     assert (effects(evidence.take(0.0)).get(("zhihu", "1")) is POINT) is known
 
@@ -378,6 +378,6 @@ def test_nothing_lifts_universal_and_no_site_suffers_for_another(
 
 def effects_of(events: list[tuple[object, str | None, str, Finding]]) -> list[Mark]:
     evidence = Evidence()
-    for proxy, site, place, finding in events:
-        evidence.note(Seen(proxy, site, place, finding), 0.0)  # type: ignore[arg-type]
+    for proxy, site, host, finding in events:
+        evidence.note(Seen(proxy, site, host, finding), 0.0)  # type: ignore[arg-type]
     return evidence.take(0.0)

@@ -14,7 +14,7 @@ from pool.snapshot.follower import Follower
 from pool.snapshot.snapshot import Snapshot
 from pool.store import build_stores
 from pool.traffic.evidence import Finding, Seen
-from pool.traffic.reporter import Place, Reporter
+from pool.traffic.reporter import Reporter, SitePool
 from tests.redis_server import RedisServer, find_binary
 from tests.wait import wait_until
 
@@ -37,7 +37,7 @@ class Reporting:
         ]
         self.now = 1000.0
         self.reporter = Reporter(
-            {name: Place(store, snapshots[name]) for name, store in self.stores.items()},
+            {name: SitePool(store, snapshots[name]) for name, store in self.stores.items()},
             POOL.check.cycle,
             clock=lambda: self.now,
             now=lambda: self.now,
