@@ -7,6 +7,7 @@ others write is found by reading all scores once in a while.
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from fetcher.errors import ProxyError, RedisAway
@@ -15,7 +16,7 @@ from pool.model import Entry, Record
 from pool.rounds import Rounds
 from pool.sites import with_proofs
 from pool.snapshot.snapshot import Snapshot
-from pool.store import Member, ProxySet, Store, Version
+from pool.store import Changes, Member, ProxySet, Store, Trail
 
 POLL: Final = 0.5  # seconds: everybody sees a change within one
 
@@ -56,7 +57,7 @@ class Follower:
         self._resync = resync
         self._clock = clock
         self._read_at: float | None = None
-        self._versions: dict[str, Version] = {}
+        self._trails = [Trail(one, PIECE) for one in store.sets]
         self._members: dict[str, set[str]] = {one.key: set() for one in store.sets}
         self._rounds = Rounds("following the pool", self.step, POLL)
 
@@ -76,14 +77,17 @@ class Follower:
         try:
             if self._read_at is None or self._clock() - self._read_at >= self._resync:
                 await self.resync()
-            for one in self._store.sets:
-                await self._follow(one)
+            for trail in self._trails:
+                if not await trail.follow(partial(self._take, trail.set)):
+                    self._forget()
+                    await self.resync()
         except RedisAway:
-            self._forget_versions()  # it may come back with less than it had, and count from there
+            self._forget()  # it may come back with less than it had, and count from there
             raise
 
-    def _forget_versions(self) -> None:
-        self._versions.clear()
+    def _forget(self) -> None:
+        for trail in self._trails:
+            trail.forget()
         self._read_at = None
 
     async def resync(self) -> None:
@@ -91,9 +95,10 @@ class Follower:
 
         The first time, and after an outage, all records.
         """
-        for one in self._store.sets:
-            if one.key not in self._versions:
-                self._versions[one.key] = await one.version()
+        for trail in self._trails:
+            one = trail.set
+            if not trail.is_marked:
+                await trail.mark()
             seen: set[str] = set()
             async for members in one.scan(PIECE):
                 seen.update(member.member for member in members)
@@ -113,26 +118,14 @@ class Follower:
         for member, record in zip(other, records, strict=True):
             self._put(one, member, record)
 
-    async def _follow(self, one: ProxySet) -> None:
-        while True:
-            version = self._versions[one.key]
-            changes = await one.changes(version.n, PIECE)
-            newest = changes.newest
-            if one is self._store.http:
-                self.outage = changes.outage
-            if newest.epoch != version.epoch or newest.n < version.n:  # Redis lost what it had
-                self._forget_versions()
-                await self.resync()
-                return
-            for member in changes.members:
-                if member.score is None:
-                    self._remove(one, member.member)
-                else:
-                    self._put(one, member, member.record or Record())
-            if len(changes.members) < PIECE:
-                self._versions[one.key] = newest
-                return
-            self._versions[one.key] = Version(changes.last, newest.epoch)
+    async def _take(self, one: ProxySet, changes: Changes) -> None:
+        if one is self._store.http:
+            self.outage = changes.outage
+        for member in changes.members:
+            if member.score is None:
+                self._remove(one, member.member)
+            else:
+                self._put(one, member, member.record or Record())
 
     def _put(self, one: ProxySet, member: Member, record: Record) -> None:
         try:

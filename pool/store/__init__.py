@@ -29,6 +29,7 @@ from pool.store.foreign import Foreign
 from pool.store.proxy_set import Changes, Member, ProxySet, Version
 from pool.store.sources import Sources
 from pool.store.store import Store, build_stores
+from pool.store.trail import Trail
 
 __all__ = [
     "BATCH",
@@ -39,6 +40,7 @@ __all__ = [
     "ProxySet",
     "Sources",
     "Store",
+    "Trail",
     "Version",
     "build_stores",
 ]

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from pool.model import UNKNOWN, Added, Candidate
 from pool.rounds import Rounds
 from pool.settings import Pool
 from pool.sites import newcomer
-from pool.store import BATCH, Member, ProxySet, Store, Version
+from pool.store import Changes, Member, ProxySet, Store, Trail
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Feeder:
         self._sites = sites
         self._pool = pool
         self._clock = clock
-        self._versions: dict[str, Version] = {}
+        self._trails = [Trail(one) for one in universal.sets]
         self._read_at: float | None = None
         self._rounds = Rounds("feeding the sites", self.step, EVERY)
 
@@ -54,15 +55,17 @@ class Feeder:
             due = self._read_at is None or self._clock() - self._read_at >= self._pool.resync
             if due:
                 await self._read()
-            for one in self._universal.sets:
-                await self._follow(one)
+            for trail in self._trails:
+                if not await trail.follow(partial(self._take, trail.set)):
+                    await self._read()
         except RedisAway:
             self._read_at = None  # it may come back with less than it had
             raise
 
     async def _read(self) -> None:
-        for one in self._universal.sets:
-            self._versions[one.key] = await one.version()
+        for trail in self._trails:
+            await trail.mark()
+            one = trail.set
             async for members in one.scan():
                 good = [member for member in members if self._is_good(member)]
                 records = await one.records([member.member for member in good])
@@ -98,23 +101,12 @@ class Feeder:
         scores = await source.scores(names)
         return [name for name, score in zip(names, scores, strict=True) if score is None]
 
-    async def _follow(self, one: ProxySet) -> None:
-        while True:
-            version = self._versions[one.key]
-            changes = await one.changes(version.n)
-            newest = changes.newest
-            if newest.epoch != version.epoch or newest.n < version.n:  # Redis lost what it had
-                await self._read()
-                return
-            await self._feed(one, [member for member in changes.members if self._is_good(member)])
-            await self._retell(one, changes.members)
-            gone = [member.member for member in changes.members if member.score is None]
-            for name, store in self._sites.items():
-                await self._lead_out(name, store, gone)
-            if len(changes.members) < BATCH:
-                self._versions[one.key] = newest
-                return
-            self._versions[one.key] = Version(changes.last, newest.epoch)
+    async def _take(self, one: ProxySet, changes: Changes) -> None:
+        await self._feed(one, [member for member in changes.members if self._is_good(member)])
+        await self._retell(one, changes.members)
+        gone = [member.member for member in changes.members if member.score is None]
+        for name, store in self._sites.items():
+            await self._lead_out(name, store, gone)
 
     def _is_good(self, member: Member) -> bool:
         return member.score is not None and member.score >= self._pool.score.max
