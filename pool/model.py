@@ -59,7 +59,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: Kind | None = None  # how the last one ended
     failures: int = 0  # since the last one passed
     failed: dict[str, int] = {}  # kind -> how often, ever
-    # What it proved; None: nobody could tell. `pool.proof` decides, no list's claim gets in here.
+    # What it proved; None: nobody could tell. `check.proof` decides, no list's claim gets in here.
     proven: float | None = None  # when a judge last told anything
     connect: bool | None = None  # it lets a CONNECT through (SOCKS: its own tunnel)
     tls: bool | None = None  # a certificate was verified through that tunnel

@@ -1,4 +1,4 @@
-"""A step that is repeated until it is told to stop, through every outage. A driver."""
+"""A step that is repeated until it is told to stop, whether Redis is there or not. A driver."""
 
 import asyncio
 import logging

@@ -1,7 +1,7 @@
 """Typed settings of the pool's side: pool, forward.
 
 A decision module: no file, environment or clock is read here, and nothing is parsed from text;
-`fetchpool.settings` does that. Seconds and bytes throughout; 0 means no limit unless a comment
+`fetchpool.config` does that. Seconds and bytes throughout; 0 means no limit unless a comment
 says otherwise. `__post_init__` raises ValueError texts of the form ``key: what would be right``.
 """
 

@@ -23,7 +23,7 @@ from pool.settings import Score
 from pool.snapshot.filters import FilterError, parse_filters
 from pool.snapshot.names import read_name
 from pool.source import Source
-from pool.store import Store
+from pool.store import Store, remove_everywhere
 
 MAX_BODY: Final = 10_485_760  # bytes of proxies at once, as of a source's answer
 _IN_THREAD: Final = 262_144
@@ -177,11 +177,7 @@ async def remove_named(access: Access, name: str) -> int:
     proxy = read_name(name)
     if proxy is not None:
         members.add(proxy.member)  # it may be so new that the snapshot lacks it
-    universal, *others = access.stores
-    removed = await universal.remove(sorted(members)) if members else 0
-    for store in others if removed else ():
-        await store.remove(sorted(members))
-    return removed
+    return await remove_everywhere(access.stores, sorted(members))
 
 
 class SourcesHandler(ApiHandler):

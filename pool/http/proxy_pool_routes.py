@@ -5,16 +5,13 @@ Its pool holds only what passed its last check, and HTTP proxies alone: so do th
 ``type=https`` means a proxy that lets a CONNECT through; any other type is ignored, as there.
 """
 
-import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, ClassVar, Final
 
 import msgspec
-from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
 
 from fetcher.errors import RedisAway
@@ -23,7 +20,7 @@ from pool.http.proxypool_routes import Pools
 from pool.model import Entry
 from pool.snapshot.filters import Filters
 from pool.snapshot.index import Pile, pick
-from pool.store import Store
+from pool.store import Store, remove_everywhere
 
 PIECE: Final = 500  # proxies of /all that go out at once: 100 kB
 NOTHING: Final = {"code": 0, "src": "no proxy"}
@@ -103,10 +100,7 @@ class ProxyPoolHandler(Handler):
 
     async def remove(self, member: str) -> int:
         """From all sites; how many universal held."""
-        universal, *others = self.access.stores
-        removed = await universal.remove([member])
-        for store in others if removed else ():
-            await store.remove([member])
+        removed = await remove_everywhere(self.access.stores, [member])
         if removed:
             self.access.pools.universal.remove(member)  # others in this process shall not get it
         return removed
@@ -175,18 +169,16 @@ class AllHandler(ProxyPoolHandler):
 
     async def answer(self) -> None:
         pile = self.pile()
-        entries = iter([pile[position] for position in range(len(pile))])
-        before = "["
-        while piece := list(islice(entries, PIECE)):
-            self.write(before + ",".join(_encode(describe(entry)) for entry in piece))
-            before = ","
-            if len(piece) == PIECE:
-                try:
-                    await self.flush()
-                except StreamClosedError:
-                    return
-                await asyncio.sleep(0)  # the rest of the loop's turn
-        self.finish("]\n" if before == "," else "[]\n")
+        await self.finish_pieces(_list([pile[position] for position in range(len(pile))]))
+
+
+def _list(entries: Sequence[Entry]) -> Iterator[str]:
+    """A JSON array in pieces."""
+    for start in range(0, max(len(entries), 1), PIECE):
+        before = "," if start else "["
+        after = "" if start + PIECE < len(entries) else "]\n"
+        part = entries[start : start + PIECE]
+        yield before + ",".join(_encode(describe(entry)) for entry in part) + after
 
 
 class CountHandler(ProxyPoolHandler):

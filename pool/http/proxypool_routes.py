@@ -4,7 +4,6 @@ Everything is answered from the snapshot. Bodies, newlines and types are ProxyPo
 fails with a page that its clients would take for a proxy, we say in plain words what is missing.
 """
 
-import asyncio
 import math
 import random
 import re
@@ -14,7 +13,6 @@ from typing import ClassVar, Final
 
 import msgspec
 from msgspec.structs import replace
-from tornado.iostream import StreamClosedError
 from tornado.routing import URLSpec
 
 from fetcher.http.handler import Handler
@@ -243,16 +241,7 @@ class AllHandler(PoolHandler):
             size = sum(len(entry.member) + 1 for entry in bucket.entries)
             self.set_header("Content-Length", str(size))
             group = None
-        members = _list(group, area) if group else iter(())
-        while piece := list(islice(members, PIECE)):
-            self.write("".join(f"{member}\n" for member in piece))
-            if len(piece) == PIECE:
-                try:
-                    await self.flush()  # waits for a slow client
-                except StreamClosedError:
-                    return
-                await asyncio.sleep(0)  # the rest of the loop's turn, even for a fast one
-        self.finish()
+        await self.finish_pieces(_list(group, area) if group else ())
 
 
 class CountHandler(PoolHandler):
@@ -266,12 +255,15 @@ class CountHandler(PoolHandler):
 
 
 def _list(group: Group, area: str) -> Iterator[str]:
+    """A line each, in pieces."""
     entries: Iterable[Entry] = (
         sorted(group.country(area).entries, key=lambda entry: (entry.score, entry.member))
         if area
         else chain.from_iterable(group.ascending())
     )
-    return (entry.member for entry in entries)
+    lines = (f"{entry.member}\n" for entry in entries)
+    while piece := "".join(islice(lines, PIECE)):
+        yield piece
 
 
 def routes(pools: Pools) -> list[URLSpec]:

@@ -93,7 +93,7 @@ class Follower:
     async def resync(self) -> None:
         """Read all scores, and the records of members that are new or have another score.
 
-        The first time, and after an outage, all records.
+        The first time, and after Redis was away, all records.
         """
         for trail in self._trails:
             one = trail.set

@@ -28,7 +28,7 @@ from pool.store.checkers import Checkers
 from pool.store.foreign import Foreign
 from pool.store.proxy_set import Changes, Member, ProxySet, Version
 from pool.store.sources import Sources
-from pool.store.store import Store, build_stores
+from pool.store.store import Store, build_stores, remove_everywhere
 from pool.store.trail import Trail
 
 __all__ = [
@@ -43,4 +43,5 @@ __all__ = [
     "Trail",
     "Version",
     "build_stores",
+    "remove_everywhere",
 ]

@@ -177,6 +177,18 @@ class Store:
         return dropped
 
 
+async def remove_everywhere(stores: Sequence[Store], members: Sequence[str]) -> int:
+    """From all sites, universal's store first; how many universal held. Raises RedisAway.
+
+    Who was not in universal is led out of the other sites without us.
+    """
+    universal, *others = stores
+    removed = await universal.remove(members) if members else 0
+    for store in others if removed else ():
+        await store.remove(members)
+    return removed
+
+
 def build_stores(client: Redis, pool: Pool, prefix: str = "fetchpool") -> dict[str, Store]:
     """The stores of all sites by name."""
     return {name: Store(client, pool, prefix, key=site_key(pool, name)) for name in pool.sites}

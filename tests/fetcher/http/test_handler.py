@@ -1,7 +1,10 @@
 """The door of the HTTP API: who may come in, health, errors and the log."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
+from itertools import repeat
 from urllib.parse import quote
 
 import pytest
@@ -249,6 +252,62 @@ async def test_a_parameter_is_read_as_it_was_sent(path: str, text: str) -> None:
     finally:
         server.stop()
         await server.close_all_connections()
+
+
+class Lister(Handler):
+    """Answers with pieces; of one that never ends, `over` says that it is read no more."""
+
+    over = asyncio.Event()
+
+    async def get(self) -> None:
+        count = int(self.argument("n"))
+        if count:
+            await self.finish_pieces(f"{n}," for n in range(count))
+            return
+        await self.finish_pieces(repeat("x" * 65536))
+        self.over.set()
+
+    async def head(self) -> None:
+        await self.finish_pieces(())
+
+
+@contextlib.asynccontextmanager
+async def listing() -> AsyncIterator[int]:
+    server = HTTPServer(application([URLSpec("/list", Lister)], Gate()))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    yield listening.getsockname()[1]
+    server.stop()
+    await server.close_all_connections()
+
+
+@pytest.mark.parametrize(
+    ("method", "count", "field", "body"),
+    [
+        ("HEAD", 1, b"Content-Length: 0", b""),
+        ("GET", 1, b"Content-Length: 2", b"0,"),
+        ("GET", 3, b"Transfer-Encoding: chunked", b"2\r\n0,\r\n2\r\n1,\r\n2\r\n2,\r\n0\r\n\r\n"),
+    ],
+)
+async def test_a_long_answer_goes_out_piece_by_piece(
+    method: str, count: int, field: bytes, body: bytes
+) -> None:
+    async with listing() as port, calling(port=port) as (reader, writer):
+        lines = f"{method} /list?n={count} HTTP/1.1", "Host: localhost", "Connection: close"
+        writer.write("\r\n".join((*lines, "", "")).encode())
+        head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+        assert (field in head.split(b"\r\n"), rest) == (True, body)
+
+
+async def test_no_more_pieces_are_made_for_a_client_that_has_left() -> None:
+    Lister.over.clear()
+    async with listing() as port:
+        async with calling(port=port) as (reader, writer):
+            writer.write(b"GET /list?n=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readexactly(1_000_000)
+            assert not Lister.over.is_set()
+        async with asyncio.timeout(10):
+            await Lister.over.wait()
 
 
 async def test_a_method_that_is_not_served_is_answered_with_those_that_are(door: Entrance) -> None:

@@ -9,7 +9,7 @@ from fetcher.proxy import parse_proxy
 from pool.model import Added, Consequence, Effect, Entered, Kind, Record, Settled
 from pool.settings import Check as Times
 from pool.settings import Pool, Site
-from pool.store import BATCH, Store, build_stores
+from pool.store import BATCH, Store, build_stores, remove_everywhere
 from tests.pool.store.members import (
     HOUR,
     KEY,
@@ -520,3 +520,23 @@ async def test_who_is_never_checked_loses_nothing_by_traffic_either(any_redis: R
         assert await store.enter(consequences(effect, "192.0.2.1:80", delay=9.0)) == Entered()
     assert await any_redis.zscore(KEY, "192.0.2.1:80") == 100
     assert await any_redis.zscore(side("due"), "192.0.2.1:80") == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("members", "removed", "left"),
+    [
+        (["192.0.2.1:80"], 1, {b"192.0.2.2:80"}),
+        (["192.0.2.1:80", "192.0.2.2:80"], 2, set()),
+        (["192.0.2.9:80"], 0, {b"192.0.2.1:80", b"192.0.2.2:80"}),
+        ([], 0, {b"192.0.2.1:80", b"192.0.2.2:80"}),
+    ],
+)
+async def test_what_leaves_universal_leaves_every_site(
+    any_redis: Redis, members: list[str], removed: int, left: set[bytes]
+) -> None:
+    stores = [Store(any_redis, POOL), Store(any_redis, POOL, key="proxies:shop")]
+    for store in stores:
+        await store.add(candidates("192.0.2.1:80", "192.0.2.2:80"))
+    assert await remove_everywhere(stores, members) == removed
+    for key in (KEY, "proxies:shop"):
+        assert set(await any_redis.zrange(key, 0, -1)) == left
