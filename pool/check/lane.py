@@ -97,14 +97,14 @@ class CheckLane:
         """Due checks, now claimed by us."""
         n = self._bucket.room(room, self._clock())
         if n and self._checkers is not None and self._pool.check.bytes_per_day:
-            n = self._budget.room(n, await self._count(self._checkers), self._now())
+            n = self._budget.room(n, await self._spend(self._checkers), self._now())
             self._say_slower(n == 0)
         checks = await self._store.claim(n, self._claim) if n else []
         self._bucket.spend(len(checks))
         self._budget.under_way += len(checks)
         return checks
 
-    async def _count(self, checkers: Checkers) -> int:
+    async def _spend(self, checkers: Checkers) -> int:
         """Enter the bytes used; what all checkers have used today."""
         size, self._uncounted = self._uncounted, 0
         try:
@@ -136,7 +136,7 @@ class CheckLane:
 
         def finish(response: Response) -> None:
             kind = classify(response, self._rule, MAX_BODY)
-            size = self._account(request, response)
+            size = self._add_up(request, response)
             known = self._enter(record, kind, response.timing)
             if kind is Kind.PASSED:
                 known = learn_pass(known, proxy, request.url)
@@ -160,7 +160,7 @@ class CheckLane:
             delay = self._pool.check.cycle * (1 + self._draw()) / 2
         return Checked(check, kind, record, delay)
 
-    def _account(self, request: Request, response: Response) -> int:
+    def _add_up(self, request: Request, response: Response) -> int:
         size = estimate_bytes(request, response)
         self._uncounted += size
         return size
@@ -211,7 +211,7 @@ class CheckLane:
             self._judges.heard(chosen)
         elif not await self._judges.doubt(chosen, question, member):
             reading = Reading()
-        return reading.learned, self._account(request, response)
+        return reading.learned, self._add_up(request, response)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
