@@ -77,6 +77,7 @@ class Code(enum.IntEnum):
     HTTP2 = 16
     PARTIAL_FILE = 18
     WRITE_ERROR = 23  # our own write callback said stop
+    READ_ERROR = 26  # what we were to send, or to read from a disk, could not be read
     OUT_OF_MEMORY = 27
     OPERATION_TIMEDOUT = 28
     SSL_CONNECT_ERROR = 35
@@ -103,6 +104,7 @@ _CODES: Final[Mapping[int, tuple[Outcome, Outcome]]] = {
     Code.COULDNT_CONNECT: (Outcome.TARGET, Outcome.PROXY),
     Code.WEIRD_SERVER_REPLY: (Outcome.TARGET, Outcome.PROXY),
     Code.WRITE_ERROR: (Outcome.OURS, Outcome.OURS),
+    Code.READ_ERROR: (Outcome.OURS, Outcome.OURS),
     Code.OUT_OF_MEMORY: (Outcome.OURS, Outcome.OURS),
     Code.SSL_CONNECT_ERROR: (Outcome.TARGET, Outcome.PATH),
     Code.ABORTED_BY_CALLBACK: (Outcome.OURS, Outcome.OURS),

@@ -85,6 +85,21 @@ class Cookies(msgspec.Struct, frozen=True):
     named: dict[str, str] = {}
 
 
+class Upload(Protocol):
+    """A body to send that comes bit by bit; it can be sent once, and is not rewound.
+
+    A client calls `read` whenever it has room, so that is to answer from memory. It is not to
+    start or cancel transfers in there.
+    """
+
+    size: int | None  # bytes; None: not known, so chunked in HTTP/1.1
+    failed: bool  # the rest will not come: the request is broken off and looks complete to nobody
+    wake: Callable[[], None] | None  # set by the client; call it when there is more, or no more
+
+    def read(self, n: int) -> bytes | None:
+        """At most `n` bytes; b"" at the end; None: nothing yet, ask again when woken."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request of a task: what is sent, and the limits it is under.
 
@@ -95,7 +110,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     method: str = "GET"
     headers: tuple[bytes, ...] = ()
-    body: bytes | None = None
+    body: bytes | Upload | None = None
     cookie: bytes | None = None
     connect_timeout: float = 20.0
     max_body: int = 0  # decoded bytes; 0 = no limit

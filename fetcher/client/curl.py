@@ -26,6 +26,7 @@ from fetcher.client.handle import AddressCheck, Handle, set_guard
 from fetcher.client.multi import Multi
 from fetcher.client.names import NO_NAMES, wanted_names
 from fetcher.client.options import Common
+from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
 from fetcher.client.transfer import (
     CurlTransfer,
@@ -106,6 +107,9 @@ class CurlClient(Multi):
         if not sink.whole:
             news = partial(self._news.setdefault, transfer)
             transfer.stream = Stream(sink, self.budget, news)
+        if request.body is not None and not isinstance(request.body, bytes):
+            transfer.sending = Sending(request.body)
+            request.body.wake = partial(self._wake, transfer, transfer.sending)
         self._waiting.append(transfer)
         if not self._pump_due:
             self._pump_due = True
@@ -181,6 +185,7 @@ class CurlClient(Multi):
                 transfer.found,
                 self._common,
                 transfer.stream,
+                transfer.sending,
             )
             self._multi.add_handle(handle.curl)
         except (pycurl.error, ValueError, TypeError) as error:
@@ -207,8 +212,8 @@ class CurlClient(Multi):
             if transfer.handle is None:
                 continue  # cancelled by the callback of one before it
             received = transfer.handle.received
-            if transfer.stream is not None and transfer.stream.paused:
-                transfer.swept_at = 0.0  # it is we who are slow
+            if _is_slow_for_us(transfer):
+                transfer.swept_at = 0.0
             elif received == 0 or received - transfer.swept >= self._slow or not transfer.swept_at:
                 transfer.swept, transfer.swept_at = received, now
             elif now - transfer.swept_at >= self._slow_time:
@@ -287,21 +292,33 @@ class CurlClient(Multi):
         self._news.clear()
         for transfer in news:
             stream = transfer.stream
-            if stream is None or stream.over:
-                continue
-            self._tell(transfer, stream)
-            handle = transfer.handle
-            if handle is None:
-                if stream.over:
-                    self._stop_holding(transfer)
-            elif stream.broken:
-                self._end(transfer, Code.WRITE_ERROR, stream.broken)
-            elif not stream.is_full:
-                try:
-                    handle.go_on()
-                except pycurl.error as error:
-                    self._end(transfer, *code_and_message(error))
+            if stream is not None and not stream.over:
+                self._tell(transfer, stream)
+            if transfer.handle is not None:
+                self._go_on(transfer, transfer.handle)
+            elif stream is not None and stream.over:
+                self._stop_holding(transfer)
         self._settle_soon()
+
+    def _go_on(self, transfer: CurlTransfer, handle: Handle) -> None:
+        """Unless one of both ends is broken."""
+        stream, sending = transfer.stream, transfer.sending
+        if stream is not None and stream.broken:
+            self._end(transfer, Code.WRITE_ERROR, stream.broken)
+        elif sending is not None and sending.has_failed:
+            self._end(transfer, Code.READ_ERROR, sending.break_off())
+        else:
+            try:
+                handle.go_on()
+            except pycurl.error as error:
+                self._end(transfer, *code_and_message(error))
+
+    def _wake(self, transfer: CurlTransfer, sending: Sending) -> None:
+        """There is more to send, or it has failed. The next turn sees to it: we may be anywhere."""
+        sending.woken = True
+        if transfer.handle is not None:
+            self._news[transfer] = None
+            self._settle_soon()
 
     def _tell(self, transfer: CurlTransfer, stream: Stream) -> None:
         """Head and body, as far as they are here. A head that nobody may have ends it."""
@@ -372,7 +389,8 @@ class CurlClient(Multi):
         if response.timing.total < seconds:
             response.timing = replace(response.timing, total=seconds)
         failed = response.outcome is not ANSWERED
-        self._release(transfer, handle, spoiled=failed or transfer.stream is not None)
+        special = transfer.stream is not None or transfer.sending is not None
+        self._release(transfer, handle, spoiled=failed or special)
         if failed and transfer.may_start_again(code, message, response):
             self._add(transfer)
         else:
@@ -431,3 +449,9 @@ def _held(transfer: CurlTransfer) -> int:
     if transfer.stream is not None:
         return transfer.stream.held
     return transfer.handle.size if transfer.handle is not None else 0
+
+
+def _is_slow_for_us(transfer: CurlTransfer) -> bool:
+    """Whether the answer may come slowly because its sink has paused, or we still send."""
+    stream, sending = transfer.stream, transfer.sending
+    return (stream is not None and stream.paused) or (sending is not None and not sending.complete)

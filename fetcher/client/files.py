@@ -29,7 +29,6 @@ _OPEN_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O
 
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP})
-_READ_ERROR: Final = 26  # CURLE_READ_ERROR
 
 
 class Forbidden(Exception):
@@ -69,7 +68,7 @@ def read_file(transfer: ThreadTransfer, roots: Sequence[str]) -> Response:
         words = error.strerror or "the file cannot be read"
         if error.errno in _FORBIDDEN:
             return _answer(url, 403, words)
-        return Response(url=url, outcome=Outcome.OURS, code=_READ_ERROR, message=words)
+        return Response(url=url, outcome=Outcome.OURS, code=Code.READ_ERROR, message=words)
 
 
 def _read(

@@ -14,6 +14,7 @@ from fetcher.client.body_budget import Budget
 from fetcher.client.chunks import SMALL, Chunks, add_chunk
 from fetcher.client.names import Found
 from fetcher.client.options import Common, Shape, set_options, set_rest, shape_of
+from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
 from fetcher.model import Exit, Limits, Request
 
@@ -48,6 +49,7 @@ class Handle:
         "_connect_ms",
         "_guard",
         "_is_head_all",
+        "_sending",
         "_shape",
         "_shed_soon",
         "_status_line",
@@ -74,6 +76,7 @@ class Handle:
         self._body_limit = 0
         self._connect_ms = 0  # CONNECTTIMEOUT_MS as it is set
         self._stream: Stream | None = None  # where the body goes, if nobody wants it whole
+        self._sending: Sending | None = None  # where the body to send is, if it is not there yet
         self._is_head_all = False  # nothing is wanted behind the head
         self._status_line = b""  # of the head that is coming
         self.is_held_up = False  # libcurl was told to wait: the stream is full
@@ -98,15 +101,16 @@ class Handle:
         found: Found,
         common: Common,
         stream: Stream | None = None,
+        sending: Sending | None = None,
     ) -> None:
         """Set the options of a transfer. Raises pycurl.error, ValueError or TypeError for what
         cannot be set: the handle is of no more use then.
 
-        `stream`: takes the body as it comes. The handle is to be closed afterwards, so that none
-        of what such a transfer needs stays on it.
+        `stream`: takes the body as it comes; `sending`: gives the body to send so. The handle is
+        to be closed afterwards, so that none of what such a transfer needs stays on it.
         """
         self._body_limit = request.max_body
-        self._stream = stream
+        self._stream, self._sending = stream, sending
         last = self._shape
         self._shape = shape = None if stream else shape_of(request, exit, limits, found)
         is_alike = shape is not None and shape == last
@@ -143,6 +147,8 @@ class Handle:
             set_(pycurl.HEADERFUNCTION, self._write_line)
         else:
             set_(pycurl.HEADERFUNCTION, self.lines.append)  # C code all the way
+        if self._sending is not None:
+            set_(pycurl.READFUNCTION, self._sending.read)
         set_(pycurl.WRITEFUNCTION, self._write if self._stream is None else self._write_on)
         if self._guard is not None and not (exit.proxy is not None and exit.trusted):
             set_guard(self.curl, self._may_reach)
@@ -204,13 +210,25 @@ class Handle:
         return _STOP if over > 0 else None
 
     def go_on(self) -> None:
-        """Let libcurl read on, if it was held up. It may call `_write_on` in here.
+        """Let libcurl go on where it need not wait any more. It may call back in here.
 
         Raises pycurl.error when that ends the transfer.
         """
-        if self.is_held_up:
+        stream, sending = self._stream, self._sending
+        reads = self.is_held_up and stream is not None and not stream.is_full
+        sends = sending is not None and sending.waits and sending.woken
+        if not reads and not sends:
+            return
+        pause = pycurl.PAUSE_CONT
+        if reads:
             self.is_held_up = False
-            self.curl.pause(pycurl.PAUSE_CONT)
+        elif self.is_held_up:
+            pause |= pycurl.PAUSE_RECV
+        if sending is not None and sends:
+            sending.waits = False
+        elif sending is not None and sending.waits:
+            pause |= pycurl.PAUSE_SEND
+        self.curl.pause(pause)
 
     def _may_reach(self, address: str) -> bool:
         if self._guard is None or self._guard(address):

@@ -132,6 +132,11 @@ def _set_method(set_: Setter, request: Request) -> None:
     lines = wire_lines(request)
     if request.method == "HEAD" and request.body is None:
         set_(pycurl.NOBODY, 1)
+    elif request.body is not None and not isinstance(request.body, bytes):
+        set_(pycurl.UPLOAD, 1)
+        set_(pycurl.CUSTOMREQUEST, request.method)
+        if request.body.size is not None:
+            set_(pycurl.INFILESIZE_LARGE, request.body.size)
     elif sends_body(request):
         # POSTFIELDS makes libcurl add a form's Content-Type and, above 1 MB, an Expect;
         # only POST gets the first (pyspider's behaviour), nobody the second.

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -21,8 +20,6 @@ from fetcher.errors import Code, Outcome
 from fetcher.model import Exit, Limits, Request, Response, Sink, Timing
 
 logger = logging.getLogger(__name__)
-
-_READ_ERROR: Final = 26  # CURLE_READ_ERROR
 
 
 class ThreadTransfer:
@@ -138,7 +135,7 @@ class ThreadClient:
             response = answer.result()
         else:
             logger.error("a transfer in a thread failed", exc_info=error)
-            response = _failure(transfer, _READ_ERROR, f"{type(error).__name__}: {error}")
+            response = _failure(transfer, Code.READ_ERROR, f"{type(error).__name__}: {error}")
         if response is not None:
             self._end(transfer, response)
 

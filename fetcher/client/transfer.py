@@ -9,6 +9,7 @@ from msgspec import structs
 
 from fetcher.client.handle import AddressCheck, Handle
 from fetcher.client.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike, place_of
+from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
 from fetcher.dns.cache import Addresses
 from fetcher.dns.resolver import Waiter
@@ -65,6 +66,7 @@ class CurlTransfer:
     waiter: Waiter | None = None
     handle: Handle | None = None  # while it runs
     cancelled = False
+    sending: Sending | None = None  # of a body that is not there yet
     stream: Stream | None = None  # for a sink that is not `whole`
     swept = 0  # bytes that had come at the last look
     swept_at = 0.0
@@ -173,6 +175,8 @@ class CurlTransfer:
         """
         if self.limits_left().total <= 0.001 or response.head:
             return False  # what is told to a sink begins with a head
+        if self.sending is not None and self.sending.begun:
+            return False
         if code == Code.COULDNT_CONNECT and not response.address and self.untried:
             address, *rest = self.untried
             self.untried = tuple(rest)
@@ -253,6 +257,8 @@ def _explain(
     elif len(head) > MAX_HEAD:
         code, message = Code.FILESIZE_EXCEEDED, f"the headers are over {MAX_HEAD} bytes"
         response.head = head[:MAX_HEAD]
+    elif transfer.sending is not None and transfer.sending.problem:
+        code, message = Code.READ_ERROR, transfer.sending.problem
     elif handle.truncated:
         code = Code.FILESIZE_EXCEEDED
         message = f"the body is over the limit of {transfer.request.max_body} bytes"
@@ -276,6 +282,9 @@ def _explain(
         socks_error=get(pycurl.PROXY_ERROR) if code == Code.PROXY else 0,
     )
     response.outcome = outcome_of(code, path)
+    if code == Code.OPERATION_TIMEDOUT and transfer.sending is not None and transfer.sending.waits:
+        response.outcome = Outcome.OURS
+        response.message += f": the body to send had stopped after {transfer.sending.sent} bytes"
     response.stranger = is_stranger(path)
     response.unproven = is_our_want(code, path)
     # Counts what left for the target, not the CONNECT before it.

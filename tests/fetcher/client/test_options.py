@@ -21,10 +21,13 @@ from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.task.s3 import S3, S3Request
 from tests.farm import Farm, FarmProxy, Kind
+from tests.fetcher.client.heard import Heard
+from tests.fetcher.client.producer import Producer
 from tests.peers import Server, has_ipv6_loopback, nginx_h2, squid, tinyproxy
 from tests.redis_server import unavailable
 from tests.serving import serving
 from tests.tap import Arrival, Certificates, Tap
+from tests.wait import wait_until
 
 LIMITS = Limits(total=10.0, connect=5.0)
 AGENT = b"User-Agent: fetchpool-test"
@@ -78,6 +81,8 @@ class Ask(msgspec.Struct, frozen=True):
     request: Request
     exit: Exit
     limits: Limits
+    heard: bool = False  # the answer is told as it comes
+    sent: bool = False  # the body to send comes bit by bit
 
 
 def draw_ask(draw: random.Random, tap: Tap, number: int) -> Ask:
@@ -106,14 +111,29 @@ def draw_ask(draw: random.Random, tap: Tap, number: int) -> Ask:
         fresh=draw.random() < 0.15,
         keep=draw.random() < 0.85,
     )
-    return Ask(request, draw_exit(draw, tap), limits)
+    exit = draw_exit(draw, tap)
+    sent = request.body is not None and draw.random() < 0.3
+    return Ask(request, exit, limits, heard=draw.random() < 0.2, sent=sent)
 
 
 def again(ask: Ask, number: int) -> Ask:
     """The same request for another page, for which a handle keeps its options."""
     request = msgspec.structs.replace(ask.request, url=f"{ask.request.url}&{number}")
     limits = msgspec.structs.replace(ask.limits, total=ask.limits.total + 1)
-    return msgspec.structs.replace(ask, request=request, limits=limits)
+    return msgspec.structs.replace(ask, request=request, limits=limits, heard=False, sent=False)
+
+
+async def run_ask(client: CurlClient, ask: Ask) -> Response:
+    request = ask.request
+    if ask.sent and isinstance(request.body, bytes):
+        body = Producer(request.body, size=len(request.body), ended=True)
+        request = msgspec.structs.replace(request, body=body)
+    if not ask.heard:
+        return await run(client, request, ask.exit, ask.limits)
+    sink = Heard()
+    client.start(request, ask.exit, ask.limits, sink)
+    await wait_until(lambda: sink.ends, timeout=10)
+    return msgspec.structs.replace(sink.ends[0], body=sink.heard)
 
 
 def draw_exit(draw: random.Random, tap: Tap) -> Exit:
@@ -138,7 +158,7 @@ class Seen(msgspec.Struct, frozen=True):
 async def see(client: CurlClient, tap: Tap, ask: Ask) -> tuple[Seen, list[int]]:
     """What came of it, and the numbers of the connections it took."""
     del tap.arrivals[:]
-    response = await run(client, ask.request, ask.exit, ask.limits)
+    response = await run_ask(client, ask)
     # A kept tunnel has no CONNECT of this transfer to tell of.
     response = msgspec.structs.replace(response, timing=Timing(), connect_code=0)
     numbers = [arrival.connection for arrival in tap.arrivals]
