@@ -20,6 +20,7 @@ from fetcher.errors import AnswerBroken, TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
 from fetcher.http.handler import Handler, Places, shown_url
+from fetcher.http.incoming import IncomingBody
 from fetcher.model import Result, Task, Trust
 from fetcher.route.route import Route
 from fetcher.run.fetcher import Fetcher
@@ -37,6 +38,11 @@ _STATUS_OF: Final = {
     Ending.FAILED: 502,
     Ending.BUG: 502,
 }
+
+
+# Bytes of a caller's body that are waited for and may be sent again; a longer one goes on as it
+# comes, once.
+HELD: Final = 65536
 
 
 class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +79,7 @@ class FetchHandler(Handler):
     """
 
     SUPPORTED_METHODS = _AnyMethod()
-    max_body = 104_857_600
+    max_body = 1 << 40  # bytes; what is over `HELD` is not kept
     takes_bearer = False  # Authorization belongs to the target
     refuses_cross_site = True
 
@@ -89,6 +95,9 @@ class FetchHandler(Handler):
         self.limits = limits
         self.places = places
         self.body = bytearray()
+        self.incoming: IncomingBody | None = None  # of a long body
+        self.serving: asyncio.Task[None] | None = None  # begins before that has ended
+        self.stalled: asyncio.Handle | None = None  # ends a body that stands still
         self.reading: Reading | None = None
 
     def clear(self) -> None:
@@ -108,20 +117,62 @@ class FetchHandler(Handler):
         """Nothing is answered before the body is read: a client that still sends would miss it."""
         self.refused = self.refusal(self.request, self.settings["gate"])
         self.method = self.request.method or "GET"
+        self.declared = _declared(self.request.headers)
+        if self.refused is None and (self.declared is None or self.declared > HELD):
+            # A long body may take its time, but not stand still.
+            self.request.connection.set_body_timeout(None)  # type: ignore[union-attr]
+            self._expect_more()
         if self.method not in _DISPATCHED:
             self.request.method = "POST"
 
-    def data_received(self, chunk: bytes) -> None:
-        if self.refused is None:
+    async def data_received(self, chunk: bytes) -> None:
+        if self.refused is not None:
+            return
+        self._stop_expecting()
+        await self._take_in(chunk)
+        self._expect_more()
+
+    async def _take_in(self, chunk: bytes) -> None:
+        if self.incoming is None:
             self.body += chunk
+            if len(self.body) <= HELD:
+                return
+            self.incoming = IncomingBody(self.declared)
+            self.serving = asyncio.get_running_loop().create_task(self._serve())
+            chunk = bytes(self.body)
+            self.body.clear()
+        await self.incoming.put(chunk)
+
+    def _expect_more(self) -> None:
+        if self.limits.stall and (self.declared is None or self.declared > HELD):
+            loop = asyncio.get_running_loop()
+            self.stalled = loop.call_later(self.limits.stall, self._cut)
+
+    def _stop_expecting(self) -> None:
+        if self.stalled is not None:
+            self.stalled.cancel()
+            self.stalled = None
 
     def on_connection_close(self) -> None:
-        """The client has left: nobody needs the answer."""
+        """The caller has left: nobody needs the answer."""
         super().on_connection_close()
+        self._stop_expecting()
+        if self.incoming is not None:
+            self.incoming.fail()
         if self.reading is not None:
             self.reading.leave()
 
     async def _fetch(self) -> None:
+        self._stop_expecting()
+        if self.incoming is not None and self.serving is not None:
+            self.incoming.end()
+            await self.serving
+        else:
+            await self._serve()
+
+    get = head = post = put = patch = delete = options = _fetch
+
+    async def _serve(self) -> None:
         self.request.method = self.method
         if self.refused is not None:
             self.write_refusal(self.refused)
@@ -130,19 +181,18 @@ class FetchHandler(Handler):
             task = self._task()
         except TaskError as error:
             self._write_failure(400, str(error), None)
-            return
-        if self.places.closed:
-            self.set_header("Connection", "close")
-            self._write_failure(503, "the service is stopping", None)
-            return
-        if 0 < self.limits.concurrency <= self.places.fetching:
-            self.set_header("Retry-After", "1")
-            self._write_failure(503, "all places for fetches are taken: try again", None)
-            return
-        with self.places:
-            await self._answer(task)
-
-    get = head = post = put = patch = delete = options = _fetch
+        else:
+            if self.places.closed:
+                self.set_header("Connection", "close")
+                self._write_failure(503, "the service is stopping", None)
+            elif 0 < self.limits.concurrency <= self.places.fetching:
+                self.set_header("Retry-After", "1")
+                self._write_failure(503, "all places for fetches are taken: try again", None)
+            else:
+                with self.places:
+                    await self._answer(task)
+        if self.incoming is not None:
+            self.incoming.drop()
 
     async def _answer(self, task: Task) -> None:
         self.places.fetching += 1
@@ -150,7 +200,11 @@ class FetchHandler(Handler):
         patient = "timeout" not in self.request.query_arguments
         try:
             reading = self.reading = self.fetcher.read(
-                task, trust=self.limits.trust, route=self.limits.route, patient=patient
+                task,
+                trust=self.limits.trust,
+                route=self.limits.route,
+                upload=self.incoming,
+                patient=patient,
             )
             result = await reading.head()
             if result is None:
@@ -299,6 +353,13 @@ class FetchHandler(Handler):
         headers["X-Fetch-Time"] = f"{result.time:.3f}"
         if result.proxy is not None:
             headers["X-Fetch-Proxy"] = result.proxy
+
+
+def _declared(headers: HTTPHeaders) -> int | None:
+    """How long the body of a request is, None if it is chunked: nobody knows."""
+    if "Transfer-Encoding" in headers:
+        return None
+    return int(headers.get("Content-Length", "0"))
 
 
 def _length(head: bytes) -> str | None:

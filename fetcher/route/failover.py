@@ -29,6 +29,7 @@ from fetcher.model import (
     Response,
     Target,
     Trust,
+    Upload,
     Verdict,
 )
 from fetcher.proxy import Proxy
@@ -136,7 +137,7 @@ class Failover:
             if not self._is_last(exit.proxy, request.url):
                 first_byte = min(self.ways.attempt_timeout, left)
         # On a kept connection libcurl repeats silently.
-        fresh = not (self.retry_unsafe or request.method in IDEMPOTENT)
+        fresh = not (self.retry_unsafe or request.method in IDEMPOTENT) or is_upload(request.body)
         return Limits(total=left, connect=connect, first_byte=first_byte, fresh=fresh)
 
     def find_hold(self, exit: Exit, url: str) -> int:
@@ -277,13 +278,23 @@ def may_repeat(request: Request, response: Response, *, retry_unsafe: bool) -> b
     """Whether asking again is allowed at all.
 
     Any method while nothing of it has left for the target; idempotent ones until the first byte
-    of an answer, or if it is a ban; others only when the task says so.
+    of an answer, or if it is a ban; others only when the task says so. A body that comes bit by
+    bit can be sent once.
     """
-    if not response.sent or response.stranger:
+    if not response.sent:
+        return True
+    if is_upload(request.body):
+        return False
+    if response.stranger:
         return True
     if response.outcome is not Outcome.ANSWERED and response.head:
         return False
     return retry_unsafe or request.method in IDEMPOTENT
+
+
+def is_upload(body: bytes | Upload | None) -> bool:
+    """Whether a body comes bit by bit."""
+    return body is not None and not isinstance(body, bytes)
 
 
 def is_proxys_failure(response: Response) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from fetcher.client.body_budget import Budget
 from fetcher.errors import FetcherClosed, TaskError
-from fetcher.model import Client, ProxyChooser, Result, Task, Trust
+from fetcher.model import Client, ProxyChooser, Result, Task, Trust, Upload
 from fetcher.route.route import Route
 from fetcher.run.build import build, change
 from fetcher.run.path import Fetching, Receiver
@@ -81,17 +81,18 @@ class Fetcher:
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
         receiver: Receiver | None = None,
+        upload: Upload | None = None,
         patient: bool = False,
     ) -> Fetching:
         """Start a task; `done` is called exactly once, perhaps before this returns.
 
         `route` is the caller's default instead of the fetcher's. A `receiver` takes the answer as
-        it comes; `patient`: the task's time is for the head alone, the whole may take
-        `fetcher.max_timeout`.
+        it comes, and an `upload`, sent once, is the body; `patient`: the task's time is for the
+        head alone, the whole may take `fetcher.max_timeout`.
         """
         fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)
         if receiver is not None:
-            fetching.receiver, fetching.is_patient = receiver, patient
+            fetching.receiver, fetching.upload, fetching.is_patient = receiver, upload, patient
         fetching.begin()
         return fetching
 
@@ -195,15 +196,17 @@ class Fetcher:
         *,
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
+        upload: Upload | None = None,
         **options: Any,
     ) -> AsyncIterator[Reading]:
         """Read an answer as it comes, in constant memory: see `Reading`.
 
         Inside, `reading.result` is there, without content (or whole, where there is no more to
         come); leaving ends the transfer. The task's time is for the head; `max_body` counts only if
-        the task says so. Raises as `fetch`, and `AnswerBroken` while reading.
+        the task says so. An `upload` is its body. Raises as `fetch`, and `AnswerBroken`
+        while reading.
         """
-        reading = self.read(_as_task(task, options), trust=trust, route=route)
+        reading = self.read(_as_task(task, options), trust=trust, route=route, upload=upload)
         try:
             await reading.head()
             yield reading
@@ -216,6 +219,7 @@ class Fetcher:
         *,
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
+        upload: Upload | None = None,
         whole: bool = False,
         patient: bool = True,
     ) -> Reading:
@@ -239,7 +243,13 @@ class Fetcher:
         self._waiting.add(reading.close)
         receiver = None if whole else reading
         fetching = self.run(
-            task, done, trust=trust, route=route, receiver=receiver, patient=patient and not whole
+            task,
+            done,
+            trust=trust,
+            route=route,
+            receiver=receiver,
+            upload=upload,
+            patient=patient and not whole,
         )
         return reading
 

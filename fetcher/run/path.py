@@ -33,6 +33,7 @@ from fetcher.model import (
     Task,
     Transfer,
     Trust,
+    Upload,
 )
 from fetcher.robots.keeper import Visitor, Waiter
 from fetcher.robots.rules import user_agent_of
@@ -100,6 +101,7 @@ class Fetching:
     plan: Plan  # from the first step on, as are deadline, failover and request
     shown_url: str | None = None
     receiver: Receiver | None = None
+    upload: Upload | None = None
     is_patient = False
     head_timer: asyncio.Handle | None = None
     received = 0  # bytes that have gone on to the receiver
@@ -173,9 +175,12 @@ class Fetching:
         if self.is_patient:
             loop, left = asyncio.get_running_loop(), plan.timeout + _GRACE
             self.head_timer = loop.call_later(left, self._end_late)
-        if plan.kind != WEB or fetch.max_body:
-            return plan
-        return replace(plan, request=replace(plan.request, max_body=0))
+        request = plan.request
+        if self.upload is not None:
+            request = replace(request, body=self.upload)
+        if plan.kind == WEB and not fetch.max_body:
+            request = replace(request, max_body=0)
+        return replace(plan, request=request)
 
     def _find_clients(self, kind: str) -> Mapping[Trust, Client] | None:
         """The clients for what is no plain http, None when there is none for such a task."""

@@ -41,6 +41,8 @@ def next_request(
     if _becomes_get(status, method):
         method, body = "GET", None
         headers = _without(headers, _OF_BODY)
+    elif body is not None and not isinstance(body, bytes):
+        return None  # it has come bit by bit, and was sent
     certificate, key = request.client_cert, request.client_key
     if not _same_place(request.url, url):
         headers = _without(headers, _OF_ORIGIN)
