@@ -264,8 +264,8 @@ class Sink(Protocol):
 
     `whole` True: of the whole answer at its end, by `done` alone. False: `head` once, with the
     response so far and no body; `body` for each piece, in order, none of them empty; then `done`,
-    whose response says how it ended, with an empty body. A transfer that fails before its final
-    head is complete, or has a head that nobody may have, comes to `done` alone.
+    whose response, perhaps the same, says how it ended, with an empty body. A transfer that fails
+    before its final head is complete, or has a head that nobody may have, comes to `done` alone.
     """
 
     whole: ClassVar[bool]

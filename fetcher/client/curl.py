@@ -380,17 +380,16 @@ class CurlClient(Multi):
 
     def _end(self, transfer: CurlTransfer, code: int, message: str, seconds: float = 0.0) -> None:
         """`seconds`: at least so long it took; libcurl keeps no time for what it did not end."""
-        if transfer.stream is not None:
+        if transfer.stream is not None and (transfer.stream.begun or code):
             self._tell(transfer, transfer.stream)
         handle = transfer.handle
         if handle is None:
-            return  # the sink was told already, or has had enough
+            return  # the sink has had enough
         response = response_of(handle, transfer, code, message)
         if response.timing.total < seconds:
             response.timing = replace(response.timing, total=seconds)
         failed = response.outcome is not ANSWERED
-        special = transfer.stream is not None or transfer.sending is not None
-        self._release(transfer, handle, spoiled=failed or special)
+        self._release(transfer, handle, spoiled=failed or transfer.sending is not None)
         if failed and transfer.may_start_again(code, message, response):
             self._add(transfer)
         else:

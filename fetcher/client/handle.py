@@ -106,13 +106,13 @@ class Handle:
         """Set the options of a transfer. Raises pycurl.error, ValueError or TypeError for what
         cannot be set: the handle is of no more use then.
 
-        `stream`: takes the body as it comes; `sending`: gives the body to send so. The handle is
-        to be closed afterwards, so that none of what such a transfer needs stays on it.
+        `stream`: takes the body as it comes; `sending`: gives the body to send so. After the latter
+        the handle is to be closed, so that none of what that needs stays on it.
         """
         self._body_limit = request.max_body
         self._stream, self._sending = stream, sending
         last = self._shape
-        self._shape = shape = None if stream else shape_of(request, exit, limits, found)
+        self._shape = shape = shape_of(request, exit, limits, found, streamed=stream is not None)
         is_alike = shape is not None and shape == last
         if not is_alike:
             self.curl.reset()

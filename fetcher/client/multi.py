@@ -108,9 +108,7 @@ class Multi(CurlAsyncHTTPClient):
             self._settle()
 
     def _finish_pending_requests(self) -> None:
-        """Hand out what has come, and what has ended."""
-        if self._news:
-            self._tell_news()
+        """Hand out what has ended, and then what has come: a short answer is then told whole."""
         while not self._is_closed:
             left, succeeded, failed = self._multi.info_read()
             for curl in succeeded:
@@ -119,6 +117,8 @@ class Multi(CurlAsyncHTTPClient):
                 self._finish(curl, code, message)
             if not left or self._is_closed:  # closed by a callback
                 break
+        if self._news:
+            self._tell_news()
         if self._requests and not self._is_closed:
             self._process_queue()
 

@@ -45,9 +45,12 @@ class Shape(msgspec.Struct, frozen=True):
     request: Request  # without its URL
     https: bool
     named: bool  # CONNECT_TO is set
+    streamed: bool = False  # other callbacks
 
 
-def shape_of(request: Request, exit: Exit, limits: Limits, found: Found) -> Shape | None:
+def shape_of(
+    request: Request, exit: Exit, limits: Limits, found: Found, *, streamed: bool = False
+) -> Shape | None:
     """The shape of a plain request: direct, without a body, on any connection; else None."""
     if exit.proxy is not None or request.body is not None or limits.fresh or not limits.keep:
         return None
@@ -55,6 +58,7 @@ def shape_of(request: Request, exit: Exit, limits: Limits, found: Found) -> Shap
         replace(request, url=""),
         _is_https(request),
         found.target is not None,
+        streamed,
     )
 
 

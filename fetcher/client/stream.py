@@ -78,6 +78,8 @@ class Stream:
         and would not make it a whole answer.
         """
         response.body = b""
+        if not self.begun and response.outcome is Outcome.ANSWERED:
+            self.begin(response)  # a short answer: one response tells it all
         self.ended = response
         self.tell()
 
@@ -111,7 +113,8 @@ class Stream:
         return self.begun and not (self.paused or self.over or self.broken)
 
     def _take(self) -> bytes:
-        chunk = b"".join(self._chunks)
+        first = self._chunks[0] if len(self._chunks) == 1 else b""
+        chunk = first if isinstance(first, bytes) and first else b"".join(self._chunks)
         self._forget()
         return chunk
 

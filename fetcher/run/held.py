@@ -76,9 +76,9 @@ class Held:
         self._path.answered(response)
 
     def _open(self, response: Response) -> None:
-        response.body = b"".join(self._chunks)
+        held = response.body = b"".join(self._chunks)
         self._chunks.clear()
-        if self._path.open(response):
-            self._is_open = True
-            if response.body:
-                self._path.pass_on(response.body)
+        self._is_open = self._path.open(response)
+        response.body = b""
+        if self._is_open and held:
+            self._path.pass_on(held)
