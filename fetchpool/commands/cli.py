@@ -26,21 +26,14 @@ from fetchpool.config.not_yet import find_ineffective
 from fetchpool.config.settings import DEFAULT_FILE, Settings, load_tree, parse_settings
 from fetchpool.config.yaml_tree import Override, SettingsError, parse_override
 from fetchpool.redis.connect import RedisURLError, parse_url
-from fetchpool.redis.embedded import EmbeddedRedisError
-from fetchpool.serve.entrances import ListenError
+from fetchpool.redis.embedded import EmbeddedRedisError, redis_url
+from fetchpool.serve.announcement import build_announcement
+from fetchpool.serve.entrances import ListenError, find_urls, open_listeners
 from fetchpool.serve.logs import set_up_logging
 from fetchpool.serve.process import fit_windows, run_on_loop, stop_on_signals
-from fetchpool.serve.service import (
-    ALL,
-    Roles,
-    Service,
-    build_announcement,
-    find_doors,
-    find_urls,
-    open_listeners,
-    redis_url,
-)
-from fetchpool.serve.workers import MOST, spawn_workers
+from fetchpool.serve.roles import ALL, MOST_WORKERS, Roles, find_doors
+from fetchpool.serve.service import Service
+from fetchpool.serve.workers import spawn_workers
 from pool.harvest.plugins import PluginError
 from pool.sites import UNIVERSAL
 from pool.snapshot.geo import GeoError
@@ -63,7 +56,7 @@ class Setup(msgspec.Struct):
 
 _workers = click.option(
     "--workers",
-    type=click.IntRange(min=1, max=MOST),
+    type=click.IntRange(min=1, max=MOST_WORKERS),
     metavar="N",
     help="Processes that share the work [1].",
 )
@@ -383,7 +376,7 @@ def _serve(setup: Setup, roles: Roles, workers: int | None = None) -> None:
         )
         await service.run(stop)
 
-    with redis_url(settings) as url:
+    with redis_url(settings.redis) as url:
         run_on_loop(lambda: serve(url))
     logger.info("stopped")
 
@@ -394,7 +387,7 @@ def _serve_together(settings: Settings, roles: Roles, count: int) -> None:
     if settings.redis.url != "embedded":
         parse_url(settings.redis.url)  # here, or each worker would say what is wrong with it
     listeners = open_listeners(settings, roles)
-    with redis_url(settings) as url:
+    with redis_url(settings.redis) as url:
         urls = find_urls(settings, roles, listeners)
         for line in build_announcement(settings, roles, urls, url):
             click.echo(line)
@@ -402,7 +395,7 @@ def _serve_together(settings: Settings, roles: Roles, count: int) -> None:
         if isinstance(worker, int):
             logger.info("stopped")
             sys.exit(worker)
-        own = roles.of(worker)
+        own = roles.of_worker(is_first=worker.is_first)
         worker.close_listeners(but=find_doors(settings, own))
 
         async def serve() -> None:
@@ -437,5 +430,5 @@ def _on_pool(
 
 def _on_queue(setup: Setup, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
     settings = _prepare(setup, quiet=True)
-    with redis_url(settings) as url:
+    with redis_url(settings.redis) as url:
         run_on_loop(lambda: queue_commands.on_queue(url, settings.queue, work))

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,10 +17,8 @@ from fetcher.route.route import Pool, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetchpool.commands.queue import as_json
 from fetchpool.config.settings import Settings
-from fetchpool.redis.connect import connect
+from fetchpool.serve.build_pool import open_pool
 from fetchpool.serve.entrances import build_route
-from fetchpool.serve.service import PoolView, redis_url
-from pool.store import build_stores
 
 
 class FetchOptions(msgspec.Struct, kw_only=True):
@@ -47,7 +45,7 @@ async def fetch_all(settings: Settings, urls: Sequence[str], options: FetchOptio
     async with contextlib.AsyncExitStack() as stack:
         view = None
         if any(isinstance(way, Pool) for way in route):
-            view = await stack.enter_async_context(_pool_view(settings))
+            view = await stack.enter_async_context(open_pool(settings))
         fetcher = Fetcher.from_settings(
             settings.fetcher, environment=os.environ, chooser=view.chooser if view else None
         )
@@ -68,19 +66,6 @@ def _open_output(path: Path) -> IO[bytes]:
         return path.open("wb")
     except OSError as error:
         raise TaskError(f"-o {path}: {error.strerror}") from error
-
-
-@contextlib.asynccontextmanager
-async def _pool_view(settings: Settings) -> AsyncIterator[PoolView]:
-    """The pool, read once; nothing in it is checked from here."""
-    with redis_url(settings) as url:
-        redis = connect(url)
-        try:
-            view = PoolView(settings, build_stores(redis, settings.pool, settings.redis.prefix))
-            await view.read()
-            yield view
-        finally:
-            await redis.aclose()
 
 
 def _fetch_dict(options: FetchOptions) -> dict[str, Any]:

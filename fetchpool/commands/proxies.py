@@ -17,7 +17,7 @@ from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
-from fetchpool.serve.service import PoolView, redis_url
+from fetchpool.serve.build_pool import PoolView, open_pool
 from pool.check.build import build_checks
 from pool.check.lane import CLAIM_MARGIN, CheckLane
 from pool.http.intake import TLS, Intake, IntakeError, read_foreign, read_given
@@ -26,7 +26,7 @@ from pool.model import Added, Candidate, Check, Checked, Entry, Kind, Record
 from pool.sites import UNIVERSAL
 from pool.snapshot.filters import FilterError, Filters, parse_filters
 from pool.snapshot.snapshot import Snapshot
-from pool.store import BATCH, Foreign, build_stores
+from pool.store import BATCH, Foreign
 
 FORMATS: Final = ("text", "json", "csv")
 
@@ -38,11 +38,9 @@ _REDIS: Final = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis
 class Proxies:
     """The pool of the settings, read once."""
 
-    def __init__(self, settings: Settings, redis: Any) -> None:
+    def __init__(self, settings: Settings, view: PoolView) -> None:
         self.settings = settings
-        self.redis = redis
-        stores = build_stores(redis, settings.pool, settings.redis.prefix)
-        self.view = PoolView(settings, stores)
+        self.view = view
 
     @property
     def snapshot(self) -> Snapshot:
@@ -65,14 +63,8 @@ class Proxies:
 @contextlib.asynccontextmanager
 async def open_proxies(settings: Settings) -> AsyncIterator[Proxies]:
     """Raises RedisAway when it cannot be read."""
-    with redis_url(settings) as url:
-        redis = connect(url)
-        try:
-            proxies = Proxies(settings, redis)
-            await proxies.view.read()
-            yield proxies
-        finally:
-            await redis.aclose()
+    async with open_pool(settings) as view:
+        yield Proxies(settings, view)
 
 
 def build_filters(given: Mapping[str, Any]) -> Filters:

@@ -15,15 +15,14 @@ import msgspec
 from fetcher.errors import TaskError
 from fetcher.run.fetcher import Fetcher
 from fetcher.urls import loggable
-from fetchpool.commands.proxies import open_proxies
 from fetchpool.config.settings import Settings
+from fetchpool.serve.build_pool import open_pool
 from pool.admission import admit
 from pool.harvest.accounts import SourceRow, list_sources
 from pool.harvest.harvester import NO_LIMIT, AnySource
 from pool.harvest.pages import Pages, SourceError
 from pool.harvest.plugins import Plugin, PluginError, load_plugins, run_plugin
 from pool.sources.found import Found
-from pool.store import Sources
 
 FORMATS: Final = ("text", "json")
 SHOWN: Final = 10  # proxies of a source that are printed, and reasons to refuse some
@@ -38,9 +37,9 @@ async def show(settings: Settings, form: str) -> None:
     """Print the accounts of all sources, those of the settings first. Raises RedisAway, and
     PluginError if there is no such folder."""
     plugins = {plugin.name: plugin.version for plugin in _find_plugins(settings)}
-    async with open_proxies(settings) as proxies:
-        accounts = await Sources(proxies.redis, settings.redis.prefix).accounts()
-        entries = proxies.snapshot.every.every.entries
+    async with open_pool(settings) as view:
+        accounts = await view.sources.accounts()
+        entries = view.snapshot.every.every.entries
         best, now = settings.pool.score.max, time.time()
         declared = settings.pool.sources
         rows = list_sources(declared, plugins, accounts, entries, best=best, now=now)

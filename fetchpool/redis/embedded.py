@@ -36,6 +36,7 @@ from typing import Final, Self
 
 import msgspec
 
+from fetcher.settings import Redis
 from fetchpool.redis.binary import EmbeddedRedisError as EmbeddedRedisError
 from fetchpool.redis.binary import choose_binary, dotted, record_version
 from fetchpool.redis.connect import socket_url
@@ -134,6 +135,19 @@ class EmbeddedRedis:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def redis_url(settings: Redis) -> Iterator[str]:
+    """The URL of Redis; of our own server, which is kept alive meanwhile, if that is asked for.
+
+    Raises EmbeddedRedisError.
+    """
+    if settings.url != "embedded":
+        yield settings.url
+        return
+    with EmbeddedRedis.start(Path(settings.data_dir)) as server:
+        yield server.url
 
 
 async def keep_running(directory: Path) -> None:

@@ -21,13 +21,12 @@ from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.stats.shared import Counters
 from fetchpool.config.settings import Settings
+from fetchpool.serve.roles import PROXY_POOL, Roles, find_doors
+from fetchpool.serve.workers import Listeners
 
 # A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
 _IDLE: Final = 120.0
 _BODY: Final = 300.0
-
-# A door of the API's with a port of its own; it is named by the setting that says which.
-PROXY_POOL: Final = "api.proxy_pool_port"
 
 
 class ListenError(FetchpoolError):
@@ -204,3 +203,19 @@ def share_sockets(sockets: Sequence[socket.socket]) -> list[socket.socket]:
         one.setblocking(False)
         shared.append(one)
     return shared
+
+
+def open_listeners(settings: Settings, roles: Roles) -> Listeners:
+    """The sockets of all entrances, for workers to share. Raises `ListenError`."""
+    return {
+        section: share_sockets(open_sockets(section, host, port))
+        for section, (host, port) in find_doors(settings, roles).items()
+    }
+
+
+def find_urls(settings: Settings, roles: Roles, listeners: Listeners) -> dict[str, str]:
+    """Section of the settings -> URL of the entrance that listens there."""
+    return {
+        section: build_url(host, listeners[section][0].getsockname()[1])
+        for section, (host, _) in find_doors(settings, roles).items()
+    }

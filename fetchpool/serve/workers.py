@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 Listeners = Mapping[str, Sequence[socket.socket]]  # section of the settings -> its sockets
 
-MOST: Final = 256  # workers
-
 PAUSE_FIRST: Final = 0.5  # seconds until a crashed worker is replaced; doubled each time
 PAUSE_MOST: Final = 30.0
 WELL: Final = 60.0  # seconds after which a worker counts as one that works

@@ -13,7 +13,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from fetcher.proxy import parse_proxy
 from fetchpool.config.settings import parse_settings
 from fetchpool.redis.connect import connect
-from fetchpool.serve.service import ALL, Service
+from fetchpool.serve.roles import ALL
+from fetchpool.serve.service import Service
 from pool.model import Candidate, Record
 from pool.settings import Pool
 from pool.store import Store

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from fetcher.settings import Redis as RedisSettings
 from fetchpool.redis import embedded
 from fetchpool.redis.binary import VERSION_FILE
 from fetchpool.redis.connect import connect
@@ -19,6 +20,7 @@ from fetchpool.redis.embedded import (
     EmbeddedRedis,
     EmbeddedRedisError,
     keep_running,
+    redis_url,
     socket_path,
 )
 from tests.redis_server import KINDS, find_binary, is_answering, poll, unavailable
@@ -494,3 +496,14 @@ async def test_one_that_was_killed_is_started_again_where_it_was(
             assert await client.get("kept") == b"1"
         keeping.cancel()
         assert caplog.text.count("starting it again") >= 2
+
+
+def test_the_url_of_redis_is_the_one_that_is_set() -> None:
+    with redis_url(RedisSettings(url="redis://127.0.0.1:1/0")) as url:
+        assert url == "redis://127.0.0.1:1/0"
+
+
+def test_the_url_of_our_own_redis_is_its_socket(tmp_path: Path) -> None:
+    with redis_url(RedisSettings(url="embedded", data_dir=str(tmp_path))) as url:
+        assert url == f"unix://{socket_path(tmp_path)}"
+        assert is_answering(str(socket_path(tmp_path)))

@@ -10,13 +10,16 @@ import pytest
 from fetcher.errors import ProxyError
 from fetcher.route.route import Direct, Pool
 from fetchpool.serve.entrances import (
-    PROXY_POOL,
     ListenError,
     build_route,
     build_url,
+    find_urls,
+    open_listeners,
     open_sockets,
     share_sockets,
 )
+from fetchpool.serve.roles import ALL, PROXY_POOL
+from tests.fetchpool.given import settings
 
 # Tornado leaves a socket that it cannot bind to the garbage collector.
 leaks = pytest.mark.filterwarnings(
@@ -100,3 +103,18 @@ def test_a_setting_becomes_a_route(setting: object, route: object) -> None:
 def test_a_setting_that_is_no_route_is_refused() -> None:
     with pytest.raises(ProxyError):
         build_route("gopher://x:1")
+
+
+def test_workers_share_the_sockets_of_all_entrances() -> None:
+    given = settings(api__proxy_pool_port=0, fetcher__rpc={"enabled": True, "port": 0})
+    listeners = open_listeners(given, ALL)
+    try:
+        assert list(listeners) == ["api", PROXY_POOL, "fetcher.rpc"]
+        assert find_urls(given, ALL, listeners) == {
+            section: f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+            for section, sockets in listeners.items()
+        }
+    finally:
+        for sockets in listeners.values():
+            for one in sockets:
+                one.close()

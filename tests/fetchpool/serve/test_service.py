@@ -12,24 +12,16 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 
-from fetchpool.config.settings import Settings, parse_settings
+from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
 from fetchpool.serve.entrances import ListenError, open_sockets
-from fetchpool.serve.service import (
-    ALL,
-    Roles,
-    Service,
-    build_announcement,
-    find_doors,
-    find_urls,
-    open_listeners,
-    redis_url,
-)
-from fetchpool.serve.workers import Worker
+from fetchpool.serve.roles import ALL, Roles
+from fetchpool.serve.service import Service
 from pool.snapshot.geo import GeoError
 from pool.store import Store
 from tests.farm import Farm, Origin
 from tests.farm import Kind as FarmKind
+from tests.fetchpool.given import settings
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
 
@@ -48,18 +40,6 @@ def no_leak_is_left_to_another_test() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-
-
-def settings(**changes: object) -> Settings:
-    """Settings of a service that contacts nobody: `section__key=value`."""
-    tree: dict[str, dict[str, object]] = {
-        "api": {"port": 0, "allow_private": True, "proxy": "direct"},
-        "pool": {"sources": [], "check": {"enabled": False}},
-    }
-    for path, value in changes.items():
-        section, key = path.split("__")
-        tree.setdefault(section, {})[key] = value
-    return parse_settings(tree, env={})
 
 
 class Running:
@@ -196,62 +176,6 @@ async def test_a_port_in_use_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(ListenError, match=f"api.port: cannot listen on 127.0.0.1:{port}"):
             await one.task
     assert one.said == []
-
-
-RPC: dict[str, object] = {"fetcher__rpc": {"enabled": True, "port": 0}}
-
-
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [(1, ALL), (2, Roles(queue=True, api=True)), (9, Roles(queue=True, api=True))],
-)
-def test_one_worker_looks_after_the_pool_and_answers_xml_rpc(number: int, expected: Roles) -> None:
-    assert ALL.of(Worker(number, "s", -1, {})) == expected
-
-
-@pytest.mark.parametrize(
-    ("roles", "changes", "sections"),
-    [
-        (ALL, RPC, ["api", "fetcher.rpc"]),
-        (ALL, {}, ["api"]),
-        (Roles(queue=True, rpc=True), RPC, ["fetcher.rpc"]),
-        (Roles(queue=True), RPC, []),
-        (Roles(api=True), RPC, ["api"]),
-        (ALL, {"api__enabled": False}, []),
-    ],
-)
-def test_workers_share_the_sockets_of_all_entrances(
-    roles: Roles, changes: dict[str, object], sections: list[str]
-) -> None:
-    given = settings(**changes)
-    listeners = open_listeners(given, roles)
-    try:
-        assert list(listeners) == list(find_doors(given, roles)) == sections
-        for section, url in find_urls(given, roles, listeners).items():
-            assert url == f"http://127.0.0.1:{listeners[section][0].getsockname()[1]}"
-    finally:
-        for sockets in listeners.values():
-            for one in sockets:
-                one.close()
-
-
-def test_a_start_says_what_it_serves_and_no_secret() -> None:
-    urls = {"api": "http://a:1", "fetcher.rpc": "http://b:2"}
-    lines = build_announcement(settings(), ALL, urls, "redis://:secret@h:1/0")
-    assert [line.split("  ")[0] for line in lines] == [
-        "HTTP API",
-        "XML-RPC",
-        "Redis queue",
-        "Proxy pool",
-    ]
-    assert "http://a:1/  (" in lines[0]
-    assert lines[1].endswith(" http://b:2/")
-    assert "secret" not in "".join(lines)
-
-
-def test_the_url_of_redis_is_the_one_that_is_set() -> None:
-    with redis_url(settings(redis__url="redis://127.0.0.1:1/0")) as url:
-        assert url == "redis://127.0.0.1:1/0"
 
 
 async def test_our_own_judge_proves_what_proxies_do(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+import pytest
+
+from fetchpool.redis.connect import connect
+from fetchpool.serve.build_api import PoolRoutes, build_pool_routes
+from fetchpool.serve.build_judges import build_echo_judge_list
+from fetchpool.serve.build_pool import PoolView
+from tests.fetchpool.given import settings
+
+
+def build() -> PoolRoutes:
+    given, redis = settings(), connect("redis://127.0.0.1:1/0")
+    return build_pool_routes(
+        given, PoolView(given, redis), build_echo_judge_list(given, redis), redis
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/random", "/all", "/count", "/judge", "/api/report", "/api/proxies", "/proxy_pool/get"],
+)
+async def test_the_api_has_the_routes_of_every_part(path: str) -> None:
+    assert [spec for spec in build().api if spec.regex.fullmatch(path)]
+
+
+async def test_proxy_pools_routes_lie_at_the_root_of_a_port_of_their_own() -> None:
+    routes = build()
+    own = [spec.regex.pattern for spec in routes.proxy_pool]
+    below = [spec.regex.pattern for spec in routes.api if "/proxy_pool" in spec.regex.pattern]
+    assert own == [pattern.replace("/proxy_pool", "") for pattern in below]
