@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """fetchpool's command line; `python main.py --help` names the commands."""
 
-from fetchpool.commands.cli import main
+from fetchpool.commands.cli.main import main
 
 if __name__ == "__main__":
     main()

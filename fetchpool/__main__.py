@@ -1,5 +1,5 @@
 """`python -m fetchpool`: the same command line as `main.py`."""
 
-from fetchpool.commands.cli import main
+from fetchpool.commands.cli.main import main
 
 main()

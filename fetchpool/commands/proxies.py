@@ -28,11 +28,8 @@ from pool.snapshot.filters import FilterError, Filters, parse_filters
 from pool.snapshot.snapshot import Snapshot
 from pool.store import BATCH, Foreign
 
-FORMATS: Final = ("text", "json", "csv")
-
 # Where the two pools keep their proxies unless they are told otherwise.
 _FOREIGN_KEYS: Final = ("use_proxy", "proxies:universal")
-_REDIS: Final = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
 
 
 class Proxies:
@@ -307,11 +304,3 @@ class _Checking:
         proxy = checked.check.proxy
         shown = proxy.url if proxy is not None else "not readable as a proxy"
         click.echo(f"{shown:32}  {checked.kind.value}")
-
-
-# -- for the command line ------------------------------------------------------------------------
-
-
-def is_redis(source: str) -> bool:
-    """Whether `import` is given a Redis rather than a file."""
-    return source.startswith(_REDIS)

@@ -24,7 +24,6 @@ from pool.harvest.pages import Pages, SourceError
 from pool.harvest.plugins import Plugin, PluginError, load_plugins, run_plugin
 from pool.sources.found import Found
 
-FORMATS: Final = ("text", "json")
 SHOWN: Final = 10  # proxies of a source that are printed, and reasons to refuse some
 
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from fetcher.errors import FetchpoolError
 from fetchpool.config.masking import mask_urls
 
 _EXPANSION: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?", re.ASCII)
@@ -24,7 +25,7 @@ _TAG: Final = "tag:yaml.org,2002:"
 MAX_DEPTH: Final = 32
 
 
-class SettingsError(ValueError):
+class SettingsError(FetchpoolError, ValueError):
     """The settings cannot be used; one line per problem, each with the path of its key.
 
     No line holds a secret. The command line answers it with exit code 2.

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 PREFIX: Final = "crawl_"
 
 
-class PluginError(FetchpoolError):
+class PluginError(FetchpoolError, ValueError):
     """The folder of plug-ins cannot be used, or one of them failed; the text says why."""
 
 

@@ -16,7 +16,7 @@ from pool.model import Record
 from pool.sources.found import read_country
 
 
-class GeoError(FetchpoolError):
+class GeoError(FetchpoolError, ValueError):
     """The database cannot be used; the text says which and why."""
 
 

@@ -44,3 +44,12 @@ def run(folder: Path, *words: str, stdin: bytes = b"", **env: str) -> Outcome:
     assert "Traceback" not in err, err
     assert "never awaited" not in err, err
     return Outcome(ended.returncode, out, err, ended.stdout)
+
+
+def refuse(folder: Path, words: list[str], said: str) -> None:
+    """The command is a wrong one: it ends with 2 and a sentence that has `said` in it."""
+    got = run(folder, *words)
+    assert (got.code, got.out) == (2, "")
+    assert said in got.err
+    assert "secret" not in got.err
+    assert list(folder.iterdir()) == []

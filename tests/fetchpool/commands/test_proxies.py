@@ -13,7 +13,8 @@ from fetcher.errors import TaskError
 from fetcher.proxy import parse_proxy
 from fetcher.settings import Redis as RedisSettings
 from fetchpool.commands import proxies as commands
-from fetchpool.commands.proxies import Proxies, build_filters, is_redis, open_proxies
+from fetchpool.commands.cli.proxies import FORMATS
+from fetchpool.commands.proxies import Proxies, build_filters, open_proxies
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
 from pool.model import Candidate, Checked, Kind, Record
@@ -72,7 +73,7 @@ async def test_the_list_shows_the_best_first_and_no_credentials(
     await fill(redis, "user:secret@192.0.2.1:80", kind=Kind.PASSED, country="DE")
     await fill(redis, "socks5://192.0.2.2:1080")
     async with open_proxies(settings(server)) as proxies:
-        for form in commands.FORMATS:
+        for form in FORMATS:
             assert await listed(proxies, form)
             out = capsys.readouterr().out
             assert "secret" not in out
@@ -87,7 +88,7 @@ async def test_the_list_shows_the_best_first_and_no_credentials(
         assert [row["host"] for row in rows] == ["192.0.2.1", "192.0.2.2"]
 
 
-@pytest.mark.parametrize("form", commands.FORMATS)
+@pytest.mark.parametrize("form", FORMATS)
 async def test_what_was_exported_is_imported_as_it_was(
     server: RedisServer, redis: Redis, capsys: Printed, form: str
 ) -> None:
@@ -223,14 +224,6 @@ async def test_what_others_spell_in_their_own_way_is_removed_as_it_is_shown(
     async with open_proxies(settings(server)) as proxies:
         assert await commands.remove(proxies, ["user:p$ss!@192.0.2.1:80"])
     assert capsys.readouterr().out == "1 removed\n"
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [("redis://h/0", True), ("unix:///r.sock", True), ("proxies.txt", False), ("-", False)],
-)
-def test_a_redis_is_told_from_a_file(source: str, expected: bool) -> None:
-    assert is_redis(source) is expected
 
 
 # -- check ---------------------------------------------------------------------------------------

@@ -1,0 +1,143 @@
+"""`proxies`: look at the pool, put proxies in, check them, take them out."""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from fetchpool.commands.cli.setup import Setup, carry_out
+from fetchpool.config.settings import Settings
+from pool.sites import UNIVERSAL
+
+if TYPE_CHECKING:
+    from fetchpool.commands.proxies import Proxies
+
+FORMATS: Final = ("text", "json", "csv")
+_REDIS: Final = ("redis://", "rediss://", "unix://", "redis+sentinel://", "redis+cluster://")
+
+
+@click.group()
+def proxies() -> None:
+    """Look at the pool, and change it."""
+
+
+_site = click.option(
+    "--site", default=UNIVERSAL, show_default=True, help="By which site's rule they are judged."
+)
+
+
+def _filters(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of what lists proxies; the parameters of `/random`, but for dashes."""
+    for option in (
+        click.option("--scheme", metavar="S,...", help="The proxies' own: http, socks5, ..."),
+        click.option("--connect", is_flag=True, help="Only those known to let a CONNECT through."),
+        click.option("--anonymity", metavar="A,...", help="transparent, anonymous, elite"),
+        click.option("--country", metavar="CC,...", help="Two letters: DE"),
+        click.option("--max-latency", metavar="SECONDS"),
+        _site,
+        click.option("--limit", type=click.IntRange(min=1), metavar="N"),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(FORMATS),
+            default="text",
+            show_default=True,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@proxies.command("list")
+@_filters
+@click.pass_obj
+def list_(setup: Setup, /, site: str, limit: int | None, form: str, **given: Any) -> None:
+    """The proxies, the best first, without credentials."""
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands import proxies as commands
+
+    filters = commands.build_filters(given)
+    _on_pool(settings, lambda pool: commands.show(pool, filters, site=site, limit=limit, form=form))
+
+
+@proxies.command("export")
+@_filters
+@click.pass_obj
+def export(setup: Setup, /, site: str, limit: int | None, form: str, **given: Any) -> None:
+    """The proxies as `import` reads them, credentials included.
+
+    Text begins with the line "# https:// is TLS to the proxy" if there are such: by it `add` and
+    `import` tell them from the https:// of other lists, which means an HTTP proxy that tunnels.
+    """
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands import proxies as commands
+
+    filters = commands.build_filters(given)
+    _on_pool(
+        settings, lambda pool: commands.export(pool, filters, site=site, limit=limit, form=form)
+    )
+
+
+@proxies.command("add")
+@click.argument("file", type=click.File("rb"))
+@click.pass_obj
+def add(setup: Setup, file: Any) -> None:
+    """Add those in a text, CSV or JSON file ("-" reads standard input)."""
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands import proxies as commands
+
+    _on_pool(settings, lambda pool: commands.add(pool, file))
+
+
+@proxies.command("import")
+@click.argument("source", metavar="FILE|REDIS-URL")
+@click.option("--key", metavar="KEY", help="In that Redis [use_proxy or proxies:universal].")
+@click.pass_obj
+def import_(setup: Setup, source: str, key: str | None) -> None:
+    """Take over the pool of ProxyPool or proxy_pool from its Redis, or an exported file."""
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands import proxies as commands
+
+    if is_redis(source):
+        _on_pool(settings, lambda pool: commands.take_over(pool, source, key))
+        return
+    file: Any = click.File("rb").convert(source, None, click.get_current_context())
+    _on_pool(settings, lambda pool: commands.add(pool, file, "import"))
+
+
+@proxies.command("check")
+@click.argument("names", nargs=-1, metavar="[PROXY]...")
+@_site
+@click.pass_obj
+def check(setup: Setup, names: tuple[str, ...], site: str) -> None:
+    """Check these now, or all that are due, and enter the verdicts."""
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands import proxies as commands
+
+    _on_pool(settings, lambda pool: commands.check(pool, names, site))
+
+
+@proxies.command("remove")
+@click.argument("names", nargs=-1, required=True, metavar="PROXY...")
+@click.pass_obj
+def remove(setup: Setup, names: tuple[str, ...]) -> None:
+    """Remove them, by host:port or id; harvests do not bring them back for a while."""
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands import proxies as commands
+
+    _on_pool(settings, lambda pool: commands.remove(pool, names))
+
+
+def is_redis(source: str) -> bool:
+    """Whether `import` is given a Redis rather than a file."""
+    return source.startswith(_REDIS)
+
+
+def _on_pool(settings: Settings, work: Callable[["Proxies"], Coroutine[Any, Any, bool]]) -> None:
+    from fetchpool.commands.proxies import open_proxies
+
+    async def run() -> bool:
+        async with open_proxies(settings) as pool:
+            return await work(pool)
+
+    carry_out(run)

@@ -1,0 +1,52 @@
+"""What every command has: the options before it, its settings, and an exit code."""
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from fetchpool.config.settings import Settings, load_tree, parse_settings
+from fetchpool.config.yaml_tree import Override
+from fetchpool.serve.roles import MOST_WORKERS
+
+FAILED: Final = 1
+WRONG: Final = 2
+INTERRUPTED: Final = 130
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1, max=MOST_WORKERS),
+    metavar="N",
+    help="Processes that share the work [1].",
+)
+
+
+class Setup(msgspec.Struct):
+    """What the options before the command say."""
+
+    path: Path | None
+    overrides: list[Override]
+    workers: int = 1
+
+    def prepare(self, *, quiet: bool = False) -> Settings:
+        """The settings, by which everything is logged from now on. Raises SettingsError.
+
+        `quiet`: warnings only, for commands whose output is the point.
+        """
+        from fetchpool.serve.logs import set_up_logging
+
+        settings = parse_settings(load_tree(self.path), env=os.environ, overrides=self.overrides)
+        set_up_logging(settings.log, quiet=quiet)
+        return settings
+
+
+def carry_out(work: Callable[[], Coroutine[Any, Any, bool | None]]) -> None:
+    """Run a coroutine function; what it has to do has failed if it returns False."""
+    from fetchpool.serve.process import run_on_loop
+
+    if run_on_loop(work) is False:
+        sys.exit(FAILED)

@@ -1,0 +1,39 @@
+"""`sources`: what each list of proxies has yielded, and what one yields now."""
+
+import click
+
+from fetchpool.commands.cli.setup import Setup, carry_out
+
+
+@click.group()
+def sources() -> None:
+    """The lists that proxies are found in."""
+
+
+@sources.command("list")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+)
+@click.pass_obj
+def list_(setup: Setup, form: str) -> None:
+    """What each has yielded, and how much of that is in the pool and good."""
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands.sources import show
+
+    carry_out(lambda: show(settings, form))
+
+
+@sources.command("test")
+@click.argument("name")
+@click.pass_obj
+def test(setup: Setup, name: str) -> None:
+    """Fetch and parse one now, and show what came out; the pool is not touched."""
+    settings = setup.prepare(quiet=True)
+    from fetchpool.commands.sources import find_source, try_source
+
+    source = find_source(settings, name)
+    carry_out(lambda: try_source(settings, source))

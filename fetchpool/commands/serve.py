@@ -1,0 +1,79 @@
+"""The service as a command: one process of it, or several that share the work."""
+
+import asyncio
+import logging
+import os
+import sys
+
+import click
+
+from fetchpool.config.not_yet import find_ineffective
+from fetchpool.config.settings import Settings
+from fetchpool.redis.connect import parse_url
+from fetchpool.redis.embedded import redis_url
+from fetchpool.serve.announcement import build_announcement
+from fetchpool.serve.entrances import find_urls, open_listeners
+from fetchpool.serve.process import fit_windows, run_on_loop, stop_on_signals
+from fetchpool.serve.roles import Roles, find_doors
+from fetchpool.serve.service import Service
+from fetchpool.serve.workers import spawn_workers
+
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, roles: Roles, count: int) -> None:
+    """Serve until a signal comes, by `count` processes.
+
+    Raises `ListenError`, EmbeddedRedisError, RedisURLError, GeoError and PluginError.
+    """
+    for path in find_ineffective(settings):
+        logger.warning("%s: has no effect in this version", path)
+    if count > 1:
+        _serve_together(settings, roles, count)
+        return
+
+    async def run(url: str) -> None:
+        stop = asyncio.Event()
+        stop_on_signals(asyncio.get_running_loop(), stop)
+        service = Service(
+            settings, roles, url, environment=os.environ, echo=click.echo, quit=stop.set
+        )
+        await service.run(stop)
+
+    with redis_url(settings.redis) as url:
+        run_on_loop(lambda: run(url))
+    logger.info("stopped")
+
+
+def _serve_together(settings: Settings, roles: Roles, count: int) -> None:
+    """Serve by `count` processes; each of them, and their parent, comes out of here in the end."""
+    settings = fit_windows(settings)  # here, or each worker would warn of it
+    if settings.redis.url != "embedded":
+        parse_url(settings.redis.url)  # here, or each worker would say what is wrong with it
+    listeners = open_listeners(settings, roles)
+    with redis_url(settings.redis) as url:
+        urls = find_urls(settings, roles, listeners)
+        for line in build_announcement(settings, roles, urls, url):
+            click.echo(line)
+        worker = spawn_workers(count, listeners, drain=settings.fetcher.drain)
+        if isinstance(worker, int):
+            logger.info("stopped")
+            sys.exit(worker)
+        own = roles.of_worker(is_first=worker.is_first)
+        worker.close_listeners(but=find_doors(settings, own))
+
+        async def run() -> None:
+            stop = asyncio.Event()
+            worker.stop_on(stop)
+            service = Service(
+                settings,
+                own,
+                url,
+                environment=os.environ,
+                echo=click.echo,
+                quit=worker.stop_all,
+                worker=worker,
+            )
+            await service.run(stop)
+
+        run_on_loop(run)

@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.fetchpool.command import refuse, run
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["queue"], "Usage: fetchpool queue"),
+        (["queue", "nonsense"], "No such command 'nonsense'"),
+        (["queue", "push"], "Missing argument 'FILE'"),
+        (["queue", "push", "missing.txt"], "missing.txt"),
+        (["queue", "pull", "-n", "0"], "0 is not in the range"),
+        (["queue", "pull", "-n", "x"], "'x' is not a valid integer"),
+    ],
+)
+def test_wrong_usage_is_two_and_a_sentence(tmp_path: Path, words: list[str], said: str) -> None:
+    refuse(tmp_path, words, said)
+
+
+def test_a_redis_that_is_away_is_said_in_a_sentence(tmp_path: Path) -> None:
+    got = run(tmp_path, "--redis", "redis://:secret@127.0.0.1:1/0", "queue", "status")
+    assert (got.code, got.out) == (1, "")
+    assert "fetchpool: Redis failed: Error 111" in got.err
+    assert "secret" not in got.err
+
+
+def test_no_redis_server_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where the folder should be")
+    got = run(tmp_path, "queue", "status")
+    assert got.code == 1
+    assert "fetchpool: embedded Redis in data" in got.err
+
+
+def test_tasks_go_round_through_the_embedded_redis(tmp_path: Path) -> None:
+    tasks = b'# a comment\n\nhttp://127.0.0.1/a\n{"taskid": "t", "url": "data:,b", "extra": 1}\n'
+    (tmp_path / "tasks").write_bytes(tasks)
+    pushed = run(tmp_path, "queue", "push", "tasks")
+    assert (pushed.code, pushed.out, pushed.err) == (0, "2 pushed to scheduler2fetcher\n", "")
+    assert run(tmp_path, "queue", "push", "-", stdin=b"data:,c").out.startswith("1 pushed")
+    status = run(tmp_path, "queue", "status")
+    sizes = dict(line.split() for line in status.out.splitlines())
+    assert sizes == {
+        "scheduler2fetcher": "3",
+        "leased": "0",
+        "fetcher2processor": "0",
+        "fetcher_dead": "0",
+    }
+    for words in (["pull"], ["pull", "-n", "5"], ["dead"], ["dead", "-n", "5"]):
+        empty = run(tmp_path, "queue", *words)
+        assert (empty.code, empty.out, empty.err) == (0, "", "")
+    back = run(tmp_path, "-s", "queue={in: a, out: scheduler2fetcher}", "queue", "pull", "-n", "9")
+    url, task, inline = (json.loads(line) for line in back.out.splitlines())
+    assert url == {"taskid": "3", "project": "fetchpool", "url": "http://127.0.0.1/a", "fetch": {}}
+    assert task == {"taskid": "t", "url": "data:,b", "extra": 1}
+    assert inline["url"] == "data:,c"
+
+
+@pytest.mark.parametrize("line", [b'{"url": 1}', b"{", b"[1]", b"\xff"])
+def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: bytes) -> None:
+    got = run(tmp_path, "queue", "push", "-", stdin=b"data:,a\n" + line)
+    assert (got.code, got.out) == (2, "")
+    assert "fetchpool: line 2: neither a URL nor a JSON task" in got.err
