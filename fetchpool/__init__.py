@@ -26,11 +26,15 @@ From threads, without an event loop:
 b'hello'
 """
 
+from typing import TYPE_CHECKING
+
 from fetcher import VERSION as __version__
-from fetcher.errors import FetcherClosed, FetchpoolError, TaskError
-from fetcher.model import Result, Task
-from fetcher.run.blocking import BlockingFetcher
-from fetcher.run.fetcher import Fetcher
+
+if TYPE_CHECKING:
+    from fetcher.errors import FetcherClosed, FetchpoolError, TaskError
+    from fetcher.model import Result, Task
+    from fetcher.run.blocking import BlockingFetcher
+    from fetcher.run.fetcher import Fetcher
 
 __all__ = [
     "BlockingFetcher",
@@ -42,3 +46,31 @@ __all__ = [
     "TaskError",
     "__version__",
 ]
+
+_HOMES = {
+    "BlockingFetcher": "fetcher.run.blocking",
+    "Fetcher": "fetcher.run.fetcher",
+    "FetcherClosed": "fetcher.errors",
+    "FetchpoolError": "fetcher.errors",
+    "Result": "fetcher.model",
+    "Task": "fetcher.model",
+    "TaskError": "fetcher.errors",
+}
+
+
+if not TYPE_CHECKING:  # or mypy would believe in any name
+
+    def __getattr__(name: str) -> object:
+        """What is imported when it is first asked for: the command line is part of this package,
+        and answers `--help` without libcurl."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

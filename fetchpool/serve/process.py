@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from fetchpool.config.settings import Settings
+from fetchpool.serve.interrupts import heeded
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,16 @@ _FILES_BESIDE: Final = 200
 
 
 def run_on_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function on uvloop where it is installed, else on asyncio's own loop."""
-    try:
+    """Run a coroutine function on uvloop where it is installed, else on asyncio's own loop.
+
+    Ctrl-C cancels it, and is KeyboardInterrupt once it has ended.
+    """
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with contextlib.suppress(ImportError):
         from uvloop import new_event_loop
-    except ImportError:
-        return asyncio.run(main())
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+
+        factory = new_event_loop
+    with heeded(), asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main())
 
 

@@ -91,3 +91,38 @@ async def test_who_reads_only_the_beginning_gets_no_complaint(tmp_path: Path) ->
         await process.stdout.readexactly(10)
         process.stdout._transport.close()  # type: ignore[attr-defined]
         assert (await process.stderr.read(), await process.wait()) == (b"", 1)
+
+
+HEAVY = {"asyncio", "lxml", "pycurl", "pyquery", "redis", "tornado", "uvloop"}
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (["--help"], set()),
+        (["proxies", "check", "--help"], set()),
+        (["config"], set()),
+        (["nonsense"], set()),
+        (["-s", "api.prot=1"], set()),
+        (["-s", "api.prot=1", "fetch", "data:,x"], set()),
+        (["-s", "api.prot=1", "proxies", "list"], set()),
+        (["-s", "pool.sources=[{name: a, url: 'http://a/', select: {row: '[', host: a}}]"],
+         {"lxml", "pyquery"}),
+        (["--redis", "redis://127.0.0.1:1/0", "queue", "status"], {"asyncio", "redis", "uvloop"}),
+    ],
+)  # fmt: skip
+def test_a_command_imports_only_what_it_needs(
+    tmp_path: Path, words: list[str], needed: set[str]
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", MAIN, *words],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    lines = (line for line in ended.stderr.splitlines() if line.startswith("import time:"))
+    imported = {line.rpartition("|")[2].strip() for line in lines}
+    assert HEAVY & imported == needed
