@@ -19,6 +19,7 @@ from bench import (
     random_route,
     report,
     seed,
+    start,
     workers,
 )
 from bench.measure import Row
@@ -35,6 +36,7 @@ ROWS: Final[dict[str, Callable[..., Row]]] = {
     "workers": workers.run,
     "checking": checking.run,
     "random": random_route.run,
+    "start": start.run,
     "costs": costs.run,
 }
 
