@@ -15,10 +15,7 @@ from fetcher.errors import TaskError
 from fetcher.model import Result
 from fetcher.route.route import Pool, parse_route
 from fetcher.run.fetcher import Fetcher
-from fetchpool.commands.queue import as_json
 from fetchpool.config.settings import Settings
-from fetchpool.serve.build_pool import open_pool
-from fetchpool.serve.entrances import build_route
 
 
 class FetchOptions(msgspec.Struct, kw_only=True):
@@ -40,11 +37,13 @@ async def fetch_all(settings: Settings, urls: Sequence[str], options: FetchOptio
     Redis is needed only if the route leads through the pool. Raises `TaskError` for options that
     make no task, RedisAway when the pool cannot be read.
     """
-    route = parse_route(options.proxy, build_route(settings.fetcher.proxy))
+    route = parse_route(options.proxy, parse_route(settings.fetcher.proxy, ()))
     fetch = _fetch_dict(options)
     async with contextlib.AsyncExitStack() as stack:
         view = None
         if any(isinstance(way, Pool) for way in route):
+            from fetchpool.serve.build_pool import open_pool
+
             view = await stack.enter_async_context(open_pool(settings))
         fetcher = Fetcher.from_settings(
             settings.fetcher, environment=os.environ, chooser=view.chooser if view else None
@@ -88,6 +87,8 @@ def _fetch_dict(options: FetchOptions) -> dict[str, Any]:
 
 def _print(result: Result, options: FetchOptions, out: IO[bytes]) -> None:
     if options.as_json:
+        from fetchpool.commands.queue import as_json  # and Redis with it
+
         out.write(as_json(msgspec.msgpack.encode(result)).encode() + b"\n")
         out.flush()
         return

@@ -105,6 +105,7 @@ HEAVY = {"asyncio", "lxml", "pycurl", "pyquery", "redis", "tornado", "uvloop"}
         (["nonsense"], set()),
         (["-s", "api.prot=1"], set()),
         (["-s", "api.prot=1", "fetch", "data:,x"], set()),
+        (["fetch", "data:,x"], {"asyncio", "pycurl", "tornado", "uvloop"}),
         (["-s", "api.prot=1", "proxies", "list"], set()),
         (["-s", "pool.sources=[{name: a, url: 'http://a/', select: {row: '[', host: a}}]"],
          {"lxml", "pyquery"}),
