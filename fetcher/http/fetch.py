@@ -359,7 +359,8 @@ def _declared(headers: HTTPHeaders) -> int | None:
     """How long the body of a request is, None if it is chunked: nobody knows."""
     if "Transfer-Encoding" in headers:
         return None
-    return int(headers.get("Content-Length", "0"))
+    text = headers.get("Content-Length", "0")
+    return int(text) if text.isdecimal() else 0  # Tornado refuses it in a moment
 
 
 def _length(head: bytes) -> str | None:

@@ -104,7 +104,8 @@ class Fetching:
     upload: Upload | None = None
     is_patient = False
     head_timer: asyncio.Handle | None = None
-    received = 0  # bytes that have gone on to the receiver
+    begun: Result | None = None  # what the receiver has been told, without content
+    received = 0  # bytes that have gone on to it since
 
     def __init__(
         self,
@@ -356,10 +357,10 @@ class Fetching:
             self.response = response
             whole = replace(response, body=b"") if response.body else response
             headers = self._learn(response)
-            result = results.from_response(self.task, whole, headers, self._account())
+            self.begun = results.from_response(self.task, whole, headers, self._account())
             self._stop_head_timer()
             if self.receiver is not None:
-                self.receiver.begin(self, result)
+                self.receiver.begin(self, self.begun)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             self._end_by_exception(error)
             return self._stop(transfer)
@@ -386,11 +387,12 @@ class Fetching:
 
     def ended(self, response: Response) -> None:
         self.transfer = None
-        if response.outcome is not ANSWERED:
-            self._end(results.from_failure(self.task, response, self._account()), _ending(response))
-            return
-        headers = fields_dict(response.head)
-        self._end(results.from_response(self.task, response, headers, self._account()), _ENDED_WELL)
+        if response.outcome is ANSWERED and self.begun is not None:
+            self.begun.time = monotonic() - self.started
+            self._end(self.begun, _ENDED_WELL)
+        else:
+            failed = results.from_failure(self.task, response, self._account())
+            self._end(failed, _ending(response))
 
     def pause(self) -> None:
         """The receiver has had enough for now; harmless when all has come."""
