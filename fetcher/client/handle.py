@@ -13,7 +13,7 @@ import pycurl
 from fetcher.client.body_budget import Budget
 from fetcher.client.chunks import SMALL, Chunks, add_chunk
 from fetcher.client.names import Found
-from fetcher.client.options import Common, Shape, set_options, set_rest, shape_of
+from fetcher.client.options import Common, Shape, is_tunnelled, set_options, set_rest, shape_of
 from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
 from fetcher.model import Exit, Limits, Request
@@ -22,6 +22,9 @@ AddressCheck = Callable[[str], bool]
 
 # libcurl tells a write callback that it took all by None, and is told to stop by this.
 _STOP: Final = -1
+
+# libcurl reads the answer to CONNECT byte by byte, 1 us each.
+MAX_CONNECT_HEAD: Final = 65536
 
 _HEAD_ENDS: Final = (b"\r\n", b"\n")
 
@@ -49,6 +52,7 @@ class Handle:
         "_connect_ms",
         "_guard",
         "_is_head_all",
+        "_is_through",
         "_sending",
         "_shape",
         "_shed_soon",
@@ -56,6 +60,8 @@ class Handle:
         "_stream",
         "chunks",
         "complete",
+        "connect_refused",
+        "connect_size",
         "curl",
         "head_lines",
         "is_held_up",
@@ -78,6 +84,9 @@ class Handle:
         self._stream: Stream | None = None  # where the body goes, if nobody wants it whole
         self._sending: Sending | None = None  # where the body to send is, if it is not there yet
         self._is_head_all = False  # nothing is wanted behind the head
+        self._is_through = False  # the tunnel stands: what comes now is the target's
+        self.connect_size = 0  # bytes of what the proxy answered to CONNECT
+        self.connect_refused = False  # we stopped it, as the proxy had refused the tunnel
         self._status_line = b""  # of the head that is coming
         self.is_held_up = False  # libcurl was told to wait: the stream is full
         self.head_lines = 0  # of `lines`, up to the end of the final head; 0: not there yet
@@ -131,7 +140,8 @@ class Handle:
         self.size = 0
         self.truncated = self.complete = self.is_held_up = False
         self.refused = None
-        self.head_lines = 0
+        self.connect_refused = self._is_through = False
+        self.head_lines = self.connect_size = 0
         self._status_line = b""
 
     def close(self) -> None:
@@ -143,15 +153,65 @@ class Handle:
     def _set_callbacks(self, request: Request, exit: Exit) -> None:
         set_ = self.curl.setopt
         self._is_head_all = request.method == "HEAD" and request.body is not None
-        if self._stream is not None or self._is_head_all:
+        if is_tunnelled(request, exit):
+            set_(pycurl.HEADERFUNCTION, self._write_tunnel_line)
+            set_(pycurl.SOCKOPTFUNCTION, self._connect)
+        elif self._hears_lines:
             set_(pycurl.HEADERFUNCTION, self._write_line)
         else:
             set_(pycurl.HEADERFUNCTION, self.lines.append)  # C code all the way
         if self._sending is not None:
             set_(pycurl.READFUNCTION, self._sending.read)
         set_(pycurl.WRITEFUNCTION, self._write if self._stream is None else self._write_on)
-        if self._guard is not None and not (exit.proxy is not None and exit.trusted):
+        is_judged = self._guard is not None and not (exit.proxy is not None and exit.trusted)
+        if is_judged:
             set_guard(self.curl, self._may_reach)
+        if is_tunnelled(request, exit):
+            set_(pycurl.PREREQFUNCTION, self._pass if not is_judged else self._pass_judged)
+
+    @property
+    def _hears_lines(self) -> bool:
+        """Whether it matters where a head ends."""
+        return self._stream is not None or self._is_head_all
+
+    def _connect(self, fd: int, purpose: int) -> int:
+        """SOCKOPTFUNCTION of a tunnel: a new connection, so CONNECT comes first."""
+        self._is_through = False
+        self.connect_size = 0
+        return pycurl.SOCKOPT_OK
+
+    def _pass(self, *_: Any) -> int:
+        """PREREQFUNCTION of a tunnel: it stands, new or kept."""
+        self._is_through = True
+        return pycurl.PREREQFUNC_OK
+
+    def _pass_judged(self, peer: str, *_: Any) -> int:
+        self._is_through = True
+        return pycurl.PREREQFUNC_OK if self._may_reach(peer) else pycurl.PREREQFUNC_ABORT
+
+    def _write_tunnel_line(self, line: bytes) -> int | None:
+        """HEADERFUNCTION where a proxy answers CONNECT before the target answers.
+
+        libcurl reads the body of a 407 to CONNECT within one call, however long it is and
+        whatever the time-outs: so a refused tunnel ends with the head of its refusal.
+        """
+        if not self._is_through:
+            self.connect_size += len(line)
+            if self.connect_size > MAX_CONNECT_HEAD:
+                return _STOP
+            if line[:5] == b"HTTP/":
+                self._status_line = line
+            elif line in _HEAD_ENDS:
+                status = self._status_line.partition(b" ")[2].strip()[:1]
+                self._status_line = b""
+                if status not in b"12":
+                    self.connect_refused = True
+                    return _STOP
+            return None
+        if self._hears_lines:
+            return self._write_line(line)
+        self.lines.append(line)
+        return None
 
     def _write_line(self, line: bytes) -> int | None:
         """HEADERFUNCTION where the end of the final head matters.

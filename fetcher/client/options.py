@@ -22,9 +22,6 @@ from fetcher.task.s3 import S3Request
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
-# pycurl 7.49 takes the option but has no name for it (curl/curl.h, since libcurl 7.54).
-_SUPPRESS_CONNECT_HEADERS: Final = 265
-
 _AUTHORITY_END: Final = re.compile(r"[/?]")
 
 Setter = Callable[[int, Any], Any]
@@ -167,7 +164,6 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Found, *, http2
         return
     set_(pycurl.PROXY, proxy_url(proxy, found.proxy))
     set_(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-    set_(_SUPPRESS_CONNECT_HEADERS, 1)
     # A ticket got through one exit and shown through another would link the two.
     set_(pycurl.SSL_SESSIONID_CACHE, 0)
     if proxy.username is not None:
@@ -183,6 +179,16 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Found, *, http2
 
 def _is_https(request: Request) -> bool:
     return request.url[:5].lower() == "https"
+
+
+def is_tunnelled(request: Request, exit: Exit) -> bool:
+    """Whether the proxy is asked to CONNECT first; its answer comes to HEADERFUNCTION too."""
+    proxy = exit.proxy
+    if proxy is None or proxy.scheme not in ("http", "https"):
+        return False
+    if _is_https(request):
+        return not proxy.noconnect
+    return proxy.scheme == "https"
 
 
 def _is_proxy_the_origin(request: Request, exit: Exit) -> bool:

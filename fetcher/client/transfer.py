@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import pycurl
 from msgspec import structs
 
-from fetcher.client.handle import AddressCheck, Handle
+from fetcher.client.handle import MAX_CONNECT_HEAD, AddressCheck, Handle
 from fetcher.client.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike, place_of
 from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
@@ -259,6 +259,12 @@ def _explain(
         response.head = head[:MAX_HEAD]
     elif transfer.sending is not None and transfer.sending.problem:
         code, message = Code.READ_ERROR, transfer.sending.problem
+    elif handle.connect_size > MAX_CONNECT_HEAD:
+        code = Code.WEIRD_SERVER_REPLY
+        message = f"the proxy's answer to CONNECT is over {MAX_CONNECT_HEAD} bytes"
+    elif handle.connect_refused:
+        code = Code.COULDNT_CONNECT
+        message = f"CONNECT tunnel failed, response {get(pycurl.HTTP_CONNECTCODE)}"
     elif handle.truncated:
         code = Code.FILESIZE_EXCEEDED
         message = f"the body is over the limit of {transfer.request.max_body} bytes"

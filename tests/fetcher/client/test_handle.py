@@ -7,11 +7,12 @@ import pytest
 import pytest_asyncio
 
 from fetcher.client.body_budget import Budget
-from fetcher.client.handle import Handle
+from fetcher.client.handle import MAX_CONNECT_HEAD, Handle
 from fetcher.client.names import NOTHING
 from fetcher.client.options import Common
-from fetcher.model import DIRECT, Limits, Request
-from tests.raw_origin import KEEP, RawOrigin
+from fetcher.model import DIRECT, Exit, Limits, Request
+from fetcher.proxy import Proxy
+from tests.raw_origin import KEEP, READ, Endless, RawOrigin
 
 LIMITS = Limits(total=5.0, connect=5.0)
 PAGE = b"HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 20\r\n\r\n" + b"x" * 20
@@ -36,9 +37,9 @@ class Sheds:
         return Handle(guard, self.budget, self.soon)
 
 
-async def fetch(handle: Handle, request: Request) -> int:
+async def fetch(handle: Handle, request: Request, exit: Exit = DIRECT) -> int:
     """libcurl's code for one transfer, in a thread: the handle alone, without any client."""
-    handle.prepare(request, DIRECT, LIMITS, NOTHING, Common())
+    handle.prepare(request, exit, LIMITS, NOTHING, Common())
     try:
         await asyncio.to_thread(handle.curl.perform)
     except pycurl.error as error:
@@ -117,3 +118,40 @@ async def test_what_cannot_be_set_is_raised(request_) -> None:
     with pytest.raises((pycurl.error, ValueError, TypeError)):
         handle.prepare(request_, DIRECT, LIMITS, NOTHING, Common())
     handle.close()
+
+
+REFUSALS = [
+    b"HTTP/1.1 407 No\r\nContent-Length: 99999999999\r\n\r\n",
+    b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.0 407\r\nProxy-Authenticate: Digest nonce=b\r\nContent-Length: 9999999\r\n\r\n",
+    b"HTTP/1.1 407 No\r\n\r\n",
+    b"HTTP/1.1 403 No\r\nContent-Length: 99999999999\r\n\r\n",
+    b"HTTP/1.1 302 No\r\nLocation: http://h/\r\nContent-Length: 99999999999\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.timeout(20)
+async def test_a_refused_tunnel_ends_with_the_head_of_its_refusal(refusal) -> None:
+    """libcurl would read the body in one call, and no time-out would end that."""
+    greeting = (READ, refusal, Endless(b"10000\r\n" + b"x" * 65536 + b"\r\n"))
+    async with RawOrigin(greeting=greeting) as proxy:
+        handle = Sheds().handle()
+        exit = Exit(proxy=Proxy("http", proxy.host, proxy.port))
+        request = Request(url="https://127.0.0.1:9/")
+        assert await fetch(handle, request, exit) in (pycurl.E_WRITE_ERROR, pycurl.E_RECV_ERROR)
+        assert (handle.connect_refused, handle.lines) == (True, [])
+        assert handle.curl.getinfo(pycurl.HTTP_CONNECTCODE) == int(refusal.split()[1])
+        handle.clear()
+        assert not handle.connect_refused
+        handle.close()
+
+
+async def test_an_endless_head_of_a_tunnel_is_cut() -> None:
+    greeting = (READ, b"HTTP/1.1 200 OK\r\n", Endless(b"A: " + b"a" * 1000 + b"\r\n"))
+    async with RawOrigin(greeting=greeting) as proxy:
+        handle = Sheds().handle()
+        exit = Exit(proxy=Proxy("http", proxy.host, proxy.port))
+        assert await fetch(handle, Request(url="https://127.0.0.1:9/"), exit) != 0
+        assert MAX_CONNECT_HEAD < handle.connect_size < MAX_CONNECT_HEAD + 1100
+        handle.close()

@@ -13,7 +13,7 @@ from h2.errors import ErrorCodes
 
 from fetcher.client.body_budget import Budget
 from fetcher.client.curl import CurlClient
-from fetcher.client.handle import AddressCheck
+from fetcher.client.handle import MAX_CONNECT_HEAD, AddressCheck
 from fetcher.client.names import Names
 from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import MAX_CONNECTS, CurlTransfer
@@ -25,7 +25,9 @@ from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy
 from tests.dns_server import SILENT, Answer, DnsServer
 from tests.farm import Farm, FarmProxy, Kind, Origin
+from tests.fetcher.client.heard import Heard
 from tests.h2_server import respond, serve_h2
+from tests.raw_origin import HANG, READ, RawOrigin
 from tests.serving import Serve, serving
 from tests.tap import Certificates, Tap
 from tests.wait import wait_until
@@ -685,3 +687,72 @@ async def test_a_head_with_a_body_works_over_http2_and_through_a_proxy(certifica
                 assert (response.outcome, response.status) == (Outcome.ANSWERED, 200)
                 assert response.body == b""
                 assert tap.arrivals[-1].wire.endswith(b"some=body")
+
+
+# -- tunnels -----------------------------------------------------------------------------------
+
+
+REFUSAL = b"HTTP/1.1 %d No\r\nContent-Length: 99999999\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 407, 502])
+async def test_a_proxy_that_refuses_a_tunnel_is_heard_at_once(client, status):
+    async with RawOrigin(greeting=(READ, REFUSAL % status, HANG)) as proxy:
+        exit = Exit(proxy=Proxy("http", proxy.host, proxy.port))
+        response = await run(client, "https://127.0.0.1:9/", exit)
+    assert response.code == Code.COULDNT_CONNECT
+    assert response.message == f"CONNECT tunnel failed, response {status}"
+    assert (response.connect_code, response.stranger) == (status, status == 407)
+    assert response.outcome is (Outcome.PROXY if status == 407 else Outcome.PATH)
+    assert (response.head, response.sent) == (b"", False)
+    assert response.timing.total < 4.0
+
+
+@pytest.mark.parametrize(
+    ("size", "is_taken"),
+    [(MAX_CONNECT_HEAD - 1, True), (MAX_CONNECT_HEAD, True), (MAX_CONNECT_HEAD + 1, False)],
+)
+async def test_the_head_of_a_tunnel_has_a_limit(client, size, is_taken):
+    head = b"HTTP/1.1 200 OK\r\n"
+    while size - len(head) > 1100:
+        head += b"A: " + b"a" * 995 + b"\r\n"
+    head += b"B: " + b"b" * (size - len(head) - 7) + b"\r\n\r\n"
+    assert len(head) == size
+    async with RawOrigin(greeting=(READ, head, b"no TLS")) as proxy:
+        exit = Exit(proxy=Proxy("http", proxy.host, proxy.port))
+        response = await run(client, "https://127.0.0.1:9/", exit)
+    assert (response.code == Code.WEIRD_SERVER_REPLY) is not is_taken, response.message
+    assert is_taken or response.outcome is Outcome.PROXY
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_what_the_target_says_through_a_tunnel_is_its_own(certificates, guarded):
+    head = b"HTTP/1.1 407 Mine\r\nContent-Length: 2\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The second request on a connection is not answered: libcurl asks on a new one."""
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head + b"ok")
+        await reader.readuntil(b"\r\n\r\n")
+
+    file = certificates.trusted.file
+    guard = (lambda _: True) if guarded else None
+    async with (
+        Farm({Kind.GOOD: 1}, tls=False) as farm,
+        serving(serve, tls=certificates.trusted.server_context()) as port,
+    ):
+        exit = through(farm.one(Kind.GOOD), trusted=False)
+        with closing(CurlClient(force_instance=True, ca_file=file, guard=guard)) as client:
+            url = f"https://127.0.0.1:{port}/"
+            for _ in range(3):
+                response = await run(client, url, exit)
+                assert (response.outcome, response.status) == (Outcome.ANSWERED, 407)
+                assert (response.head, response.body) == (head, b"ok")
+                assert not response.stranger
+                sink = Heard()
+                ended: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+                sink.on_done = ended.set_result
+                client.start(Request(url=url), exit, LIMITS, sink)
+                await ended
+                assert sink.heads[0].head == sink.ends[0].head == head
+                assert sink.heard == b"ok"
