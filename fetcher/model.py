@@ -143,7 +143,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     total: float
     connect: float
-    first_byte: float = 0.0  # until the first byte of the answer; 0 = no limit but `total`
+    first_byte: float = 0.0  # until the first byte of the answer; 0 = no limit but `total`;
+    # not before an `Upload` has been sent, and at most twice as long behind it
     fresh: bool = False  # not on a kept connection, where libcurl repeats silently
     keep: bool = True  # leave the connection to others afterwards
 

@@ -197,9 +197,14 @@ class CurlClient(Multi):
         if self._slow and self._sweeper is None:
             self._sweep()
         if transfer.limits.first_byte:
-            transfer.timer = self._loop.call_later(
-                transfer.limits.first_byte, self._give_up_waiting, transfer
-            )
+            self._limit_first_byte(transfer)
+
+    def _limit_first_byte(self, transfer: CurlTransfer) -> None:
+        """Begun anew while the body is still being sent: nobody can answer what he has not got."""
+        sent = transfer.sending is None or transfer.sending.complete
+        transfer.timer = self._loop.call_later(
+            transfer.limits.first_byte, partial(self._give_up_waiting, transfer, had_all=sent)
+        )
 
     def _sweep(self) -> None:
         """End transfers whose answer has begun and has since all but stopped.
@@ -255,10 +260,13 @@ class CurlClient(Multi):
         else:
             self._lose(transfer, Code.OUT_OF_MEMORY, message)
 
-    def _give_up_waiting(self, transfer: CurlTransfer) -> None:
+    def _give_up_waiting(self, transfer: CurlTransfer, *, had_all: bool) -> None:
         """The first byte did not come in time: end the attempt as libcurl would a time-out."""
         transfer.timer = None
         if transfer.handle is None or transfer.handle.lines:
+            return
+        if not had_all:
+            self._limit_first_byte(transfer)
             return
         waited = int(transfer.limits.first_byte * 1000)
         message = f"No answer within {waited} milliseconds"

@@ -21,7 +21,7 @@ from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Limits, Request, Response
 from tests.fetcher.client.heard import Heard
 from tests.fetcher.client.producer import Producer
-from tests.raw_origin import HANG, KEEP, READ, RESET, RawOrigin
+from tests.raw_origin import HANG, KEEP, READ, RESET, Pause, RawOrigin
 from tests.serving import serving
 from tests.tap import Certificates
 from tests.wait import wait_until
@@ -335,6 +335,50 @@ async def test_cancelling_breaks_off_and_waking_is_harmless_then(client, taking)
     body.end()
     await wait_until(lambda: origin.left)
     assert (ended, origin.body) == ([], b"3\r\nabc\r\n")
+
+
+async def an_age(client: CurlClient, origin: RawOrigin, seconds: float) -> None:
+    """As long as another transfer takes to be late: a wait that the loop's own clock ends."""
+    ended: list[Response] = []
+    limits = Limits(total=seconds, connect=seconds)
+    client.start(Request(url=origin.add(HANG)), DIRECT, limits, WholeBody(ended.append))
+    await wait_until(lambda: ended)
+
+
+async def test_no_answer_is_awaited_before_the_body_is_there(client, taking):
+    _, url = taking
+    limits = Limits(total=9.0, connect=5.0, first_byte=0.2, fresh=True)
+    body, silent = Producer(b"abc"), Producer(b"abc", ended=True)
+    _, ended = send(client, url, body, limits=limits)
+    async with RawOrigin() as other:
+        _, given_up = send(client, other.add(Pause(9.0)), silent, limits=limits)
+        await an_age(client, other, 0.6)
+    assert not ended
+    assert given_up[0].message == "No answer within 200 milliseconds"
+    body.end()
+    await wait_until(lambda: ended)
+    assert ended[0].body == b"ok"
+
+
+async def test_an_answer_is_not_slow_while_its_request_is_sent():
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"abc")
+        writer.write(OK[:-1])
+        await reader.readuntil(b"def")
+        writer.write(OK[-1:])
+
+    low = {"low_speed": 1000, "low_speed_time": 0.2}
+    with closing(CurlClient(force_instance=True, **low)) as client:
+        async with serving(serve) as port, RawOrigin() as other:
+            body = Producer(b"abc", size=6)
+            _, ended = send(client, f"http://127.0.0.1:{port}/", body)
+            slow = await get(client, other.add(OK[:-1], HANG))
+            assert "too slow" in slow.message
+            await an_age(client, other, 0.4)
+            assert not ended
+            body.give(b"def")
+            await wait_until(lambda: ended)
+    assert (ended[0].outcome, ended[0].body) == (Outcome.ANSWERED, b"ok"), ended[0].message
 
 
 # -- answers that come early, connections that break -----------------------------------------------
