@@ -135,6 +135,7 @@ class Handle:
         """Forget what came, for the budget too. The options stay: the next one may be alike."""
         if self._stream is None:
             self._budget.release(self.size)
+        self._stream = self._sending = None  # a spare handle keeps no sink alive
         self.lines.clear()
         self.chunks = []
         self.size = 0

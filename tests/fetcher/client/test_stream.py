@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,14 @@ async def test_interim_answers_and_trailers_belong_to_no_head(client, origin):
     assert sink.order == ["head", "body", "done"]
     assert sink.heads[0].head == CHUNKED
     assert sink.heard == b"ok"
+
+
+async def test_a_spare_handle_keeps_no_sink_alive(client, origin):
+    sink = await hear(client, origin.add(sized(b"ok"), KEEP))
+    gone = weakref.ref(sink)
+    del sink
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_coding_is_undone_on_the_way(client, origin):

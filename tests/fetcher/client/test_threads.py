@@ -191,12 +191,15 @@ async def test_a_body_that_is_cut_says_so_at_its_end() -> None:
     assert (sink.heard, sink.ends[0].code) == (BODY, Code.FILESIZE_EXCEEDED)
 
 
-async def test_what_has_no_head_is_told_by_its_end_alone() -> None:
-    async with running(answer) as client:
+async def test_a_failure_without_a_head_is_told_by_its_end_alone() -> None:
+    def run(transfer: ThreadTransfer) -> Response:
+        raise RuntimeError("no")
+
+    async with running(run) as client:
         sink = Heard()
         stream(client, sink)
         await wait_until(lambda: sink.ends)
-    assert sink.told == ["done"]
+    assert (sink.told, sink.ends[0].message) == (["done"], "RuntimeError: no")
 
 
 async def test_a_sink_may_pause_between_pieces() -> None:
