@@ -16,8 +16,7 @@ import msgspec
 import uvloop
 
 from bench.measure import Claim, Row, interleave, run_module
-from bench.servers import slow_origin
-from bench.slow_origin import addresses
+from bench.servers import loopback, slow_origin
 
 COUNT: Final = 5000
 WAIT: Final = 6.0  # seconds that each of them takes
@@ -49,7 +48,7 @@ async def fetch_all(url: str, count: int, hosts: int) -> int:
     from fetcher.run.path import Fetching
 
     port = urlsplit(url).port
-    names = addresses(hosts)
+    names = loopback(hosts)
     ended, most, done = asyncio.Event(), 0, 0
 
     def finish(fetching: Fetching, result: Result) -> None:

@@ -6,8 +6,10 @@ out of a ratio.
 """
 
 import os
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -26,6 +28,21 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     cpu: float  # seconds, of all its threads
     rss: int = 0
+
+
+class Spent:
+    """What this process spends from now on."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu = time.perf_counter(), time.process_time()
+
+    def sample(self, done: int) -> Sample:
+        return Sample(
+            done=done,
+            seconds=time.perf_counter() - self._began,
+            cpu=time.process_time() - self._cpu,
+            rss=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):

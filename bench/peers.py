@@ -9,7 +9,6 @@ import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from io import BytesIO
 from typing import Final
 
 import msgspec
@@ -171,36 +170,16 @@ async def httpx(url: str, count: int) -> None:
 
 def bare_multi(url: str, count: int) -> None:
     """libcurl's own loop, `perform` and `select`, with handles that keep their options."""
-    import pycurl
+    from pycurl import RESPONSE_CODE
 
-    multi = pycurl.CurlMulti()
-    multi.setopt(pycurl.M_MAXCONNECTS, AT_ONCE)
-    free = [pycurl.Curl() for _ in range(AT_ONCE)]
-    buffers: dict[pycurl.Curl, tuple[BytesIO, BytesIO]] = {}
-    left = urls(url, count)
-    done = 0
-    while done < count:
-        while free and (one := next(left, None)) is not None:
-            curl, head, body = free.pop(), BytesIO(), BytesIO()
-            buffers[curl] = head, body
-            curl.setopt(pycurl.URL, one)
-            curl.setopt(pycurl.HEADERFUNCTION, head.write)
-            curl.setopt(pycurl.WRITEFUNCTION, body.write)
-            multi.add_handle(curl)
-        multi.perform()
-        queued = 1
-        while queued:
-            queued, succeeded, failed = multi.info_read()
-            assert not failed, failed
-            for curl in succeeded:
-                head, body = buffers.pop(curl)
-                status = curl.getinfo(pycurl.RESPONSE_CODE)
-                check(status, bool(head.getvalue()), len(body.getvalue()))
-                multi.remove_handle(curl)
-                free.append(curl)
-                done += 1
-        if len(free) < AT_ONCE:
-            multi.select(1.0)
+    from bench.bare_loop import Transfer, perform_all, urls_of
+
+    def ended(one: Transfer, code: int) -> None:
+        assert not code, code
+        status = one.curl.getinfo(RESPONSE_CODE)
+        check(status, bool(one.head.getvalue()), len(one.body.getvalue()))
+
+    perform_all(urls_of(urls(url, count)), ended, AT_ONCE)
 
 
 def scrapy(url: str, count: int) -> None:

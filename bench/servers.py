@@ -6,16 +6,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.measure import BESIDE, ROOT, Process, pin
+from tests.farm.certificate import Certificate, make_certificate
 from tests.peers import WHERE
 from tests.redis_server import find_binary, is_answering, poll
 
 PAGE: Final = 1000  # bytes of /page
 LARGE: Final = 10_000  # of /large
+PER_PORT: Final = 20  # addresses of an origin at many places
+PER_BLOCK: Final = 250  # addresses that differ in their last number only
 
 _NGINX: Final = """\
 daemon off;
@@ -34,7 +37,8 @@ http {{
   scgi_temp_path {folder}/scgi;
   default_type text/html;
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    {listen}
+    root {folder};
     location = /page {{ return 200 "{page}"; }}
     set $page "{page}";
     location = /large {{ return 200 "{large}"; }}
@@ -59,20 +63,67 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def nginx() -> Iterator[Server]:
-    """One worker: /page and /large, as fast as anything."""
+def nginx(files: Mapping[str, int] = {}) -> Iterator[Server]:
+    """One worker: /page and /large, as fast as anything, and `files` of so many bytes."""
+    place = f"127.0.0.1:{free_port()}"
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        for path, size in files.items():
+            Path(name, path).write_bytes(b"x" * size)
+        with _nginx(name, place, [f"listen {place} backlog=4096;"]) as server:
+            yield server
+
+
+class Places(NamedTuple):
+    """An origin at many of them: each address with each port is a host of its own."""
+
+    addresses: list[str]
+    ports: list[int]
+    certificates: str  # who trusts this file trusts it; empty without TLS
+
+    @property
+    def urls(self) -> list[str]:
+        scheme = "https" if self.certificates else "http"
+        return [f"{scheme}://{one}:{port}/page" for port in self.ports for one in self.addresses]
+
+
+@contextlib.contextmanager
+def nginx_of(count: int, *, tls: bool = False) -> Iterator[Places]:
+    """One worker that serves /page at `count` places, a multiple of 20."""
+    addresses, ports = loopback(PER_PORT), free_ports(count // PER_PORT)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        lines = [f"listen {one}:{port}{' ssl' if tls else ''};" for one in addresses
+                 for port in ports]  # fmt: skip
+        made = certificate(name, addresses) if tls else None
+        if made is not None:
+            lines += [f"ssl_certificate {made.file};", f"ssl_certificate_key {made.key_file};"]
+        with _nginx(name, f"{addresses[0]}:{ports[0]}", lines):
+            yield Places(addresses, ports, made.file if made is not None else "")
+
+
+@contextlib.contextmanager
+def _nginx(folder: str, place: str, lines: list[str]) -> Iterator[Server]:
     program = shutil.which("nginx", path=WHERE)
     if program is None:
         raise FileNotFoundError("no nginx here: apt-get install nginx-light")
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        settings = Path(name, "nginx.conf")
-        settings.write_text(
-            _NGINX.format(folder=name, port=port, page="x" * PAGE, large="$page" * (LARGE // PAGE))
-        )
-        words = [program, "-p", name, "-e", f"{name}/error.log", "-c", str(settings)]
-        with running(words, f"127.0.0.1:{port}") as server:
-            yield server
+    settings, large = Path(folder, "nginx.conf"), "$page" * (LARGE // PAGE)
+    settings.write_text(
+        _NGINX.format(folder=folder, listen="\n    ".join(lines), page="x" * PAGE, large=large)
+    )
+    words = [program, "-p", folder, "-e", f"{folder}/error.log", "-c", str(settings)]
+    with running(words, place) as server:
+        yield server
+
+
+def certificate(folder: str, addresses: list[str]) -> Certificate:
+    made = make_certificate(Path(folder), addresses)
+    if made is None:
+        raise FileNotFoundError("no openssl program to make a certificate")
+    return made
+
+
+def loopback(count: int) -> list[str]:
+    """127.1.0.1, 127.1.0.2, ...: all of them are this machine on Linux."""
+    return [f"127.1.{number // PER_BLOCK}.{number % PER_BLOCK + 1}" for number in range(count)]
 
 
 @contextlib.contextmanager
@@ -139,6 +190,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """All different, and free on all of loopback but for what others bind there."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

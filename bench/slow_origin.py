@@ -1,22 +1,25 @@
 """An origin that answers after a while: `python -m bench.slow_origin PORT SECONDS HOSTS [tls]`.
 
 A program of its own, so that what is measured is not its event loop's. A path may say otherwise:
-`/wait/0.25` waits so long, `/never` gets no answer.
+`/wait/0.25` waits so long, `/never` gets no answer; `/page` is as long as nginx's.
 """
 
 import asyncio
 import ssl
 import sys
 import tempfile
-from pathlib import Path
 from typing import Final, cast
 
 import uvloop
 
-from tests.farm.certificate import make_certificate
+from bench.servers import PAGE, certificate, loopback
 
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nok"
-PER_BLOCK: Final = 250
+# In the same words as nginx.
+LONG: Final = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Fri, 27 Nov 2026 18:25:31 GMT\r\n"
+    b"Content-Type: text/html\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n%b"
+) % (PAGE, b"x" * PAGE)
 
 
 class Slow(asyncio.Protocol):
@@ -38,24 +41,16 @@ class Slow(asyncio.Protocol):
             if path.startswith(b"/never"):
                 continue
             wait = float(path[6:].partition(b"?")[0]) if path[:6] == b"/wait/" else self._latency
-            self._loop.call_later(wait, self._answer)
+            self._loop.call_later(wait, self._answer, LONG if path[:5] == b"/page" else ANSWER)
 
-    def _answer(self) -> None:
+    def _answer(self, answer: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(ANSWER)
-
-
-def addresses(count: int) -> list[str]:
-    """127.1.0.1, 127.1.0.2, ...: all of them are this machine on Linux."""
-    return [f"127.1.{number // PER_BLOCK}.{number % PER_BLOCK + 1}" for number in range(count)]
+            self._transport.write(answer)
 
 
 def certificate_context() -> ssl.SSLContext:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        made = make_certificate(Path(name), ["127.1.0.1"])
-        if made is None:
-            raise FileNotFoundError("no openssl program to make a certificate")
-        return made.server_context()
+        return certificate(name, ["127.1.0.1"]).server_context()
 
 
 async def serve(port: int, latency: float, hosts: int, *, tls: bool) -> None:
@@ -63,7 +58,7 @@ async def serve(port: int, latency: float, hosts: int, *, tls: bool) -> None:
     loop = asyncio.get_running_loop()
     servers = [
         await loop.create_server(lambda: Slow(latency), host, port, ssl=context, backlog=8192)
-        for host in addresses(hosts)
+        for host in loopback(hosts)
     ]
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
