@@ -11,6 +11,7 @@ from typing import Final
 
 import pycurl
 
+from bench import go
 from bench.measure import Claim, Row, cores
 from tests.peers import WHERE
 from tests.redis_server import find_binary
@@ -73,7 +74,7 @@ def describe_machine() -> Iterator[str]:
     yield f"{_processor()}, {len(cores())} cores, {memory:.0f} GiB; {system},"
     yield f"Python {platform.python_version()}, {pycurl.version.split(' ', 1)[1]},"
     yield f"{', '.join(f'{name} {version(name)}' for name in PEERS)};"
-    yield f"nginx {_nginx_version()}, {_redis_version()}."
+    yield f"nginx {_nginx_version()}, {_redis_version()}, {go.version()}."
 
 
 def _processor() -> str:
