@@ -1,28 +1,42 @@
 """A Tornado handler that writes a body, no more: `python -m bench.bare_tornado PORT SIZE`.
 
-What Tornado itself costs, so that a route of ours can be held against it.
+What Tornado itself costs, so that a route of ours can be held against it. A body of megabytes is
+written piece by piece, each when the one before it has gone.
 """
 
 import asyncio
 import sys
+from typing import Final
 
 import uvloop
 from tornado.web import Application, RequestHandler
 
+PIECE: Final = 2**16
 
-async def serve(port: int, body: bytes) -> None:
+
+async def serve(port: int, size: int) -> None:
+    piece = b"x" * min(size, PIECE)
+
     class Page(RequestHandler):
         def get(self) -> None:
-            self.write(body)
+            self.write(piece)
 
         def compute_etag(self) -> None:
             """None: no route of ours has one."""
 
-    application = Application([("/", Page)], log_function=lambda handler: None)
+    class Pieces(RequestHandler):
+        async def get(self) -> None:
+            self.set_header("Content-Length", size)
+            for _ in range(size // PIECE):
+                self.write(piece)
+                await self.flush()
+
+    handler = Page if size <= PIECE else Pieces
+    application = Application([("/", handler)], log_function=lambda handler: None)
     application.listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(int(sys.argv[1]), b"x" * int(sys.argv[2])))
+        runner.run(serve(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,6 +1,7 @@
 """A closed loop of HTTP clients, for measuring servers: `python -m bench.load` has no part in them.
 
-As little work as possible for each answer: it looks for the end of the head, and counts bytes.
+As little work as possible for each answer: it looks for the end of the head, and counts bytes; of
+an answer in chunks, it looks for the last.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from typing import Final, cast
 import uvloop
 
 LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+LAST: Final = b"\r\n0\r\n\r\n"  # bodies here hold nothing like it
 
 
 class Client(asyncio.Protocol):
@@ -20,6 +23,8 @@ class Client(asyncio.Protocol):
     def __init__(self, load: "Load") -> None:
         self._load = load
         self._received = b""
+        self._left: int | None = None  # bytes of the body; None: its head has not ended
+        self._chunked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -32,18 +37,35 @@ class Client(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        end = self._received.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        length = LENGTH.search(self._received, 0, end + 2)
-        assert length is not None, self._received[:200]
-        if len(self._received) < end + 4 + int(length[1]):
-            return
-        assert self._received.startswith(b"HTTP/1.1 200"), self._received[:200]
-        self._received = b""
+        if self._left is None:
+            data = self._read_head(data)
+            if self._left is None:
+                return
+        if self._chunked:
+            self._received = (self._received + data)[-len(LAST) :]
+            if self._received != LAST:
+                return
+        else:
+            self._left -= len(data)
+            if self._left > 0:
+                return
+        self._received, self._left = b"", None
         self._load.done += 1
         self._ask()
+
+    def _read_head(self, data: bytes) -> bytes:
+        """What came of the body, once the head is whole."""
+        received = self._received + data
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            self._received = received
+            return b""
+        assert received.startswith(b"HTTP/1.1 200"), received[:200]
+        length = LENGTH.search(received, 0, end + 2)
+        self._chunked = CHUNKED.search(received, 0, end + 2) is not None
+        assert (length is None) == self._chunked, received[:end]
+        self._received, self._left = b"", int(length[1]) if length is not None else 0
+        return received[end + 4 :]
 
     def connection_lost(self, error: Exception | None) -> None:
         self._load.connections -= 1
