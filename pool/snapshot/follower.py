@@ -128,8 +128,9 @@ class Follower:
                 self._put(one, member, member.record or Record())
 
     def _put(self, one: ProxySet, member: Member, record: Record) -> None:
+        old = self._snapshot.get(member.member)
         try:
-            proxy = parse_proxy(member.member)
+            proxy = old.proxy if old is not None else parse_proxy(member.member)
         except ProxyError:
             return  # its checks fail until it is gone; nobody is given it meanwhile
         assert member.score is not None

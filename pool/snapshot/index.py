@@ -92,8 +92,12 @@ class Bucket:
         return self.entries[position]
 
     def put(self, entry: Entry) -> None:
-        self._positions[entry.member] = len(self.entries)
-        self.entries.append(entry)
+        """Add, or put where the one of its name lies."""
+        position = self._positions.setdefault(entry.member, len(self.entries))
+        if position < len(self.entries):
+            self.entries[position] = entry
+        else:
+            self.entries.append(entry)
 
     def drop(self, entry: Entry) -> None:
         position = self._positions.pop(entry.member)
@@ -139,6 +143,17 @@ class Index:
         if entry.record.country:
             country = self.countries.setdefault(entry.record.country.upper(), {})
             country.setdefault(traits, Bucket()).put(entry)
+
+    def replace(self, old: Entry, entry: Entry) -> None:
+        """As dropping one and putting the other of its name, for a third of the cost where they
+        lie alike: as nearly always after a check."""
+        traits, country = traits_of(entry.proxy, entry.record), entry.record.country
+        if country or old.record.country or traits != traits_of(old.proxy, old.record):
+            self.drop(old)
+            self.put(entry)
+        else:
+            self.every.put(entry)
+            self.traits[traits].put(entry)
 
     def drop(self, entry: Entry) -> None:
         traits = traits_of(entry.proxy, entry.record)

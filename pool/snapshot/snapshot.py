@@ -50,28 +50,44 @@ class Group:
 
     def put(self, entry: Entry) -> None:
         self.every.put(entry)
+        self._put_by_rank(entry)
+        if entry.record.country:
+            self._countries.setdefault(entry.record.country.upper(), Bucket()).put(entry)
+
+    def _put_by_rank(self, entry: Entry) -> None:
         key = rank(entry.score, entry.record, self._scale)
         bucket = self._ranks.get(key)
         if bucket is None:
             bucket = self._ranks[key] = Bucket()
             insort(self._order, key)
         bucket.put(entry)
-        if entry.record.country:
-            self._countries.setdefault(entry.record.country.upper(), Bucket()).put(entry)
+
+    def replace(self, old: Entry, entry: Entry) -> None:
+        """As dropping one and putting the other of its name, for less."""
+        if entry.record.country or old.record.country:
+            self.drop(old)
+            self.put(entry)
+            return
+        self.every.put(entry)
+        self._drop_by_rank(old)
+        self._put_by_rank(entry)
 
     def drop(self, entry: Entry) -> None:
         self.every.drop(entry)
+        self._drop_by_rank(entry)
+        if entry.record.country:
+            code = entry.record.country.upper()
+            self._countries[code].drop(entry)
+            if not self._countries[code]:
+                del self._countries[code]
+
+    def _drop_by_rank(self, entry: Entry) -> None:
         key = rank(entry.score, entry.record, self._scale)
         bucket = self._ranks[key]
         bucket.drop(entry)
         if not bucket:
             del self._ranks[key]
             del self._order[bisect_left(self._order, key)]
-        if entry.record.country:
-            code = entry.record.country.upper()
-            self._countries[code].drop(entry)
-            if not self._countries[code]:
-                del self._countries[code]
 
     def pick(self, draw: Draw, tried: Collection[Proxy] = ()) -> Entry | None:
         """One with the maximum, else one of the top 101 by rank; equals as `index.pick` says."""
@@ -142,7 +158,7 @@ class Snapshot:
         self.any = Group(scale)
         self.good = Index()
         self.every = Index()
-        self._by_id: dict[str, Entry] = {}
+        self._by_id: dict[str, str] = {}  # -> its member
         # host:port -> members. A gateway has thousands, which differ by user alone.
         self._by_authority: dict[str, dict[str, None]] = {}
         # As we spell a proxy -> the members by which others, who write too, mean the same.
@@ -159,17 +175,35 @@ class Snapshot:
 
     def put(self, entry: Entry) -> None:
         """Add or replace."""
-        self.remove(entry.member)
+        old = self._entries.get(entry.member)
+        if old is not None:
+            self._replace(old, entry)
+            return
         self._entries[entry.member] = entry
         self._checked += self._is_checked(entry)
         for group in self._groups(entry):
             group.put(entry)
         for index in self._indexes(entry):
             index.put(entry)
-        self._by_id[entry.id] = entry
+        self._by_id[entry.id] = entry.member
         self._by_authority.setdefault(entry.proxy.authority, {})[entry.member] = None
         if entry.member != (usual := entry.proxy.member):
             self._others.setdefault(usual, {})[entry.member] = None
+
+    def _replace(self, old: Entry, entry: Entry) -> None:
+        """What was learnt of a proxy changes none of its names: one member, one proxy."""
+        self._entries[entry.member] = entry
+        self._checked += self._is_checked(entry) - self._is_checked(old)
+        for group in self._groups(entry):
+            group.replace(old, entry)
+        self.every.replace(old, entry)
+        was_good, is_good = old.score == self._scale.max, entry.score == self._scale.max
+        if was_good and is_good:
+            self.good.replace(old, entry)
+        elif was_good:
+            self.good.drop(old)
+        elif is_good:
+            self.good.put(entry)
 
     def remove(self, member: str) -> None:
         """Harmless if it is not there."""
@@ -196,7 +230,8 @@ class Snapshot:
         return entry.record.checked > 0 or entry.score != self._scale.initial
 
     def find_id(self, id: str) -> Entry | None:
-        return self._by_id.get(id)
+        member = self._by_id.get(id)
+        return self._entries[member] if member is not None else None
 
     def named(self, text: str) -> list[Entry]:
         """Those that somebody means who writes this: the one with this id; all at this

@@ -176,20 +176,26 @@ CHANGE = st.tuples(
 def test_an_index_finds_what_looking_at_all_would(changes: list[tuple[str, bool, Record]]) -> None:
     index, plain = Index(), dict[str, Entry]()
     for member, there, record in changes:
-        if member in plain:
-            index.drop(plain.pop(member))
+        old = plain.pop(member, None)
         if there:
             plain[member] = Entry(member, parse_proxy(member), 100, record)
-            index.put(plain[member])
+            if old is not None:
+                index.replace(old, plain[member])
+            else:
+                index.put(plain[member])
+        elif old is not None:
+            index.drop(old)
 
     def names(pile: Pile) -> list[str]:
-        return sorted(pile[position].member for position in range(len(pile)))
+        entries = [pile[position] for position in range(len(pile))]
+        assert all(one is plain[one.member] for one in entries)
+        return sorted(one.member for one in entries)
 
     for filters in FILTERS:
         wanted = sorted(n for n, one in plain.items() if filters.match(one.proxy, one.record))
         assert names(index.find(filters)) == wanted
     clean = [names(index.find_clean(known)) for known in (True, None, False)]
     assert sorted(name for one in clean for name in one) == sorted(plain)
-    assert len(index.every) == len(plain)
+    assert sorted(map(id, index.every.entries)) == sorted(map(id, plain.values()))
     if not plain:
         assert (index.traits, index.countries) == ({}, {})

@@ -419,6 +419,13 @@ def test_any_sequence_of_changes_leaves_what_a_plain_dict_would(
     assert pool.members() == set(plain)
     listed = [one.member for piece in pool.http.ascending() for one in piece]
     assert listed == sorted(http, key=lambda name: (http[name].score, name))
+    assert all(pool.get(name) is one for name, one in plain.items())
+    assert all(pool.find_id(one.id) is one for one in plain.values())
+    every = sorted(map(id, plain.values()))
+    assert sorted(map(id, pool.any.every.entries)) == every
+    assert sorted(map(id, pool.every.every.entries)) == every
+    good = {id(one) for one in plain.values() if one.score == 100}
+    assert {id(one) for one in pool.good.every.entries} == good
     best = {name for name, one in plain.items() if one.score == 100}
     assert {one.member for one in pool.any.best.entries} == best
     germans = {name for name, one in http.items() if one.record.country == "DE"}
