@@ -25,7 +25,7 @@ soak: .venv/.dev ## the long versions of the tests that search: some thirteen mi
 demo: .venv/.dev ## the whole service on a farm of loopback proxies, without internet
 	@exec $(BIN)/python -m tests.farm.demo $(ARGS)
 
-bench: .venv/.dev ## every benchmark, peers beside us: some eleven minutes; ARGS="fetch --quick"
+bench: .venv/.dev ## every benchmark, peers beside us: some fifteen minutes; ARGS="fetch --quick"
 	@exec $(BIN)/python -m bench $(ARGS)
 
 costs: .venv/.dev ## what each step of the hot path costs, in microseconds
