@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fetcher.proxy import parse_proxy
@@ -172,6 +172,14 @@ CHANGE = st.tuples(
 )
 
 
+TWO_ALIKE_AND_ONE_GOES = [
+    ("192.0.2.1:1", True, Record()),
+    ("192.0.2.1:2", True, Record()),
+    ("192.0.2.1:1", False, Record()),
+]
+
+
+@example(TWO_ALIKE_AND_ONE_GOES)
 @given(st.lists(CHANGE, max_size=30))
 def test_an_index_finds_what_looking_at_all_would(changes: list[tuple[str, bool, Record]]) -> None:
     index, plain = Index(), dict[str, Entry]()
