@@ -50,9 +50,9 @@ def api(**fetcher: Any) -> Iterator[Server]:
 
 
 @contextmanager
-def bare_handler(size: int) -> Iterator[Server]:
+def bare_handler(size: int, origin: int = 0) -> Iterator[Server]:
     port = free_port()
-    words = [sys.executable, "-m", "bench.bare_tornado", str(port), str(size)]
+    words = [sys.executable, "-m", "bench.bare_tornado", *map(str, (port, size, origin))]
     with running(words, f"127.0.0.1:{port}", core=MEASURED) as server:
         yield server
 
