@@ -13,7 +13,7 @@ from fetchpool.redis.connect import parse_url
 from fetchpool.redis.embedded import redis_url
 from fetchpool.serve.announcement import build_announcement
 from fetchpool.serve.entrances import find_urls, open_listeners
-from fetchpool.serve.process import fit_windows, run_on_loop, stop_on_signals
+from fetchpool.serve.process import collect_rarely, fit_windows, run_on_loop, stop_on_signals
 from fetchpool.serve.roles import Roles, find_doors
 from fetchpool.serve.service import Service
 from fetchpool.serve.workers import spawn_workers
@@ -28,6 +28,7 @@ def serve(settings: Settings, roles: Roles, count: int) -> None:
     """
     for path in find_ineffective(settings):
         logger.warning("%s: has no effect in this version", path)
+    collect_rarely()
     if count > 1:
         _serve_together(settings, roles, count)
         return

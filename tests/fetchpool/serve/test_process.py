@@ -1,12 +1,14 @@
 import asyncio
+import gc
 import resource
+import weakref
 
 import pytest
 from msgspec.structs import replace
 
 from fetcher.settings import Fetcher
 from fetchpool.config.settings import Settings
-from fetchpool.serve.process import fit_windows, raise_file_limit, run_on_loop
+from fetchpool.serve.process import collect_rarely, fit_windows, raise_file_limit, run_on_loop
 
 
 @pytest.fixture
@@ -15,6 +17,34 @@ def file_limit():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield lambda value: resource.setrlimit(resource.RLIMIT_NOFILE, (value, hard))
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Knot:
+    """Something that only the collector can free: it holds itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def collector():
+    """Python's collector, which is as before afterwards."""
+    threshold = gc.get_threshold()
+    yield
+    gc.set_threshold(*threshold)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("collector")
+def test_garbage_is_looked_for_among_what_is_new() -> None:
+    gc.collect()
+    known = len(gc.get_objects())
+    collect_rarely()
+    assert len(gc.get_objects()) < known / 10  # so many a full collection looks at
+    knot = weakref.ref(Knot())
+    assert knot() is not None
+    kept: list[list[int]] = [[] for _ in range(gc.get_threshold()[0] + 1)]
+    assert kept and knot() is None
 
 
 def test_the_limit_of_open_files_is_raised(file_limit) -> None:
