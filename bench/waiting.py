@@ -32,7 +32,7 @@ def run(*, quick: bool = False) -> Row:
     )
     for latency, limit in LIMITS.items():
         with nginx() as quick_origin, slow_origin(latency, hosts=HOSTS) as origin:
-            slow = AT_ONCE if quick else int(AT_ONCE / latency * SECONDS)
+            slow = 2 * AT_ONCE if quick else int(AT_ONCE / latency * SECONDS)
             name = f"{latency * 1000:.0f} ms"
             runs = {
                 name: partial(run_module, "bench.waiting", origin.url, HOSTS, slow),
@@ -51,6 +51,7 @@ async def measure(url: str, hosts: int, count: int) -> Sample:
     from fetcher.model import Result, Task
     from fetcher.run.fetcher import Fetcher
     from fetcher.run.path import Fetching
+    from fetchpool.serve.process import collect_rarely
 
     port = urlsplit(url).port
     places = [f"http://{one}:{port}" for one in loopback(hosts)] or [url]
@@ -75,6 +76,7 @@ async def measure(url: str, hosts: int, count: int) -> Sample:
             ended.set()
         start()
 
+    collect_rarely()  # as the service does
     async with Fetcher.from_settings(poolsize=AT_ONCE) as ours:
         for _ in range(AT_ONCE):
             start()
