@@ -66,6 +66,9 @@ class Owner:
     def resume(self, transfer: CurlTransfer) -> None:
         """Nothing has paused."""
 
+    def extend(self, transfer: CurlTransfer) -> None:
+        """Nothing has any time."""
+
 
 def task_steps() -> Iterator[Step]:
     """From the message to the request, and from the response to the message."""

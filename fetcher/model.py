@@ -267,9 +267,12 @@ class Sink(Protocol):
     response so far and no body; `body` for each piece, in order, none of them empty; then `done`,
     whose response, perhaps the same, says how it ended, with an empty body. A transfer that fails
     before its final head is complete, or has a head that nobody may have, comes to `done` alone.
+
+    `short` True: what ends in the turn in which it begins comes to `done` alone too, with its body.
     """
 
     whole: ClassVar[bool]
+    short: ClassVar[bool]
 
     def head(self, response: Response) -> None:
         """The final head is complete."""
@@ -305,6 +308,9 @@ class Transfer(Protocol):
 
     def resume(self) -> None:
         """Go on, in a later turn of the loop. Harmless when it has ended, or goes on already."""
+
+    def extend(self, seconds: float) -> None:
+        """`total` becomes so many seconds, from its start on. Not from inside a callback of it."""
 
 
 T = TypeVar("T")

@@ -273,6 +273,25 @@ class CurlClient(Multi):
         self._end(transfer, Code.OPERATION_TIMEDOUT, message, transfer.limits.first_byte)
         self._settle_soon()
 
+    def extend(self, transfer: CurlTransfer) -> None:
+        """See `CurlTransfer.extend`; libcurl looks at the time only when something comes."""
+        handle, total = transfer.handle, transfer.limits.total
+        if handle is None:
+            return
+        handle.curl.setopt(pycurl.TIMEOUT_MS, int((total - transfer.resolved) * 1000) + 1)
+        if transfer.timer is not None:
+            transfer.timer.cancel()
+        left = max(transfer.started + total - self.time(), 0.0)
+        transfer.timer = self._loop.call_later(left, self._end_late, transfer)
+
+    def _end_late(self, transfer: CurlTransfer) -> None:
+        transfer.timer = None
+        waited = self.time() - transfer.started
+        message = f"Operation timed out after {int(waited * 1000)} milliseconds"
+        if transfer.handle is not None:
+            self._end(transfer, Code.OPERATION_TIMEDOUT, message, waited)
+            self._settle_soon()
+
     def cancel(self, transfer: CurlTransfer) -> None:
         """See `CurlTransfer.cancel`."""
         transfer.cancelled = True
@@ -388,8 +407,9 @@ class CurlClient(Multi):
 
     def _end(self, transfer: CurlTransfer, code: int, message: str, seconds: float = 0.0) -> None:
         """`seconds`: at least so long it took; libcurl keeps no time for what it did not end."""
-        if transfer.stream is not None and (transfer.stream.begun or code):
-            self._tell(transfer, transfer.stream)
+        stream = transfer.stream
+        if stream is not None and (stream.begun or (code and not transfer.sink.short)):
+            self._tell(transfer, stream)
         handle = transfer.handle
         if handle is None:
             return  # the sink has had enough

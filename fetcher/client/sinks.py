@@ -16,6 +16,7 @@ class WholeBody:
     __slots__ = ("done",)
 
     whole: ClassVar[bool] = True
+    short: ClassVar[bool] = True
 
     def __init__(self, done: Callable[[Response], None]) -> None:
         self.done = done

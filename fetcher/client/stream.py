@@ -77,9 +77,14 @@ class Stream:
         A failure does not wait for a sink that has paused: what that has not heard is lost then,
         and would not make it a whole answer.
         """
+        if not self.begun and self.sink.short:
+            self.over = True
+            response.body = self._take() if self._chunks else b""
+            self._call(self.sink.done, response)
+            return
         response.body = b""
         if not self.begun and response.outcome is Outcome.ANSWERED:
-            self.begin(response)  # a short answer: one response tells it all
+            self.begin(response)
         self.ended = response
         self.tell()
 

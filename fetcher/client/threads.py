@@ -77,6 +77,10 @@ class ThreadTransfer:
             self.stream.paused = False
             self.client.resume(self)
 
+    def extend(self, seconds: float) -> None:
+        """All of the answer is here when its head is told: it may be heard for longer."""
+        self.deadline = self.started + seconds
+
     @property
     def is_wanted(self) -> bool:
         return self.sink is not None

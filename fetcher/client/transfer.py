@@ -55,6 +55,9 @@ class Owner(Protocol):
     def resume(self, transfer: "CurlTransfer") -> None:
         """See `CurlTransfer.resume`."""
 
+    def extend(self, transfer: "CurlTransfer") -> None:
+        """See `CurlTransfer.extend`."""
+
 
 class CurlTransfer:
     """One transfer of the thin path."""
@@ -104,6 +107,11 @@ class CurlTransfer:
             self.stream.paused = False
             self.swept_at = 0.0  # its slowness was ours
             self.client.resume(self)
+
+    def extend(self, seconds: float) -> None:
+        """See `model.Transfer`."""
+        self.limits = structs.replace(self.limits, total=seconds)
+        self.client.extend(self)
 
     # -- names ------------------------------------------------------------------------------------
 

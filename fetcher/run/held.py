@@ -39,6 +39,7 @@ class Held:
     """One attempt's. Tells `path` in the order of `Path`'s methods."""
 
     whole: ClassVar[bool] = False
+    short: ClassVar[bool] = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,7 +73,8 @@ class Held:
         if self._is_open:
             self._path.ended(response)
             return
-        response.body = b"".join(self._chunks)
+        if self._response is not None:
+            response.body = b"".join(self._chunks)
         self._path.answered(response)
 
     def _open(self, response: Response) -> None:

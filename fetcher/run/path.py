@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -21,12 +21,10 @@ from fetcher.guard import next_trust, refusal
 from fetcher.head import field, fields_dict
 from fetcher.model import (
     GUARDED,
-    WEB,
     Attempt,
     Client,
     Exit,
     Fetch,
-    Limits,
     Request,
     Response,
     Result,
@@ -65,9 +63,6 @@ class Ending(enum.Enum):
     BUG = "bug"  # an exception of ours
 
 
-# Seconds beyond the deadline: the client ends attempts by itself, and tells more.
-_GRACE: Final = 0.1
-
 _NO_OPTIONS = Fetch()
 _ENDED_WELL = Ending.ANSWERED
 
@@ -103,7 +98,6 @@ class Fetching:
     receiver: Receiver | None = None
     upload: Upload | None = None
     is_patient = False
-    head_timer: asyncio.Handle | None = None
     begun: Result | None = None  # what the receiver has been told, without content
     received = 0  # bytes that have gone on to it since
 
@@ -151,7 +145,8 @@ class Fetching:
         if self.trust is GUARDED:
             refuse_operators_options(fetch)
         if special is None:
-            plan = build_plan(task, policy.defaults)
+            defaults = policy.defaults if self.receiver is None else self.shared.stream_defaults
+            plan = build_plan(task, defaults)
             route = parse_route(fetch.proxy, self.route)
         else:
             plan = build_special(task, special, policy.defaults, policy.s3)
@@ -161,8 +156,8 @@ class Fetching:
             if clients is None:
                 raise TaskError(f"this fetcher was built without a client for {plan.kind}://")
             self.clients = clients
-        if self.receiver is not None:
-            plan = self._plan_stream(plan, fetch)
+        if self.upload is not None:
+            plan = replace(plan, request=replace(plan.request, body=self.upload))
         self.plan = plan
         self.shown_url = plan.shown_url
         self.deadline: float = self.started + plan.timeout
@@ -170,18 +165,6 @@ class Fetching:
         if plan.cookies is not None:
             self.cookies = TaskCookies(plan.cookies, plan.request.url)
         self._hop(plan.request)
-
-    def _plan_stream(self, plan: Plan, fetch: Fetch) -> Plan:
-        """What is not kept needs no limit, and a head that drips has its time like any other."""
-        if self.is_patient:
-            loop, left = asyncio.get_running_loop(), plan.timeout + _GRACE
-            self.head_timer = loop.call_later(left, self._end_late)
-        request = plan.request
-        if self.upload is not None:
-            request = replace(request, body=self.upload)
-        if plan.kind == WEB and not fetch.max_body:
-            request = replace(request, max_body=0)
-        return replace(plan, request=request)
 
     def _find_clients(self, kind: str) -> Mapping[Trust, Client] | None:
         """The clients for what is no plain http, None when there is none for such a task."""
@@ -252,16 +235,17 @@ class Fetching:
                 return
         self.trying_since: float = now
         limits = self.failover.limits(exit, self.request, left)
-        if self.is_patient:
-            limits = self._be_patient(limits)
+        if self.upload is not None and self.is_patient:
+            # Its time begins when all of it has been sent.
+            limits = replace(limits, total=self._longest, first_byte=limits.first_byte or left)
         sink = WholeBody(self.answered) if self.receiver is None else Held(self)
         self.transfer = self.clients[self.trust].start(self.request, exit, limits, sink)
 
-    def _be_patient(self, limits: Limits) -> Limits:
-        """The head has the time that is left; the body may go on for long."""
-        longest = self.started + (self.shared.policy.defaults.max_timeout or NO_LIMIT)
-        total = max(longest - self.trying_since, limits.total)
-        return replace(limits, total=total, first_byte=limits.first_byte or limits.total)
+    @property
+    def _longest(self) -> float:
+        """Seconds that a transfer may take whose head has come in time."""
+        most = self.shared.policy.defaults.max_timeout or NO_LIMIT
+        return max(self.started + most - self.trying_since, 0.001)
 
     # 4. The transfer has ended: another proxy, another place, or the result.
 
@@ -358,18 +342,14 @@ class Fetching:
             whole = replace(response, body=b"") if response.body else response
             headers = self._learn(response)
             self.begun = results.from_response(self.task, whole, headers, self._account())
-            self._stop_head_timer()
+            if self.is_patient and transfer is not None and not isinstance(transfer, Waiter):
+                transfer.extend(self._longest)
             if self.receiver is not None:
                 self.receiver.begin(self, self.begun)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             self._end_by_exception(error)
             return self._stop(transfer)
         return self.done is not None
-
-    def _stop_head_timer(self) -> None:
-        if self.head_timer is not None:
-            self.head_timer.cancel()
-            self.head_timer = None
 
     def _stop(self, transfer: Transfer | Waiter | None) -> bool:
         if transfer is not None:
@@ -425,8 +405,6 @@ class Fetching:
     def _leave_shared(self) -> None:
         """Give back what was taken for the task: its place among all, and the use of its exit."""
         self.shared.in_flight -= 1
-        if self.receiver is not None:
-            self._stop_head_timer()
         if self.exit is not None and self.exit.from_pool:
             self.failover.release(self.exit)
 

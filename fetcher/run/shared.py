@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from fetcher.client.body_budget import Budget
 from fetcher.model import WEB, Clients, Result, Task, Trust
@@ -45,6 +46,8 @@ class Shared:
         self.clients = clients
         self.web = clients[WEB]
         self.policy = policy
+        # What is not kept needs no limit but that of the task itself.
+        self.stream_defaults = replace(policy.defaults, max_body=0)
         self.budget = budget or Budget()  # the bodies that are held
         self.robots = RobotsKeeper(
             lambda task, done, trust, route: run(self, task, done, trust, route),

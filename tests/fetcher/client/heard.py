@@ -14,6 +14,7 @@ class Heard:
     """`told` names the calls in order; each is remembered before its `on_` function is called."""
 
     whole: ClassVar[bool] = False
+    short: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.told: list[str] = []

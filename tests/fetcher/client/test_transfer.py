@@ -360,6 +360,9 @@ class Clock:
     def resume(self, transfer: CurlTransfer) -> None:
         raise AssertionError("nobody has paused")
 
+    def extend(self, transfer: CurlTransfer) -> None:
+        raise AssertionError("nobody asks for more time")
+
 
 def ended_too_early(response: Response) -> None:
     raise AssertionError(response)

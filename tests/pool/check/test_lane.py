@@ -229,6 +229,9 @@ class Unable:
 
     pause = resume = cancel
 
+    def extend(self, seconds: float) -> None:
+        """Nor does it take any time."""
+
 
 def clocks(*times: float) -> Callable[[], float]:
     ticking: Iterator[float] = iter(times)
