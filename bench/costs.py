@@ -29,7 +29,9 @@ from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import CurlTransfer, response_of
 from fetcher.head import fields_dict, final_head
 from fetcher.model import DIRECT, Limits, Task, Trust
-from fetcher.queue.lists import Finished, TaskQueue
+from fetcher.queue.inspect import Inspector
+from fetcher.queue.lists import ListTransport
+from fetcher.queue.transport import Finished
 from fetcher.route.failover import Failover, WaysOut
 from fetcher.route.route import ENVIRONMENT
 from fetcher.settings import Queue
@@ -154,15 +156,15 @@ def other_steps() -> Iterator[Step]:
 
 async def redis_steps(client: Redis) -> list[tuple[str, float]]:
     """A task's share of the round trips, in batches of a hundred."""
-    queue = TaskQueue(client, Queue(maxsize=0))
+    queue = ListTransport(client, Queue(maxsize=0))
     rounds, message, payload = 200, b"x" * 200, b"x" * 1500
-    await queue.push([message] * (rounds * BATCH))
+    await Inspector(client, queue.settings).push([message] * (rounds * BATCH))
     spent = [0.0, 0.0]
     for _ in range(rounds):
         began = time.perf_counter()
         leased = await queue.take(BATCH)
         spent[0] += time.perf_counter() - began
-        batch = [Finished(one.lease, payload) for one in leased or ()]
+        batch = [Finished(one.id, payload) for one in leased or ()]
         began = time.perf_counter()
         await queue.finish(batch)
         spent[1] += time.perf_counter() - began

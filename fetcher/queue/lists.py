@@ -1,6 +1,6 @@
-"""The pyspider queue in Redis: tasks leased from a list, results handed over with the release.
+"""pyspider's lists in Redis: tasks leased from one, results handed over with the release.
 
-All keys and scripts of the queue stand here. Lists and messages are pyspider's own (RPUSH, taken
+All keys and scripts of the hot path stand here. Lists and messages are pyspider's own (RPUSH, taken
 from the left, msgpack); beside them, under the in-list's name as hash tag:
 
 =============================  ======  ==========================================================
@@ -18,11 +18,11 @@ import os
 import secrets
 import socket
 from collections.abc import Collection, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import msgspec
 from redis.asyncio import Redis
 
+from fetcher.queue.transport import Finished, Lease
 from fetcher.redis.call import call
 from fetcher.settings import Queue
 
@@ -59,14 +59,15 @@ redis.call('LTRIM', KEYS[1], n, -1)
 return answer
 """
 
-# KEYS leases, out, dead    ARGV dead_max, then (lease id, 'out' or 'dead', payload) each
+# KEYS leases, out, dead    ARGV dead_max, then (lease id, 'out', payload) or (lease id, 'dead', '')
 # -> the lease ids that were no longer ours: their payloads were dropped
 _FINISH: Final = """
 local out, dead, lost = {items = {}, leases = {}}, {items = {}, leases = {}}, {}
 for i = 2, #ARGV, 3 do
     if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
-        local list = ARGV[i + 1] == 'out' and out or dead
-        list.items[#list.items + 1] = ARGV[i + 2]
+        local is_out = ARGV[i + 1] == 'out'
+        local list = is_out and out or dead
+        list.items[#list.items + 1] = is_out and ARGV[i + 2] or redis.call('HGET', KEYS[1], ARGV[i])
         list.leases[#list.leases + 1] = ARGV[i]
     else
         lost[#lost + 1] = ARGV[i]
@@ -126,23 +127,21 @@ return {worker, #ids}
 """
 
 
-class Leased(msgspec.Struct, frozen=True):
-    """A message this worker holds, under its lease id."""
+class Names:
+    """The keys of a queue, by its settings."""
 
-    lease: int
-    message: bytes
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """What becomes of a leased message: a payload for the out list or the dead list."""
-
-    lease: int
-    payload: bytes
-    dead: bool = False
+    def __init__(self, settings: Queue) -> None:
+        tag = "{" + settings.in_ + "}"
+        self.in_ = settings.in_
+        self.out = settings.out
+        self.dead = settings.dead
+        self.workers = f"{tag}:workers"
+        self.seq = f"{tag}:seq"
+        self.lease_prefix = f"{tag}:leases:"
 
 
-class TaskQueue:
-    """The list transport: leases, results and recovery, as commands to Redis.
+class ListTransport:
+    """The list transport of one worker: leases, results and recovery, as commands to Redis.
 
     `blocking` is a connection of its own, for waiting; only those who wait need it.
 
@@ -154,88 +153,80 @@ class TaskQueue:
         self._blocking = blocking
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._redis = redis
-        tag = "{" + settings.in_ + "}"
-        self._lease_prefix = f"{tag}:leases:"
-        self._leases = self._lease_prefix + self.worker
-        self._workers = f"{tag}:workers"
-        self._seq = f"{tag}:seq"
+        self._names = names = Names(settings)
+        self._leases = names.lease_prefix + self.worker
         self._take = redis.register_script(_TAKE)
         self._finish = redis.register_script(_FINISH)
         self._give_back = redis.register_script(_GIVE_BACK)
         self._renew = redis.register_script(_RENEW)
         self._recover = redis.register_script(_RECOVER)
 
-    async def take(self, room: int) -> list[Leased] | None:
+    async def take(self, room: int) -> list[Lease] | None:
         """Up to `room` messages under lease, [] when there are none, None when out is full."""
-        s = self.settings
-        keys = [s.in_, self._leases, self._workers, self._seq, s.out]
+        s, n = self.settings, self._names
+        keys = [n.in_, self._leases, n.workers, n.seq, n.out]
         room = min(room, BATCH_COUNT)
         args: list[Any] = [self.worker, room, BATCH_BYTES, s.lease, s.maxsize, s.max_bytes]
         first, *messages = await call(self._take(keys=keys, args=args))
         if first == -1:
             return None
-        return [Leased(first + i, message) for i, message in enumerate(messages)]
+        return [Lease(b"%d" % (first + i), message) for i, message in enumerate(messages)]
 
-    async def finish(self, batch: Sequence[Finished]) -> list[int]:
-        """Push payloads and drop their leases in one step; the leases we no longer held."""
-        s, lost = self.settings, []
+    async def finish(self, batch: Sequence[Finished]) -> list[bytes]:
+        """Push results and drop their leases in one step; the leases we no longer held."""
+        n, lost = self._names, []
         for part in _cut(batch):
-            args: list[Any] = [max(1, s.dead_max)]
+            args: list[Any] = [max(1, self.settings.dead_max)]
+            back = []
             for item in part:
-                args += (item.lease, "dead" if item.dead else "out", item.payload)
-            lost += await call(self._finish(keys=[self._leases, s.out, s.dead], args=args))
-        return [int(lease) for lease in lost]
+                if item.result is not None:
+                    args += (item.id, "out", item.result)
+                elif item.reason is not None:
+                    args += (item.id, "dead", b"")
+                else:
+                    back.append(item.id)
+            if len(args) > 1:
+                lost += await call(self._finish(keys=[self._leases, n.out, n.dead], args=args))
+            await self.give_back(back)
+        return lost
 
-    async def give_back(self, leased: Sequence[Leased]) -> int:
+    async def give_back(self, ids: Collection[bytes]) -> int:
         """Return messages to the head of the list in their old order."""
-        ids = sorted(item.lease for item in leased)
+        rising = sorted(ids, key=int)
         back = 0
-        for end in range(len(ids), 0, -BATCH_COUNT):
-            part = ids[max(0, end - BATCH_COUNT) : end]
-            back += await call(self._give_back(keys=[self.settings.in_, self._leases], args=part))
+        for end in range(len(rising), 0, -BATCH_COUNT):
+            part = rising[max(0, end - BATCH_COUNT) : end]
+            back += await call(self._give_back(keys=[self._names.in_, self._leases], args=part))
         return back
 
     async def renew(self) -> bool:
         """Keep all our leases for another while; False when there are none (any more)."""
         args: list[Any] = [self.worker, self.settings.lease]
-        return bool(await call(self._renew(keys=[self._workers], args=args)))
+        return bool(await call(self._renew(keys=[self._names.workers], args=args)))
 
-    async def give_back_unknown(self, known: Collection[int]) -> int:
+    async def give_back_unknown(self, known: Collection[bytes]) -> int:
         """Return what is leased to us but not in `known`: taken by a call whose answer was lost.
 
         Nobody else would take it over while we live and renew.
         """
         leases = await call(self._redis.hkeys(self._leases))
-        unknown = {int(lease) for lease in leases}.difference(known)
-        return await self.give_back([Leased(lease, b"") for lease in unknown])
+        return await self.give_back(set(leases).difference(known))
 
     async def retire(self) -> int:
         """Forget this worker; how many messages it still held, which went back to the head."""
-        keys = [self.settings.in_, self._workers]
-        args = [self._lease_prefix, self.worker]
+        keys = [self._names.in_, self._names.workers]
+        args = [self._names.lease_prefix, self.worker]
         return int((await call(self._recover(keys=keys, args=args)))[1])
 
     async def recover(self) -> tuple[str, int] | None:
         """Take over from one dead worker: its name and how many tasks went back, or None."""
-        keys = [self.settings.in_, self._workers]
-        answer = await call(self._recover(keys=keys, args=[self._lease_prefix]))
+        keys = [self._names.in_, self._names.workers]
+        answer = await call(self._recover(keys=keys, args=[self._names.lease_prefix]))
         return (answer[0].decode(), answer[1]) if answer else None
 
     async def run_id(self) -> str:
         """Which run of which server answers: a fail-over or a restart changes it."""
         return str((await call(self._redis.info("server")))["run_id"])
-
-    async def sizes(self) -> dict[str, int]:
-        """Messages in the in, out and dead lists, and under lease anywhere."""
-        s = self.settings
-        workers = await call(self._redis.zrange(self._workers, 0, -1))
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for name in (s.in_, s.out, s.dead):
-                pipe.llen(name)
-            for worker in cast("list[bytes]", workers):
-                pipe.hlen(self._lease_prefix + worker.decode())
-            ready, out, dead, *leased = await call(pipe.execute())
-        return {s.in_: ready, "leased": sum(leased), s.out: out, s.dead: dead}
 
     async def wait_for_arrival(self, seconds: float) -> bool:
         """Wait until the in list holds something; False when `seconds` have passed.
@@ -245,25 +236,9 @@ class TaskQueue:
         """
         if self._blocking is None:
             raise ValueError("this queue was built without a connection to wait on")
-        name = self.settings.in_
+        name = self._names.in_
         moved = self._blocking.blmove(name, name, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
         return await call(moved) is not None
-
-    async def push(self, messages: Sequence[bytes]) -> int:
-        """Append messages to the in list, as a scheduler does; its length."""
-        return int(await call(self._redis.rpush(self.settings.in_, *messages)))
-
-    async def pull(self, count: int) -> list[bytes]:
-        """Take results from the out list, as a processor does; they are gone then."""
-        return await call(self._redis.lpop(self.settings.out, count)) or []
-
-    async def put_back(self, message: bytes) -> None:
-        """Return a result that was pulled in vain to the head of the out list."""
-        await call(self._redis.lpush(self.settings.out, message))
-
-    async def dead(self, count: int) -> list[bytes]:
-        """Look at the newest `count` messages of the dead list."""
-        return list(await call(self._redis.lrange(self.settings.dead, -count, -1)))
 
 
 def _cut(batch: Sequence[Finished]) -> list[list[Finished]]:
@@ -275,5 +250,5 @@ def _cut(batch: Sequence[Finished]) -> list[list[Finished]]:
             parts.append([])
             size = 0
         parts[-1].append(item)
-        size += len(item.payload)
+        size += len(item.result or b"")
     return parts

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from fetcher.errors import TaskError
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.inspect import Inspector
 from fetcher.settings import Queue
 from fetcher.task.wire import parse_task
 from fetchpool.redis.connect import connect
@@ -15,22 +15,22 @@ from fetchpool.redis.connect import connect
 _BATCH: Final = 1000
 
 
-async def on_queue(url: str, settings: Queue, work: Callable[[TaskQueue], Awaitable[None]]) -> None:
+async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaitable[None]]) -> None:
     """Run `work` on the queue behind `url`."""
     redis = connect(url)
     try:
-        await work(TaskQueue(redis, settings))
+        await work(Inspector(redis, settings))
     finally:
         await redis.aclose()
 
 
-async def status(queue: TaskQueue) -> None:
+async def status(queue: Inspector) -> None:
     """A line per list: name and number of messages."""
     for name, size in (await queue.sizes()).items():
         click.echo(f"{name:24} {size}")
 
 
-async def push(queue: TaskQueue, file: IO[bytes]) -> None:
+async def push(queue: Inspector, file: IO[bytes]) -> None:
     """Push the tasks in `file`: per line a URL, or a task as JSON. Empty lines and # are skipped.
 
     Raises `TaskError` naming the line that is neither; the lines before it are pushed by then.
@@ -67,7 +67,7 @@ def _read_task(text: bytes, number: int) -> bytes:
         raise TaskError(f"line {number}: neither a URL nor a JSON task: {error}") from error
 
 
-async def pull(queue: TaskQueue, count: int) -> None:
+async def pull(queue: Inspector, count: int) -> None:
     """Take up to `count` results and print ``[task, result]`` as JSON lines.
 
     One by one: what nobody reads any more (``| head``) stays where it is.
@@ -83,7 +83,7 @@ async def pull(queue: TaskQueue, count: int) -> None:
             raise
 
 
-async def dead(queue: TaskQueue, count: int) -> None:
+async def dead(queue: Inspector, count: int) -> None:
     """Print the newest dead messages, undecodable ones as base64."""
     for message in await queue.dead(count):
         click.echo(as_json(message))

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from tornado.routing import URLSpec
 
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.inspect import Inspector
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import Redis
 from fetchpool.serve.build_judges import EchoJudgeList
@@ -59,5 +59,5 @@ def _build_access(
         view.sources.accounts,
         declared=pool.sources,
         allow_private=pool.allow_private,
-        queue=TaskQueue(redis, settings.queue).sizes if settings.queue.enabled else None,
+        queue=Inspector(redis, settings.queue).sizes if settings.queue.enabled else None,
     )

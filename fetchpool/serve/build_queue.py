@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from fetcher.queue.lane import Arrivals, Heartbeat, QueueLane
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.heartbeat import Arrivals, Heartbeat
+from fetcher.queue.lane import QueueLane
+from fetcher.queue.lists import ListTransport
 from fetcher.run.fetcher import Fetcher
 from fetcher.stats.shared import Counters
 from fetchpool.config.settings import Settings
@@ -20,7 +21,7 @@ def build_queue(
     wake: Callable[[], None],
 ) -> Part:
     """`blocking` is for commands that wait; `wake` makes the loop look at once."""
-    queue = TaskQueue(redis, settings.queue, blocking)
+    queue = ListTransport(redis, settings.queue, blocking)
     lane = QueueLane(queue, fetcher, settings.fetcher.poolsize)
     return Part(
         lanes=[lane],

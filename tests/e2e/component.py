@@ -14,8 +14,9 @@ import umsgpack  # type: ignore[import-untyped]
 from redis.asyncio import Redis
 
 from fetcher.model import ProxyChooser
-from fetcher.queue.lane import Arrivals, Heartbeat, QueueLane
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.heartbeat import Arrivals, Heartbeat
+from fetcher.queue.lane import QueueLane
+from fetcher.queue.lists import ListTransport
 from fetcher.queue_loop import QueueLoop
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import parse_settings
@@ -132,7 +133,7 @@ async def running(
         ordinary, blocking = connect(server.url), connect(server.url, blocking=True)
         stack.push_async_callback(ordinary.aclose)
         stack.push_async_callback(blocking.aclose)
-        tasks = TaskQueue(ordinary, settings.queue, blocking)
+        tasks = ListTransport(ordinary, settings.queue, blocking)
         engine = Fetcher.from_settings(
             settings.fetcher, environment=environment or {}, chooser=chooser
         )

@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 
 from fetcher.errors import TaskError
 from fetcher.model import Task, Trust
+from fetcher.queue.inspect import Inspector
 from fetcher.queue.lane import QueueLane
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.lists import ListTransport
 from fetcher.queue_loop import QueueLoop
 from fetcher.settings import Queue
 from fetcher.task.wire import BadTask, Undecodable, parse_message
@@ -635,8 +636,8 @@ async def pass_through(box: Sandbox, url: str, queues: Queue, messages: list[byt
     redis = connect(url)
     try:
         await redis.flushall()
-        queue = TaskQueue(redis, queues)
-        lane = QueueLane(queue, box.fetcher, 10)
+        queue = Inspector(redis, queues)
+        lane = QueueLane(ListTransport(redis, queues), box.fetcher, 10)
         if messages:
             await queue.push(messages)
         loop = QueueLoop([lane])

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from fetcher.proxy import parse_proxy
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.inspect import Inspector
+from fetcher.queue.lists import ListTransport
 from fetcher.settings import Queue
 from fetchpool.config.settings import Settings, SettingsError, parse_settings
 from fetchpool.redis.connect import RedisURLError, connect, parse_url
@@ -38,8 +39,10 @@ pytestmark = pytest.mark.timeout(60)
 async def test_a_task_of_a_dead_fetcher_is_fetched_by_another(start, farm, one_redis):
     settings = Queue(lease=1.0)
     async with connect(one_redis.url) as redis:
-        dead = TaskQueue(redis, settings)
-        await dead.push([pack({"taskid": "t", "url": farm.origin.url + "/get"})])
+        dead = ListTransport(redis, settings)
+        await Inspector(redis, settings).push(
+            [pack({"taskid": "t", "url": farm.origin.url + "/get"})]
+        )
         assert len(await dead.take(1) or []) == 1
     async with start(queue={"lease": settings.lease}) as component:
         task, result = await component.pop()

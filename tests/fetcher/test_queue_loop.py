@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 from fetcher.client.curl import CurlClient
 from fetcher.errors import RedisAway
 from fetcher.model import Trust
-from fetcher.queue.lane import Arrivals, QueueLane
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.heartbeat import Arrivals
+from fetcher.queue.lane import QueueLane
+from fetcher.queue.lists import ListTransport
 from fetcher.queue_loop import QueueLoop
 from fetcher.route.route import DIRECT
 from fetcher.settings import Queue
@@ -282,7 +283,7 @@ class Running:
         clients = {Trust.OPEN: self.client, Trust.GUARDED: self.client}
         defaults = Defaults(user_agent="fetchpool-test", timeout=20.0)
         self.fetcher = build_fetcher(clients, defaults, route=DIRECT)
-        self.queue = TaskQueue(self.redis, SETTINGS, self.blocking)
+        self.queue = ListTransport(self.redis, SETTINGS, self.blocking)
         self.lane = QueueLane(self.queue, self.fetcher, window)
         self.loop = QueueLoop([self.lane])
         self._arrivals = asyncio.ensure_future(Arrivals(self.lane, self.loop.turn).run())

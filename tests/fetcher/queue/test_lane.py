@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,15 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from fetcher.client.curl import CurlClient
 from fetcher.errors import RedisAway
-from fetcher.model import Trust
-from fetcher.queue.lane import Arrivals, Heartbeat, QueueLane
-from fetcher.queue.lists import Finished, TaskQueue
-from fetcher.route.route import DIRECT
+from fetcher.queue.lane import QueueLane
+from fetcher.queue.lists import ListTransport
+from fetcher.queue.transport import Finished
 from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Queue
-from fetcher.task.request import Defaults
 from fetchpool.redis.connect import connect
 from tests.farm import Origin
 from tests.farm.wire import copy_body
-from tests.fetcher.fetchers import build_fetcher
 from tests.redis_server import RedisServer
 from tests.serving import calling, serving
 from tests.wait import wait_until
@@ -36,14 +31,6 @@ pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
 
 
 @pytest_asyncio.fixture
-async def fetcher() -> AsyncIterator[Fetcher]:
-    client = CurlClient(force_instance=True)
-    clients = {Trust.OPEN: client, Trust.GUARDED: client}
-    yield build_fetcher(clients, Defaults(user_agent="fetchpool-test", timeout=20.0), route=DIRECT)
-    client.close()
-
-
-@pytest_asyncio.fixture
 async def origin() -> AsyncIterator[Origin]:
     async with Origin() as started:
         yield started
@@ -51,7 +38,7 @@ async def origin() -> AsyncIterator[Origin]:
 
 @pytest.fixture
 def lane(redis: Redis, fetcher: Fetcher) -> QueueLane:
-    return QueueLane(TaskQueue(redis, SETTINGS), fetcher, 10)
+    return QueueLane(ListTransport(redis, SETTINGS), fetcher, 10)
 
 
 async def of(redis: Redis, name: str) -> list[bytes]:
@@ -59,19 +46,30 @@ async def of(redis: Redis, name: str) -> list[bytes]:
     return list(await found)
 
 
-async def work_off(lane: QueueLane, *messages: bytes) -> list[Finished]:
+async def push(redis: Redis, *messages: bytes) -> None:
+    """What a scheduler does."""
+    done: Any = redis.rpush(IN, *messages)
+    await done
+
+
+async def work_off(redis: Redis, lane: QueueLane, *messages: bytes) -> list[Finished]:
     """Push, take, start; the outcomes when all have come, in the order of the messages."""
-    await lane.queue.push(messages)
+    await push(redis, *messages)
     done: list[Finished] = []
     taken = await lane.take(len(messages))
     for item in taken:
         lane.start(item, done.append)
     await wait_until(lambda: len(done) >= len(taken), timeout=20)
-    return sorted(done, key=lambda outcome: outcome.lease)
+    return sorted(done, key=lambda outcome: int(outcome.id))
+
+
+def message_of(outcome: Finished) -> bytes:
+    assert outcome.result is not None
+    return outcome.result
 
 
 def result_of(outcome: Finished) -> dict[str, Any]:
-    return unpack(outcome.payload)[1]
+    return unpack(message_of(outcome))[1]
 
 
 # -- messages in, results out ----------------------------------------------------------------
@@ -83,15 +81,15 @@ async def test_a_result_is_the_tasks_own_bytes_and_pysipders_dict(lane, redis, o
         "fetch": {"save": {"a": b"\xff"}, "own": 3}, 7: "a key that is no text", None: b"\x00",
     }  # fmt: skip
     raw = pack(task)
-    [outcome] = await work_off(lane, raw)
-    assert not outcome.dead
-    assert outcome.payload.startswith(b"\x92" + raw)
-    echoed, result = unpack(outcome.payload, strict=False)
+    [outcome] = await work_off(redis, lane, raw)
+    assert not outcome.reason
+    assert message_of(outcome).startswith(b"\x92" + raw)
+    echoed, result = unpack(message_of(outcome), strict=False)
     assert echoed == task
     assert (result["status_code"], result["save"]) == (200, {"a": b"\xff"})
     assert b"Chickens" in result["content"]
     await lane.finish([outcome])
-    assert await of(redis, OUT) == [outcome.payload]
+    assert await of(redis, OUT) == [outcome.result]
     assert (lane.finished, lane.dead, lane.lost) == (1, 0, 0)
 
 
@@ -99,8 +97,8 @@ UNDECODABLE = [b"", b"\xc1", b"\x92\x01", b"rubbish", pack([1]), pack("text"), b
 
 
 async def test_what_is_no_message_goes_to_the_dead_list_as_it_is(lane, redis, caplog):
-    outcomes = await work_off(lane, *UNDECODABLE)
-    assert [(one.dead, one.payload) for one in outcomes] == [(True, raw) for raw in UNDECODABLE]
+    outcomes = await work_off(redis, lane, *UNDECODABLE)
+    assert all(one.reason and one.result is None for one in outcomes)
     await lane.finish(outcomes)
     assert await of(redis, DEAD) == UNDECODABLE
     assert lane.dead == len(UNDECODABLE)
@@ -119,9 +117,9 @@ BAD: list[tuple[dict[Any, Any], str]] = [
 
 
 @pytest.mark.parametrize(("task", "words"), BAD)
-async def test_a_task_that_cannot_be_run_gets_a_result_that_says_why(lane, task, words):
-    [outcome] = await work_off(lane, pack(task))
-    assert outcome.payload.startswith(b"\x92" + pack(task)) and not outcome.dead
+async def test_a_task_that_cannot_be_run_gets_a_result_that_says_why(lane, redis, task, words):
+    [outcome] = await work_off(redis, lane, pack(task))
+    assert message_of(outcome).startswith(b"\x92" + pack(task)) and not outcome.reason
     result = result_of(outcome)
     if task:
         assert (result["status_code"], result["traceback"]) == (599, None)
@@ -131,26 +129,26 @@ async def test_a_task_that_cannot_be_run_gets_a_result_that_says_why(lane, task,
         assert (result["status_code"], result["content"]) == (200, b"")  # the default is data:,
 
 
-async def test_a_message_nested_to_the_edge_of_what_can_be_read_gets_its_outcome(lane):
+async def test_a_message_nested_to_the_edge_of_what_can_be_read_gets_its_outcome(lane, redis):
     """Reading it may just succeed where writing the result, deeper in the stack, does not."""
     for depth in range(850, 1050, 3):
         raw = pack({"url": "data:,", "fetch": {"save": 0}})
         message = raw[:-1] + b"\x91" * depth + b"\x00"
-        [outcome] = await work_off(lane, message)
-        assert outcome.dead or outcome.payload.startswith(b"\x92" + message)
+        [outcome] = await work_off(redis, lane, message)
+        assert outcome.reason or message_of(outcome).startswith(b"\x92" + message)
 
 
-async def test_base64_markers_are_replaced_in_the_task_that_comes_back(lane):
+async def test_base64_markers_are_replaced_in_the_task_that_comes_back(lane, redis):
     task = {"url": "data:,", "fetch": {"save": "[BASE64-DATA]/wA=[/BASE64-DATA]"}}
-    [outcome] = await work_off(lane, pack(task))
-    echoed, result = unpack(outcome.payload)
+    [outcome] = await work_off(redis, lane, pack(task))
+    echoed, result = unpack(message_of(outcome))
     assert echoed == {"url": "data:,", "fetch": {"save": b"\xff\x00"}}
     assert result["save"] == b"\xff\x00"
 
 
 async def test_giving_back_cancels_and_returns_to_the_head(lane, redis, origin, fetcher):
     tasks = [pack({"url": f"{origin.url}/never?n={n}"}) for n in range(4)]
-    await lane.queue.push(tasks)
+    await push(redis, *tasks)
     done: list[Finished] = []
     taken = await lane.take(3)
     for item in taken:
@@ -163,7 +161,7 @@ async def test_giving_back_cancels_and_returns_to_the_head(lane, redis, origin, 
 
 
 async def test_results_of_tasks_taken_over_meanwhile_are_counted_as_lost(lane, redis, caplog):
-    outcomes = await work_off(lane, pack({"url": "data:,1"}), pack({"url": "data:,2"}))
+    outcomes = await work_off(redis, lane, pack({"url": "data:,1"}), pack({"url": "data:,2"}))
     await redis.zadd(WORKERS, {lane.queue.worker: 1})
     await lane.queue.recover()
     await lane.finish(outcomes)
@@ -173,9 +171,9 @@ async def test_results_of_tasks_taken_over_meanwhile_are_counted_as_lost(lane, r
 
 
 async def test_a_full_out_list_is_said_once_until_it_has_been_read(redis, fetcher, caplog):
-    queue = TaskQueue(redis, msgspec.structs.replace(SETTINGS, maxsize=1))
+    queue = ListTransport(redis, msgspec.structs.replace(SETTINGS, maxsize=1))
     lane = QueueLane(queue, fetcher, 10)
-    await queue.push([b"1"])
+    await push(redis, b"1")
     for _ in range(2):
         await redis.rpush(OUT, b"r")
         for _ in range(3):
@@ -184,7 +182,7 @@ async def test_a_full_out_list_is_said_once_until_it_has_been_read(redis, fetche
         await redis.delete(OUT)
         assert len(await lane.take(5)) == 1
         assert not lane.full
-        await queue.push([b"2"])
+        await push(redis, b"2")
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
     assert OUT in caplog.text
 
@@ -224,9 +222,9 @@ async def test_tasks_taken_by_a_call_whose_answer_was_lost_are_found_again(
     one_redis, redis, fetcher, tmp_path
 ):
     async with relayed(one_redis, tmp_path) as (relay, client):
-        lane = QueueLane(TaskQueue(client, SETTINGS), fetcher, 10)
+        lane = QueueLane(ListTransport(client, SETTINGS), fetcher, 10)
         tasks = [b"%d" % n for n in range(6)]
-        await lane.queue.push(tasks)
+        await push(redis, *tasks)
         [first] = await lane.take(1)
         relay.lose = True
         with pytest.raises(RedisAway):
@@ -238,117 +236,11 @@ async def test_tasks_taken_by_a_call_whose_answer_was_lost_are_found_again(
 
 async def test_a_finish_whose_answer_was_lost_may_be_repeated(one_redis, redis, fetcher, tmp_path):
     async with relayed(one_redis, tmp_path) as (relay, client):
-        lane = QueueLane(TaskQueue(client, SETTINGS), fetcher, 10)
-        outcomes = await work_off(lane, pack({"url": "data:,1"}), pack({"url": "data:,2"}))
+        lane = QueueLane(ListTransport(client, SETTINGS), fetcher, 10)
+        outcomes = await work_off(redis, lane, pack({"url": "data:,1"}), pack({"url": "data:,2"}))
         relay.lose = True
         with pytest.raises(RedisAway):
             await lane.finish(outcomes)
         await lane.finish(outcomes)
-        assert await of(redis, OUT) == [outcome.payload for outcome in outcomes]
+        assert await of(redis, OUT) == [outcome.result for outcome in outcomes]
         assert await lane.queue.retire() == 0
-
-
-# -- arrivals --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("waiting", "room", "expects_more"), [(0, 5, True), (4, 5, True), (5, 5, False), (6, 5, False)]
-)
-async def test_a_take_that_brought_less_than_asked_for_waits_for_arrivals(
-    lane, waiting, room, expects_more
-):
-    if waiting:
-        await lane.queue.push([b"m"] * waiting)
-    await lane.take(room)
-    assert lane.empty.is_set() == expects_more
-
-
-async def test_an_arrival_wakes_at_once_and_takes_nothing(one_redis, redis, fetcher):
-    blocking = connect(one_redis.url, blocking=True)
-    lane = QueueLane(TaskQueue(redis, SETTINGS, blocking), fetcher, 10)
-    woken: list[bool] = []
-    task = asyncio.ensure_future(Arrivals(lane, lambda: woken.append(True)).run())
-    try:
-        for turn in range(1, 4):
-            while await lane.take(10):
-                pass
-            await wait_until(lambda: _blocked(redis))
-            assert len(woken) == turn - 1
-            await redis.rpush(IN, b"m")
-            await wait_until(lambda turn=turn: len(woken) == turn)  # type: ignore[misc]
-            assert not lane.empty.is_set()
-            assert await of(redis, IN) == [b"m"]
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await blocking.aclose()
-
-
-async def _blocked(redis: Redis) -> bool:
-    return bool((await redis.info("clients"))["blocked_clients"])
-
-
-# -- heartbeat -------------------------------------------------------------------------------
-
-
-async def expired_worker(redis: Redis, message: bytes) -> TaskQueue:
-    dead = TaskQueue(redis, SETTINGS)
-    await dead.push([message])
-    await dead.take(1)
-    await redis.zadd(WORKERS, {dead.worker: 1})
-    return dead
-
-
-async def test_nothing_is_taken_over_within_one_lease_of_first_seeing_a_server(redis, caplog):
-    dead = await expired_worker(redis, b"left behind")
-    heartbeat = Heartbeat(TaskQueue(redis, SETTINGS))
-    lease = SETTINGS.lease
-    for now in (1000.0, 1000.0 + lease / 2, 1000.0 + lease - 0.001):
-        await heartbeat.beat(now)
-        assert await of(redis, IN) == []
-    with caplog.at_level(logging.WARNING):
-        await heartbeat.beat(1000.0 + lease)
-    assert await of(redis, IN) == [b"left behind"]
-    assert f"took over from {dead.worker}: 1 tasks" in caplog.text
-
-
-async def test_one_beat_takes_over_from_all_dead_workers(redis):
-    for n in range(3):
-        await expired_worker(redis, b"%d" % n)
-    heartbeat = Heartbeat(TaskQueue(redis, SETTINGS))
-    await heartbeat.beat(0.0)
-    await heartbeat.beat(SETTINGS.lease)
-    assert sorted(await of(redis, IN)) == [b"0", b"1", b"2"]
-
-
-async def test_a_beat_renews_our_own_leases_before_it_looks_for_dead_ones(redis):
-    queue = TaskQueue(redis, SETTINGS)
-    await queue.push([b"m"])
-    await queue.take(1)
-    heartbeat = Heartbeat(queue)
-    await heartbeat.beat(0.0)
-    await redis.zadd(WORKERS, {queue.worker: 1})
-    await heartbeat.beat(10 * SETTINGS.lease)
-    assert await of(redis, IN) == []
-    assert await redis.zscore(WORKERS, queue.worker) > 1
-
-
-async def test_a_restarted_server_is_seen_anew(tmp_path):
-    options = ("--appendonly", "yes")
-    server = RedisServer.start(tmp_path, None, *options)
-    redis = connect(server.url)
-    heartbeat = Heartbeat(TaskQueue(redis, SETTINGS))
-    try:
-        await expired_worker(redis, b"m")
-        await heartbeat.beat(0.0)
-        server.stop()
-        with pytest.raises(RedisAway):
-            await heartbeat.beat(50.0)
-        server = RedisServer.start(tmp_path, None, *options)
-        await heartbeat.beat(100.0)  # over a lease since the first, but this one is new
-        assert await of(redis, IN) == []
-        await heartbeat.beat(100.0 + SETTINGS.lease)
-        assert await of(redis, IN) == [b"m"]
-    finally:
-        await redis.aclose()
-        server.stop()

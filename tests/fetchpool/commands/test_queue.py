@@ -4,13 +4,14 @@ import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
 from fetcher.errors import TaskError
-from fetcher.queue.lists import TaskQueue
+from fetcher.queue.inspect import Inspector
 from fetcher.settings import Queue
 from fetchpool.commands.queue import as_json, dead, on_queue, pull, push, status
 from fetchpool.redis.connect import connect
@@ -22,10 +23,10 @@ encode, decode = msgspec.msgpack.encode, msgspec.msgpack.decode
 
 
 @pytest_asyncio.fixture
-async def queue(tmp_path: Path) -> AsyncIterator[TaskQueue]:
+async def queue(tmp_path: Path) -> AsyncIterator[Inspector]:
     with RedisServer.start(tmp_path) as server:
         redis = connect(server.url)
-        yield TaskQueue(redis, Queue())
+        yield Inspector(redis, Queue())
         await redis.aclose()
 
 
@@ -33,9 +34,9 @@ def url_task(number: int, url: str) -> dict[str, object]:
     return {"taskid": str(number), "project": "fetchpool", "url": url, "fetch": {}}
 
 
-async def in_list(queue: TaskQueue) -> list[object]:
-    leased = await queue.take(5000)
-    return [decode(one.message) for one in leased or ()]
+async def in_list(queue: Inspector) -> list[Any]:
+    found: Any = queue._redis.lrange(queue.settings.in_, 0, -1)
+    return [decode(message) for message in await found]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ async def in_list(queue: TaskQueue) -> list[object]:
         (b"{}", None),
     ],
 )
-async def test_a_line_becomes_a_task(queue: TaskQueue, line: bytes, expected: object) -> None:
+async def test_a_line_becomes_a_task(queue: Inspector, line: bytes, expected: object) -> None:
     await push(queue, io.BytesIO(line))
     assert await in_list(queue) == [expected or json.loads(line)]
 
@@ -60,7 +61,7 @@ async def test_a_line_becomes_a_task(queue: TaskQueue, line: bytes, expected: ob
         *(b"\xff", b'{"n": 99999999999999999999999}', b'{"a":' * 100_000),
     ],
 )
-async def test_a_line_that_is_no_task_is_named(queue: TaskQueue, line: bytes) -> None:
+async def test_a_line_that_is_no_task_is_named(queue: Inspector, line: bytes) -> None:
     with pytest.raises(TaskError, match="line 3: neither a URL nor a JSON task: "):
         await push(queue, io.BytesIO(b"# one\n\n" + line))
     assert await in_list(queue) == []
@@ -68,20 +69,18 @@ async def test_a_line_that_is_no_task_is_named(queue: TaskQueue, line: bytes) ->
 
 @pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001])
 async def test_all_lines_arrive_in_order(
-    queue: TaskQueue, count: int, capsys: pytest.CaptureFixture[str]
+    queue: Inspector, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await push(queue, io.BytesIO(b"".join(b"data:,%d\n" % n for n in range(count))))
     assert capsys.readouterr().out == f"{count} pushed to scheduler2fetcher\n"
     [sizes] = [await queue.sizes()]
     assert sizes["scheduler2fetcher"] == count
-    urls = []
-    while leased := await queue.take(1000):
-        urls += [decode(one.message)["url"] for one in leased]
+    urls = [task["url"] for task in await in_list(queue)]
     assert urls == [f"data:,{n}" for n in range(count)]
 
 
 async def test_results_and_dead_messages_are_shown(
-    queue: TaskQueue, capsys: pytest.CaptureFixture[str]
+    queue: Inspector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(3):
         pair = encode([{"url": "u"}, {"content": b"\xff%d" % number}])
@@ -105,7 +104,7 @@ async def test_results_and_dead_messages_are_shown(
 
 
 async def test_what_nobody_reads_any_more_stays_where_it_is(
-    queue: TaskQueue, monkeypatch: pytest.MonkeyPatch
+    queue: Inspector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await queue._redis.rpush("fetcher2processor", *(encode([n, {}]) for n in range(5)))
     read_end, write_end = os.pipe()
@@ -148,7 +147,7 @@ async def test_the_connection_is_given_back(tmp_path: Path) -> None:
     with RedisServer.start(tmp_path) as server:
         asked = []
 
-        async def work(queue: TaskQueue) -> None:
+        async def work(queue: Inspector) -> None:
             asked.append(await queue.sizes())
 
         await on_queue(server.url, Queue(in_="mine"), work)
