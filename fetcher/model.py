@@ -325,7 +325,9 @@ class Lane(Protocol[T, O]):
     """
 
     name: str
-    window: int
+
+    @property
+    def window(self) -> int: ...
 
     def take(self, room: int) -> Awaitable[Sequence[T]]:
         """At most `room` items, none if there is nothing to do now."""

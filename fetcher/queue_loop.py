@@ -114,6 +114,7 @@ class _Served:
             except Exception:
                 # It stays under way, to be handed back in the end; the others go on.
                 logger.exception("%s: an item could not be started", self.lane.name)
+        self.look()  # some may have taken no place
 
     def _done(self, item: Any, outcome: Any) -> None:
         if self.under_way.pop(id(item), None) is None:

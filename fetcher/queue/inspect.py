@@ -3,14 +3,37 @@
 Its keys are those of `lists`.
 """
 
-from collections.abc import Sequence
-from typing import cast
+import hashlib
+from collections.abc import Collection, Sequence
+from typing import Final, cast
 
+import msgspec
 from redis.asyncio import Redis
 
 from fetcher.queue.lists import Names
 from fetcher.redis.call import call
 from fetcher.settings import Queue
+
+ID_LENGTH: Final = 16  # hexadecimal digits of a message's SHA-1, which is the key of its reason
+_LOOK: Final = 20  # messages looked at in one call: they may be large
+
+# KEYS in, dead, deliveries, reasons    ARGV message, its SHA-1    -> 0 if it is not there any more
+_REQUEUE: Final = """
+if not redis.call('LPOS', KEYS[2], ARGV[1]) then return 0 end
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[2])
+redis.call('HDEL', KEYS[4], ARGV[2])
+return redis.call('LREM', KEYS[2], 1, ARGV[1])
+"""
+
+
+class Dead(msgspec.Struct, frozen=True):
+    """A message of the dead list. Alike messages have the same `id`; one that another program has
+    put there has no `reason`."""
+
+    id: str
+    message: bytes
+    reason: str | None
 
 
 class Inspector:
@@ -20,6 +43,7 @@ class Inspector:
         self.settings = settings
         self._redis = redis
         self._names = Names(settings)
+        self._requeue = redis.register_script(_REQUEUE)
 
     async def sizes(self) -> dict[str, int]:
         """Messages in the in, out and dead lists, and under lease anywhere."""
@@ -45,6 +69,33 @@ class Inspector:
         """Return a result that was pulled in vain to the head of the out list."""
         await call(self._redis.lpush(self._names.out, message))
 
-    async def dead(self, count: int) -> list[bytes]:
-        """Look at the newest `count` messages of the dead list."""
-        return list(await call(self._redis.lrange(self._names.dead, -count, -1)))
+    async def dead(self, count: int) -> list[Dead]:
+        """Look at the newest `count` messages of the dead list, the newest last."""
+        messages = await call(self._redis.lrange(self._names.dead, -count, -1))
+        digests = [hashlib.sha1(one, usedforsecurity=False).hexdigest() for one in messages]
+        if not digests:
+            return []
+        reasons = await call(self._redis.hmget(self._names.reasons, digests))
+        return [
+            Dead(digest[:ID_LENGTH], message, reason and reason.decode(errors="replace"))
+            for digest, message, reason in zip(digests, messages, reasons, strict=True)
+        ]
+
+    async def requeue(self, ids: Collection[str]) -> list[str]:
+        """Move these dead messages to the end of the in list, as if never taken; the ids found."""
+        wanted, found, size = set(ids), [], await call(self._redis.llen(self._names.dead))
+        for end in range(size, 0, -_LOOK):
+            part = await call(self._redis.lrange(self._names.dead, max(0, end - _LOOK), end - 1))
+            for message in part:
+                digest = hashlib.sha1(message, usedforsecurity=False).hexdigest()
+                if digest[:ID_LENGTH] in wanted and await self._move_back(message, digest):
+                    wanted.remove(digest[:ID_LENGTH])
+                    found.append(digest[:ID_LENGTH])
+            if not wanted:
+                break
+        return found
+
+    async def _move_back(self, message: bytes, digest: str) -> bool:
+        n = self._names
+        keys = [n.in_, n.dead, n.deliveries, n.reasons]
+        return bool(await call(self._requeue(keys=keys, args=[message, digest])))

@@ -3,36 +3,73 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
 
-from fetcher.errors import RedisAway
+from msgspec.structs import replace
+
+from fetcher.errors import RedisAway, TaskError
 from fetcher.model import Result, Task
+from fetcher.queue.starts import Starts
 from fetcher.queue.transport import Finished, Lease, Transport
+from fetcher.queue.turns import Turns
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
 from fetcher.task.result import Account, from_refusal
 from fetcher.task.wire import BadTask, Undecodable, encode_pair, parse_message
+from fetcher.urls import fit_url, loggable, origin_of
 
 logger = logging.getLogger(__name__)
 
 
+# So many times the window may wait for their turn; what lies behind them stays in the queue.
+_WAITING: Final = 10
+
+
+class Job(NamedTuple):
+    """A task in the lane's hands: where it came from, and who hears how it ends."""
+
+    lease: Lease
+    task: Task
+    raw: bytes
+    done: Callable[[Finished], None]
+
+
 class QueueLane:
-    """The queue as a lane: messages in, results out, nothing lost between."""
+    """The queue as a lane: messages in, results out, nothing lost between.
+
+    Of the tasks under way at most `window` are fetched, and at most `per_host` from one host
+    (0: no limit).
+    """
 
     name = "queue"
 
-    def __init__(self, queue: Transport, fetcher: Fetcher, window: int) -> None:
+    def __init__(
+        self, queue: Transport, fetcher: Fetcher, window: int, *, per_host: int = 0
+    ) -> None:
         self.queue = queue
         self.fetcher = fetcher
-        self.window = window
         self.full = False  # the out list holds all that it may
         self.empty = asyncio.Event()
         self.finished = self.dead = self.lost = 0
-        self._running: dict[bytes, Fetching] = {}
+        self._places = window
+        self._turns = Turns(per_host)
+        self._limits_hosts = per_host > 0
+        self._starts = Starts(queue)
+        self._stopping = False
+        self._running: dict[bytes, Fetching | None] = {}  # None: it begins once the queue knows
+        self._parked: dict[bytes, Job] = {}  # until they run
         self._held: set[bytes] = set()  # leases, until they are put away or given back
         self._unsure = False  # an answer was lost: more may be leased to us than we know
 
+    @property
+    def window(self) -> int:
+        """What waits for its turn takes no place."""
+        return self._places + self._turns.waiting
+
     async def take(self, room: int) -> Sequence[Lease]:
-        if self.fetcher.budget.is_tight:
+        room = min(room, _WAITING * self._places - self._turns.waiting)
+        if room <= 0 or self._turns.is_closed or self.fetcher.budget.is_tight:
             return []  # the next tick asks again
         try:
             if self._unsure:
@@ -61,14 +98,80 @@ class QueueLane:
             self.fetcher.count(error.task, result)
             done(self._hold(_finished(item.id, error.task, error.raw, result)))
             return
+        job = Job(item, task, raw, done)
+        if self._turns.is_open and not item.waits:  # nearly always
+            self._run(job)
+        elif 0 < self.queue.settings.max_deliveries < item.deliveries:
+            self._bury(job)
+        else:
+            self._ask_for_turn(job)
+
+    def _run(self, job: Job) -> None:
+        id_ = job.lease.id
 
         def ended(fetching: Fetching, result: Result) -> None:
-            self._running.pop(item.id, None)
-            done(self._hold(_finished(item.id, task, raw, result)))
+            self._running.pop(id_, None)
+            job.done(self._hold(_finished(id_, job.task, job.raw, result)))
+            if not self._turns.is_open:
+                self._go_on(self._turns.end(id_, len(self._running)))
 
-        fetching = self.fetcher.run(task, ended)
+        fetching = self.fetcher.run(job.task, ended)
         if fetching.done is not None:  # a data: URL has ended by now
-            self._running[item.id] = fetching
+            self._running[id_] = fetching
+
+    def _bury(self, job: Job) -> None:
+        """Another delivery would be one too many."""
+        times = self.queue.settings.max_deliveries
+        reason = f"given up after {times} deliveries: its lease ran out in the middle of each"
+        logger.warning("a task goes to the dead list: %s: %s", loggable(job.task.url), reason)
+        result = from_refusal(job.task, reason, Account())
+        self.fetcher.count(job.task, result)
+        finished = _finished(job.lease.id, job.task, job.raw, result)
+        job.done(self._hold(replace(finished, reason=reason)))
+
+    # -- turns -------------------------------------------------------------------------------------
+
+    def _ask_for_turn(self, job: Job) -> None:
+        lease = job.lease
+        self._parked[lease.id] = job
+        is_last = lease.deliveries == self.queue.settings.max_deliveries
+        host = _host_of(job.task.url) if self._limits_hosts else ""
+        if self._turns.ask(lease.id, host, alone=is_last, running=len(self._running)):
+            self._begin(lease.id)
+        elif self._stopping:
+            self.hand_back_waiting()
+        elif not lease.waits:
+            self._starts.wait(lease.id)
+
+    def _go_on(self, ids: Sequence[bytes]) -> None:
+        """It is their turn. Not before the next: a thousand that end at once would be nested."""
+        for id_ in ids:
+            self._running[id_] = None
+            asyncio.get_running_loop().call_soon(self._begin, id_)
+
+    def _begin(self, id_: bytes) -> None:
+        """If it has failed before, the queue has to know first."""
+        job = self._parked.get(id_)
+        if job is None:
+            return  # handed back meanwhile
+        self._running[id_] = None
+        if job.lease.waits:
+            self._starts.begin(id_, partial(self._run_parked, id_))
+        else:
+            self._starts.begin(id_)
+            self._run_parked(id_)
+
+    def _run_parked(self, id_: bytes) -> None:
+        self._run(self._parked.pop(id_))
+
+    def hand_back_waiting(self) -> None:
+        """Stopping: what waits for its turn goes back to the queue at once, now and later."""
+        self._stopping = True
+        for id_ in self._turns.clear():
+            self._starts.forget([id_])
+            self._parked.pop(id_).done(Finished(id_))
+
+    # -- outcomes ----------------------------------------------------------------------------------
 
     async def finish(self, batch: Sequence[Finished]) -> None:
         lost = await self.queue.finish(batch)
@@ -81,7 +184,10 @@ class QueueLane:
             logger.warning("%d results dropped: their tasks had been taken over", len(lost))
 
     async def give_back(self, items: Sequence[Lease]) -> None:
+        self._turns.clear()
+        self._starts.forget([item.id for item in items])
         for item in items:
+            self._parked.pop(item.id, None)
             fetching = self._running.pop(item.id, None)
             if fetching is not None:
                 fetching.cancel()
@@ -107,3 +213,11 @@ def _finished(lease: bytes, task: Task, raw: bytes, result: Result) -> Finished:
         refusal = from_refusal(task, f"the result cannot be encoded: {error}", Account())
         refusal.save = None
         return Finished(lease, encode_pair(raw, refusal))
+
+
+def _host_of(url: str) -> str:
+    """Whom a task asks first; "" if nobody, or if what it names is no host."""
+    try:
+        return origin_of(fit_url(url))[1]
+    except (TaskError, ValueError):
+        return ""

@@ -5,13 +5,22 @@ from the left, msgpack); beside them, under the in-list's name as hash tag:
 
 =============================  ======  ==========================================================
 ``{IN}:leases:WORKER``         hash    lease id -> message, of all that WORKER has taken
+``{IN}:waiting:WORKER``        set     those of these leases whose transfers have not begun
 ``{IN}:workers``               zset    WORKER -> when its leases run out (Redis time, seconds)
-``{IN}:seq``                   string  the last lease id given out
+``{IN}:seq``                   string  the number of the last lease given out
+``{IN}:deliveries``            hash    SHA-1 of a message -> deliveries that counted, all in vain
+``{IN}:reasons``               hash    SHA-1 of a message in the dead list -> why it is there
 =============================  ======  ==========================================================
 
 A message is in the list or in one lease, never nowhere: scripts write the lease before they
 trim the list, and push the result before they drop the lease. A script that fails half-way has
 then doubled something, not lost it.
+
+A lease id is ``NUMBER``, or ``NUMBER:DELIVERY`` where a delivery has failed before. As nearly all
+transfers begin as soon as their message is here, a take counts as their beginning, and what waits
+is the exception that is told (`wait`); so the hot path pays nothing. Only of a message that has
+been delivered in vain before (or may be delivered but once) the beginning is told, and before it
+takes place: it waits from the start, until `begin`.
 """
 
 import os
@@ -31,9 +40,14 @@ from fetcher.settings import Queue
 BATCH_BYTES: Final = 200_000
 BATCH_COUNT: Final = 1000  # more than 3,999 lease fields overflow Lua's stack
 
-# KEYS in, leases, workers, seq, out
-# ARGV worker, room, bytes, lease seconds, maxsize of out, max_bytes of out
-# -> {-1} when out is full, {0} when in is empty, else {first lease id, message, message, ...}
+# A count that nobody has asked for in a day is of a message that another program has taken.
+DELIVERIES_KEPT: Final = 86_400  # seconds
+DELIVERIES_MAX: Final = 100_000  # messages; beyond, all counts begin anew
+
+# KEYS in, leases, workers, seq, out, deliveries, waiting
+# ARGV worker, room, bytes, lease seconds, maxsize of out, max_bytes of out, max_deliveries
+# -> {-1} when out is full, {0} when in is empty,
+#    else {first number, {index, delivery, ...} of those that wait, message, message, ...}
 _TAKE: Final = """
 local size = redis.call('LLEN', KEYS[5])
 if tonumber(ARGV[5]) > 0 and size >= tonumber(ARGV[5]) then return {-1} end
@@ -47,46 +61,94 @@ while n < #items and (n == 0 or bytes + #items[n + 1] <= tonumber(ARGV[3])) do
 end
 if n == 0 then return {0} end
 local first = redis.call('INCRBY', KEYS[4], n) - n + 1
-local fields, answer = {}, {first}
+local once, any_failed = ARGV[7] == '1', redis.call('EXISTS', KEYS[6]) == 1
+local fields, waiting, answer = {}, {}, {first, {}}
 for i = 1, n do
-    fields[2 * i - 1] = string.format('%.0f', first + i - 1)
+    local id = string.format('%.0f', first + i - 1)
+    local failed = any_failed and redis.call('HGET', KEYS[6], redis.sha1hex(items[i]))
+    if failed or once then
+        local delivery = (failed or 0) + 1
+        id = id .. ':' .. delivery
+        waiting[#waiting + 1] = id
+        answer[2][2 * #waiting - 1] = i
+        answer[2][2 * #waiting] = delivery
+    end
+    fields[2 * i - 1] = id
     fields[2 * i] = items[i]
-    answer[i + 1] = items[i]
+    answer[i + 2] = items[i]
 end
 redis.call('ZADD', KEYS[3], redis.call('TIME')[1] + ARGV[4], ARGV[1])
+if #waiting > 0 then redis.call('SADD', KEYS[7], unpack(waiting)) end
 redis.call('HSET', KEYS[2], unpack(fields))
 redis.call('LTRIM', KEYS[1], n, -1)
 return answer
 """
 
-# KEYS leases, out, dead    ARGV dead_max, then (lease id, 'out', payload) or (lease id, 'dead', '')
+# KEYS leases, out, dead, deliveries, waiting, reasons
+# ARGV dead_max, then (lease id, 'out', result), (lease id, 'dead', reason), or both of one lease:
+#      (lease id, 'both', reason), (lease id, 'out', result)
 # -> the lease ids that were no longer ours: their payloads were dropped
 _FINISH: Final = """
-local out, dead, lost = {items = {}, leases = {}}, {items = {}, leases = {}}, {}
+local function new() return {items = {}, leases = {}} end
+local out, dead, after, both, reasons, lost = new(), new(), new(), {}, {}, {}
 for i = 2, #ARGV, 3 do
-    if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
-        local is_out = ARGV[i + 1] == 'out'
-        local list = is_out and out or dead
-        list.items[#list.items + 1] = is_out and ARGV[i + 2] or redis.call('HGET', KEYS[1], ARGV[i])
-        list.leases[#list.leases + 1] = ARGV[i]
+    local id, kind = ARGV[i], ARGV[i + 1]
+    if redis.call('HEXISTS', KEYS[1], id) == 0 then
+        if kind ~= 'both' then lost[#lost + 1] = id end
+    elseif kind == 'out' then
+        local list = both[id] and after or out
+        list.items[#list.items + 1] = ARGV[i + 2]
+        list.leases[#list.leases + 1] = id
     else
-        lost[#lost + 1] = ARGV[i]
+        local message = redis.call('HGET', KEYS[1], id)
+        dead.items[#dead.items + 1] = message
+        reasons[#reasons + 1] = redis.sha1hex(message)
+        reasons[#reasons + 1] = ARGV[i + 2]
+        if kind == 'both' then both[id] = true else dead.leases[#dead.leases + 1] = id end
     end
 end
+local function drop(ids)
+    for _, id in ipairs(ids) do
+        if string.find(id, ':', 1, true) then
+            redis.call('HDEL', KEYS[4], redis.sha1hex(redis.call('HGET', KEYS[1], id)))
+            redis.call('SREM', KEYS[5], id)
+        end
+    end
+    if #ids > 0 then redis.call('HDEL', KEYS[1], unpack(ids)) end
+end
 -- Where one list cannot be written, what went into the other is not pushed again.
-local function push(key, list)
-    redis.call('RPUSH', key, unpack(list.items))
-    redis.call('HDEL', KEYS[1], unpack(list.leases))
+local function push(list)
+    if #list.items == 0 then return end
+    redis.call('RPUSH', KEYS[2], unpack(list.items))
+    drop(list.leases)
 end
-if #out.items > 0 then push(KEYS[2], out) end
+push(out)
+if #after.items > 0 then redis.call('LLEN', KEYS[2]) end  -- raises, if it is no list
 if #dead.items > 0 then
-    push(KEYS[3], dead)
-    redis.call('LTRIM', KEYS[3], -ARGV[1], -1)
+    if redis.call('LLEN', KEYS[3]) == 0 then redis.call('DEL', KEYS[6]) end
+    redis.call('RPUSH', KEYS[3], unpack(dead.items))
+    drop(dead.leases)
+    local over = redis.call('LLEN', KEYS[3]) - ARGV[1]
+    if over > 0 then
+        for _, message in ipairs(redis.call('LRANGE', KEYS[3], 0, over - 1)) do
+            redis.call('HDEL', KEYS[6], redis.sha1hex(message))
+        end
+        redis.call('LTRIM', KEYS[3], -ARGV[1], -1)
+    end
+    local left = redis.call('LLEN', KEYS[3])
+    local from = 2 * math.max(0, #dead.items - left) + 1
+    redis.call('HSET', KEYS[6], unpack(reasons, from))
+    -- Somebody else has taken messages out: rather none of the old reasons than ever more.
+    if redis.call('HLEN', KEYS[6]) > left then
+        redis.call('DEL', KEYS[6])
+        redis.call('HSET', KEYS[6], unpack(reasons, from))
+    end
 end
+push(after)
 return lost
 """
 
-# KEYS in, leases    ARGV lease ids in rising order    -> how many went back
+# KEYS in, leases, waiting    ARGV lease ids in rising order    -> how many went back
 # To the head, in their old order.
 _GIVE_BACK: Final = """
 local back = {}
@@ -97,8 +159,16 @@ end
 if #back > 0 then
     redis.call('LPUSH', KEYS[1], unpack(back))
     redis.call('HDEL', KEYS[2], unpack(ARGV))
+    redis.call('SREM', KEYS[3], unpack(ARGV))
 end
 return #back
+"""
+
+# KEYS leases, waiting    ARGV lease ids
+_WAIT: Final = """
+for _, id in ipairs(ARGV) do
+    if redis.call('HEXISTS', KEYS[1], id) == 1 then redis.call('SADD', KEYS[2], id) end
+end
 """
 
 # KEYS workers    ARGV worker, lease seconds    -> 1, or 0 when the leases had been taken over
@@ -108,20 +178,34 @@ redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[2], ARGV[1])
 return 1
 """
 
-# KEYS in, workers    ARGV prefix of the lease keys, perhaps a worker    -> {worker, number} or {}
+# KEYS in, workers, deliveries
+# ARGV prefixes of the keys of leases and of what waits, max_deliveries, seconds and number of
+#      deliveries kept, perhaps a worker that retires
+# -> {worker, number} or {}
 # Takes over from that worker, else from one whose lease has run out: its tasks go back to the
-# head in their old order. The lease key lies in the slot of the others, so the script may
-# compute it.
+# head in their old order, and in the latter case their deliveries count if they had begun. The
+# worker's keys lie in the slot of the others, so the script may compute them.
 _RECOVER: Final = """
 local now = redis.call('TIME')[1]
-local worker = ARGV[2]
+local worker = ARGV[6]
     or redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now, 'LIMIT', 0, 1)[1]
 if not worker then return {} end
-local leases = ARGV[1] .. worker
+local leases, waiting, waits = ARGV[1] .. worker, ARGV[2] .. worker, {}
+for _, id in ipairs(redis.call('SMEMBERS', waiting)) do waits[id] = true end
 local ids = redis.call('HKEYS', leases)
-table.sort(ids, function(a, b) return tonumber(a) > tonumber(b) end)
-for _, id in ipairs(ids) do redis.call('LPUSH', KEYS[1], redis.call('HGET', leases, id)) end
-redis.call('DEL', leases)
+local function number(id) return tonumber(string.match(id, '^%d+')) end
+table.sort(ids, function(a, b) return number(a) > number(b) end)
+local counts = ARGV[3] ~= '0' and not ARGV[6] and #ids > 0
+if counts and redis.call('HLEN', KEYS[3]) > tonumber(ARGV[5]) then redis.call('DEL', KEYS[3]) end
+for _, id in ipairs(ids) do
+    local message = redis.call('HGET', leases, id)
+    redis.call('LPUSH', KEYS[1], message)
+    if counts and not waits[id] then
+        redis.call('HINCRBY', KEYS[3], redis.sha1hex(message), 1)
+    end
+end
+if counts then redis.call('EXPIRE', KEYS[3], ARGV[4]) end
+redis.call('DEL', leases, waiting)
 redis.call('ZREM', KEYS[2], worker)
 return {worker, #ids}
 """
@@ -138,6 +222,9 @@ class Names:
         self.workers = f"{tag}:workers"
         self.seq = f"{tag}:seq"
         self.lease_prefix = f"{tag}:leases:"
+        self.waiting_prefix = f"{tag}:waiting:"
+        self.deliveries = f"{tag}:deliveries"
+        self.reasons = f"{tag}:reasons"
 
 
 class ListTransport:
@@ -155,48 +242,70 @@ class ListTransport:
         self._redis = redis
         self._names = names = Names(settings)
         self._leases = names.lease_prefix + self.worker
+        self._waiting = names.waiting_prefix + self.worker
         self._take = redis.register_script(_TAKE)
         self._finish = redis.register_script(_FINISH)
         self._give_back = redis.register_script(_GIVE_BACK)
+        self._wait = redis.register_script(_WAIT)
         self._renew = redis.register_script(_RENEW)
         self._recover = redis.register_script(_RECOVER)
 
     async def take(self, room: int) -> list[Lease] | None:
         """Up to `room` messages under lease, [] when there are none, None when out is full."""
         s, n = self.settings, self._names
-        keys = [n.in_, self._leases, n.workers, n.seq, n.out]
+        keys = [n.in_, self._leases, n.workers, n.seq, n.out, n.deliveries, self._waiting]
         room = min(room, BATCH_COUNT)
         args: list[Any] = [self.worker, room, BATCH_BYTES, s.lease, s.maxsize, s.max_bytes]
-        first, *messages = await call(self._take(keys=keys, args=args))
+        first, *rest = await call(self._take(keys=keys, args=[*args, s.max_deliveries]))
         if first == -1:
             return None
-        return [Lease(b"%d" % (first + i), message) for i, message in enumerate(messages)]
+        if first == 0:
+            return []
+        waiting, *messages = rest
+        leases = [Lease(b"%d" % (first + i), message) for i, message in enumerate(messages)]
+        for index, delivery in zip(waiting[::2], waiting[1::2], strict=True):
+            number, message = first + index - 1, messages[index - 1]
+            leases[index - 1] = Lease(b"%d:%d" % (number, delivery), message, delivery, waits=True)
+        return leases
 
     async def finish(self, batch: Sequence[Finished]) -> list[bytes]:
         """Push results and drop their leases in one step; the leases we no longer held."""
-        n, lost = self._names, []
+        n = self._names
+        lost: list[bytes] = []
+        back: list[bytes] = []
+        keys = [self._leases, n.out, n.dead, n.deliveries, self._waiting, n.reasons]
         for part in _cut(batch):
             args: list[Any] = [max(1, self.settings.dead_max)]
-            back = []
             for item in part:
+                if item.reason is not None:
+                    args += (item.id, "dead" if item.result is None else "both", item.reason)
                 if item.result is not None:
                     args += (item.id, "out", item.result)
-                elif item.reason is not None:
-                    args += (item.id, "dead", b"")
-                else:
+                elif item.reason is None:
                     back.append(item.id)
             if len(args) > 1:
-                lost += await call(self._finish(keys=[self._leases, n.out, n.dead], args=args))
-            await self.give_back(back)
+                lost += await call(self._finish(keys=keys, args=args))
+        await self.give_back(back)
         return lost
+
+    async def wait(self, ids: Collection[bytes]) -> None:
+        """Their transfers have not begun, although they were taken."""
+        if ids:
+            await call(self._wait(keys=[self._leases, self._waiting], args=list(ids)))
+
+    async def begin(self, ids: Collection[bytes]) -> None:
+        """From here on it counts when these leases run out."""
+        if ids:
+            await call(self._redis.srem(self._waiting, *ids))
 
     async def give_back(self, ids: Collection[bytes]) -> int:
         """Return messages to the head of the list in their old order."""
-        rising = sorted(ids, key=int)
+        rising = sorted(ids, key=_number)
+        keys = [self._names.in_, self._leases, self._waiting]
         back = 0
         for end in range(len(rising), 0, -BATCH_COUNT):
             part = rising[max(0, end - BATCH_COUNT) : end]
-            back += await call(self._give_back(keys=[self._names.in_, self._leases], args=part))
+            back += await call(self._give_back(keys=keys, args=part))
         return back
 
     async def renew(self) -> bool:
@@ -214,15 +323,18 @@ class ListTransport:
 
     async def retire(self) -> int:
         """Forget this worker; how many messages it still held, which went back to the head."""
-        keys = [self._names.in_, self._names.workers]
-        args = [self._names.lease_prefix, self.worker]
-        return int((await call(self._recover(keys=keys, args=args)))[1])
+        return int((await self._take_over(self.worker))[1])
 
     async def recover(self) -> tuple[str, int] | None:
         """Take over from one dead worker: its name and how many tasks went back, or None."""
-        keys = [self._names.in_, self._names.workers]
-        answer = await call(self._recover(keys=keys, args=[self._names.lease_prefix]))
+        answer = await self._take_over()
         return (answer[0].decode(), answer[1]) if answer else None
+
+    async def _take_over(self, *worker: str) -> Any:
+        n = self._names
+        args: list[Any] = [n.lease_prefix, n.waiting_prefix, self.settings.max_deliveries]
+        args += [DELIVERIES_KEPT, DELIVERIES_MAX, *worker]
+        return await call(self._recover(keys=[n.in_, n.workers, n.deliveries], args=args))
 
     async def run_id(self) -> str:
         """Which run of which server answers: a fail-over or a restart changes it."""
@@ -239,6 +351,10 @@ class ListTransport:
         name = self._names.in_
         moved = self._blocking.blmove(name, name, seconds, "LEFT", "LEFT")  # type: ignore[arg-type]
         return await call(moved) is not None
+
+
+def _number(id_: bytes) -> int:
+    return int(id_.partition(b":")[0])
 
 
 def _cut(batch: Sequence[Finished]) -> list[list[Finished]]:

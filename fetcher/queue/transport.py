@@ -18,11 +18,13 @@ class Lease(msgspec.Struct, frozen=True):
 
     id: bytes
     message: bytes
-    deliveries: int = 1  # this one counted
+    deliveries: int = 1  # this one counted; before it, those whose lease ran out after their start
+    waits: bool = False  # it has not begun until `begin` says so; others begin by being taken
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """What becomes of a leased message: with neither of these it goes back to the head."""
+    """What becomes of a leased message: a result, the dead list, or both; or, with neither, it goes
+    back to the head."""
 
     id: bytes
     result: bytes | None = None  # for the out queue
@@ -40,6 +42,12 @@ class Transport(Protocol):
 
     async def finish(self, batch: Sequence[Finished]) -> Sequence[bytes]:
         """Store outcomes and drop their leases in one step; the leases we no longer held."""
+
+    async def wait(self, ids: Collection[bytes]) -> None:
+        """Their transfers have not begun, although they were taken."""
+
+    async def begin(self, ids: Collection[bytes]) -> None:
+        """From here on it counts when these leases run out."""
 
     async def give_back(self, ids: Collection[bytes]) -> int:
         """Return messages to the head in their old order; how many went."""

@@ -1,7 +1,7 @@
 """The `queue` commands: what a newcomer without pyspider needs to try the component."""
 
-from collections.abc import Awaitable, Callable
-from typing import IO, Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import IO, Any, Final, TypeVar
 
 import click
 import msgspec
@@ -12,14 +12,16 @@ from fetcher.settings import Queue
 from fetcher.task.wire import parse_task
 from fetchpool.redis.connect import connect
 
+T = TypeVar("T")
+
 _BATCH: Final = 1000
 
 
-async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaitable[None]]) -> None:
+async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaitable[T]]) -> T:
     """Run `work` on the queue behind `url`."""
     redis = connect(url)
     try:
-        await work(Inspector(redis, settings))
+        return await work(Inspector(redis, settings))
     finally:
         await redis.aclose()
 
@@ -84,9 +86,20 @@ async def pull(queue: Inspector, count: int) -> None:
 
 
 async def dead(queue: Inspector, count: int) -> None:
-    """Print the newest dead messages, undecodable ones as base64."""
-    for message in await queue.dead(count):
-        click.echo(as_json(message))
+    """Print the newest dead messages: id, reason, and the message as `pull` would show it."""
+    for one in await queue.dead(count):
+        start = msgspec.json.encode({"id": one.id, "reason": one.reason}).decode()
+        click.echo(f'{start[:-1]},"message":{as_json(one.message)}}}')
+
+
+async def requeue(queue: Inspector, ids: Sequence[str]) -> bool:
+    """Send dead messages to the in queue once more; False if one of them is not there."""
+    found = await queue.requeue(ids)
+    click.echo(f"{len(found)} back in {queue.settings.in_}")
+    missing = sorted(set(ids).difference(found))
+    for one in missing:
+        click.echo(f"{queue.settings.dead} holds no message {one}", err=True)
+    return not missing
 
 
 def as_json(message: bytes) -> str:

@@ -11,8 +11,6 @@ from fetchpool.config.settings import Settings
 
 NOT_YET: Final = (
     "queue.transport",
-    "queue.max_deliveries",
-    "fetcher.per_host",
     "fetcher.renderer",
     "api.rate",
     "api.stall",

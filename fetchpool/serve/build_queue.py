@@ -22,10 +22,12 @@ def build_queue(
 ) -> Part:
     """`blocking` is for commands that wait; `wake` makes the loop look at once."""
     queue = ListTransport(redis, settings.queue, blocking)
-    lane = QueueLane(queue, fetcher, settings.fetcher.poolsize)
+    own = settings.fetcher
+    lane = QueueLane(queue, fetcher, own.poolsize, per_host=own.per_host)
     return Part(
         lanes=[lane],
         duties=[Heartbeat(queue).run, Arrivals(lane, wake).run],
+        hand_back=lane.hand_back_waiting,
         retire=queue.retire,
     )
 

@@ -53,5 +53,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     lanes: list[Lane[Any, Any]] = []
     duties: list[Duty] = []
+    # The stop begins: what of the lanes has not begun goes back at once.
+    hand_back: Callable[[], None] | None = None
     # Says goodbye, once nothing of the lanes is under way.
     retire: Callable[[], Coroutine[Any, Any, object]] | None = None

@@ -136,6 +136,9 @@ class Service:
     async def _stop(self, duties: Sequence["asyncio.Task[None]"]) -> None:
         logger.info("stopping: %d under way", self.loop.in_flight + self.entrances.taken)
         drain = self.settings.fetcher.drain
+        for part in self._parts:
+            if part.hand_back is not None:
+                part.hand_back()
         await asyncio.gather(self.loop.stop(drain), self.entrances.drain(drain))
         for part in self._parts:
             if part.retire is not None:

@@ -138,12 +138,14 @@ async def running(
             settings.fetcher, environment=environment or {}, chooser=chooser
         )
         stack.callback(engine.close)
-        lane = QueueLane(tasks, engine, settings.fetcher.poolsize)
+        own = settings.fetcher
+        lane = QueueLane(tasks, engine, own.poolsize, per_host=own.per_host)
         loop = QueueLoop([lane])
         duties = [Heartbeat(tasks).run(), Arrivals(lane, loop.turn).run()]
         stack.push_async_callback(_end, [asyncio.create_task(duty) for duty in duties])
         stack.push_async_callback(tasks.retire)
         stack.push_async_callback(loop.stop, settings.fetcher.drain)
+        stack.callback(lane.hand_back_waiting)
         loop.start()
         yield Component(engine, lane, loop, ordinary, farm)
 

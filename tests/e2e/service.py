@@ -30,6 +30,8 @@ class ServiceProcess:
     It has an embedded Redis in `folder/data`. `words` are more of its command line.
     """
 
+    program = MAIN
+
     def __init__(self, folder: Path, *words: str, **settings: object) -> None:
         self.folder = folder
         self._words = words
@@ -41,7 +43,7 @@ class ServiceProcess:
         log = self.folder / "service.log"
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", MAIN, *self._words],
+                [sys.executable, "-u", self.program, *self._words],
                 cwd=self.folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

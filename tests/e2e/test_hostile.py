@@ -647,7 +647,7 @@ async def pass_through(box: Sandbox, url: str, queues: Queue, messages: list[byt
         sizes = await queue.sizes()
         assert (sizes[queues.in_], sizes["leased"]) == (0, 0)
         pairs = await queue.pull(len(messages) + 1)
-        dead = await queue.dead(len(messages) + 1)
+        dead = [one.message for one in await queue.dead(len(messages) + 1)]
     finally:
         await redis.aclose()
     answered, unread = split(messages)

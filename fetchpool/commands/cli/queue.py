@@ -48,16 +48,25 @@ def pull(setup: Setup, count: int) -> None:
 
 @queue.command("dead")
 @click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--requeue", is_flag=True, help="Send the messages with these IDs to the in queue.")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.pass_obj
-def dead(setup: Setup, count: int) -> None:
-    """Show the newest messages of the dead list."""
+def dead(setup: Setup, count: int, requeue: bool, ids: tuple[str, ...]) -> None:
+    """Show the newest messages of the dead list and why they are there, or send some back."""
+    if requeue != bool(ids):
+        raise click.UsageError(
+            "--requeue goes with the IDs of messages, as `queue dead` shows them"
+        )
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import queue as commands
 
-    _on_queue(settings, lambda queue: commands.dead(queue, count))
+    if requeue:
+        _on_queue(settings, lambda queue: commands.requeue(queue, ids))
+    else:
+        _on_queue(settings, lambda queue: commands.dead(queue, count))
 
 
-def _on_queue(settings: Settings, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+def _on_queue(settings: Settings, work: Callable[[Any], Coroutine[Any, Any, bool | None]]) -> None:
     from fetchpool.commands.queue import on_queue
     from fetchpool.redis.embedded import redis_url
 

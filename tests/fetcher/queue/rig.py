@@ -31,6 +31,12 @@ class Rig(Protocol):
     async def push(self, messages: list[bytes]) -> None: ...
     async def fill_out(self, *messages: bytes) -> None: ...
     async def empty_out(self) -> None: ...
+    async def empty(self) -> None:
+        """Away with everything."""
+
+    async def leftovers(self) -> list[bytes]:
+        """What the transport keeps beside the three queues: the ends of its names, sorted."""
+
     async def expire(self, transport: Transport) -> None:
         """As if this worker had not renewed for longer than its lease."""
 
@@ -62,6 +68,12 @@ class ListRig:
     async def empty_out(self) -> None:
         await self._redis.delete(OUT)
 
+    async def empty(self) -> None:
+        await self._redis.flushall()
+
+    async def leftovers(self) -> list[bytes]:
+        return sorted([key.split(b":", 1)[1] async for key in self._redis.scan_iter(TAG + ":*")])
+
     async def expire(self, transport: Transport) -> None:
         await self._redis.zadd(f"{TAG}:workers", {transport.worker: 1})
 
@@ -76,7 +88,7 @@ class ListRig:
 
     async def held(self, transport: Transport) -> list[bytes]:
         leases = await self._redis.hgetall(f"{TAG}:leases:{transport.worker}")
-        return [leases[id_] for id_ in sorted(leases, key=int)]
+        return [leases[id_] for id_ in sorted(leases, key=lambda one: int(one.split(b":")[0]))]
 
     async def filled(self, count: int, **changes: Any) -> Transport:
         if count:

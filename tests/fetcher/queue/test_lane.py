@@ -1,4 +1,5 @@
 import asyncio
+import collections
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from fetcher.errors import RedisAway
+from fetcher.queue.inspect import Inspector
 from fetcher.queue.lane import QueueLane
 from fetcher.queue.lists import ListTransport
 from fetcher.queue.transport import Finished
+from fetcher.queue_loop import QueueLoop
 from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Queue
 from fetchpool.redis.connect import connect
@@ -244,3 +247,192 @@ async def test_a_finish_whose_answer_was_lost_may_be_repeated(one_redis, redis, 
         await lane.finish(outcomes)
         assert await of(redis, OUT) == [outcome.result for outcome in outcomes]
         assert await lane.queue.retire() == 0
+
+
+# -- deliveries ------------------------------------------------------------------------------
+
+
+async def deliver(redis: Redis, times: int, *messages: bytes, begin: bool = True) -> None:
+    """Of each of these so many workers have died in the middle."""
+    await push(redis, *messages)
+    for _ in range(times):
+        dying = ListTransport(redis, SETTINGS)
+        leased = await dying.take(len(messages)) or []
+        if begin:
+            await dying.begin([item.id for item in leased])
+        await redis.zadd(WORKERS, {dying.worker: 1})
+        assert await ListTransport(redis, SETTINGS).recover() == (dying.worker, len(messages))
+
+
+@contextlib.asynccontextmanager
+async def looping(lane: QueueLane) -> AsyncIterator[QueueLoop]:
+    loop = QueueLoop([lane])
+    loop.start()
+    try:
+        yield loop
+    finally:
+        lane.hand_back_waiting()
+        await loop.stop(0)
+
+
+async def test_a_task_delivered_in_vain_too_often_is_dead_and_says_so(lane, redis, origin, caplog):
+    raw = pack({"taskid": "t", "url": origin.url + "/html", "fetch": {"save": 7}})
+    await deliver(redis, 3, raw)
+    async with looping(lane):
+        await wait_until(lambda: lane.finished)
+    assert await of(redis, DEAD) == [raw]
+    [message] = await of(redis, OUT)
+    task, result = unpack(message)
+    assert (task["taskid"], result["status_code"], result["save"]) == ("t", 599, 7)
+    assert "given up after 3 deliveries" in result["error"]
+    assert "given up after 3 deliveries" in caplog.text
+    [dead] = await Inspector(redis, SETTINGS).dead(9)
+    assert dead.reason == result["error"]
+    assert (origin.hits["/html"], lane.dead) == (0, 1)
+
+
+async def test_a_task_on_its_last_delivery_but_one_goes_on_as_all_do(lane, redis, origin):
+    raw = pack({"url": origin.url + "/html"})
+    await deliver(redis, 1, raw)
+    async with looping(lane):
+        await wait_until(lambda: lane.finished)
+    assert unpack((await of(redis, OUT))[0])[1]["status_code"] == 200
+
+
+async def test_a_task_on_its_last_delivery_runs_alone(redis, fetcher):
+    gate = Gate()
+    async with serving(gate) as port:
+        url = f"http://127.0.0.1:{port}/"
+        await deliver(redis, 2, *(pack({"url": f"{url}last{n}"}) for n in range(2)))
+        lane = QueueLane(ListTransport(redis, SETTINGS), fetcher, 10)
+        async with looping(lane) as loop:
+            await wait_until(lambda: gate.paths == {"/last0"})
+            await push(redis, *(pack({"url": f"{url}{n}"}) for n in range(3)))
+            loop.turn()
+            assert await lane.take(5) == []
+            gate.open("/last0")
+            await wait_until(lambda: gate.paths == {"/last1"})
+            loop.turn()
+            assert await lane.take(5) == []
+            gate.open("/last1")
+            await wait_until(lambda: gate.paths == {"/0", "/1", "/2"})
+            for n in range(3):
+                gate.open(f"/{n}")
+            await wait_until(lambda: lane.finished == 5)
+    assert await of(redis, DEAD) == []
+
+
+async def test_a_task_on_its_last_delivery_waits_for_those_under_way(redis, fetcher):
+    gate = Gate()
+    async with serving(gate) as port:
+        url = f"http://127.0.0.1:{port}/"
+        lane = QueueLane(ListTransport(redis, SETTINGS), fetcher, 10)
+        await push(redis, pack({"url": url + "early"}))
+        async with looping(lane) as loop:
+            await wait_until(lambda: gate.paths == {"/early"})
+            await deliver(redis, 2, pack({"url": url + "last"}))
+            await push(redis, pack({"url": url + "late"}))
+            loop.turn()
+            await wait_until(lambda: loop.in_flight == 3)
+            assert gate.paths == {"/early"}
+            gate.open("/early")
+            await wait_until(lambda: gate.paths == {"/last"})
+            gate.open("/last")
+            await wait_until(lambda: gate.paths == {"/late"})
+            gate.open("/late")
+            await wait_until(lambda: lane.finished == 3)
+
+
+# -- one host --------------------------------------------------------------------------------
+
+
+class Gate:
+    """An origin whose pages come when they may; `paths` are those that are asked for now."""
+
+    def __init__(self) -> None:
+        self.paths: set[str] = set()
+        self.most = 0
+        self._open: dict[str, asyncio.Event] = collections.defaultdict(asyncio.Event)
+
+    def open(self, path: str) -> None:
+        self._open[path].set()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            path = head.split()[1].decode()
+            self.paths.add(path)
+            self.most = max(self.most, len(self.paths))
+            await self._open[path].wait()
+            self.paths.discard(path)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
+async def test_of_one_host_only_so_many_are_under_way_and_others_go_on(redis, fetcher):
+    gate, other = Gate(), Gate()
+    async with serving(gate) as port, serving(other, "127.0.0.2") as other_port:
+        mine = [pack({"url": f"http://127.0.0.1:{port}/{n}"}) for n in range(20)]
+        await push(redis, *mine, pack({"url": f"http://127.0.0.2:{other_port}/other"}))
+        queue = ListTransport(redis, SETTINGS)
+        lane = QueueLane(queue, fetcher, 4, per_host=2)
+        async with looping(lane) as loop:
+            await wait_until(lambda: other.paths == {"/other"})
+            other.open("/other")
+            await wait_until(lambda: lane.finished == 1)
+            assert gate.paths == {"/0", "/1"}
+            assert loop.in_flight == 20
+            gate.open("/1")
+            await wait_until(lambda: gate.paths == {"/0", "/2"})
+            assert await queue.renew()
+        assert sorted(await of(redis, IN)) == sorted([mine[0], *mine[2:]])
+    assert gate.most == 2
+
+
+async def test_who_waits_has_a_bounded_room(redis, fetcher):
+    gate = Gate()
+    async with serving(gate) as port:
+        await push(redis, *(pack({"url": f"http://127.0.0.1:{port}/{n}"}) for n in range(50)))
+        lane = QueueLane(ListTransport(redis, SETTINGS), fetcher, 2, per_host=1)
+        async with looping(lane) as loop:
+            await wait_until(lambda: loop.in_flight == 21)  # one under way, ten times two behind it
+            loop.turn()
+            assert await lane.take(5) == []
+            assert len(await of(redis, IN)) == 29
+        assert len(await of(redis, IN)) == 50
+
+
+async def test_what_has_waited_for_its_host_has_not_begun(redis, fetcher):
+    gate = Gate()
+    async with serving(gate) as port:
+        tasks = [pack({"url": f"http://127.0.0.1:{port}/{n}"}) for n in range(3)]
+        await push(redis, *tasks)
+        queue = ListTransport(redis, SETTINGS)
+        lane = QueueLane(queue, fetcher, 3, per_host=1)
+        async with looping(lane) as loop:
+            await wait_until(lambda: loop.in_flight == 3)
+            await wait_until(lambda: _waiting(redis, queue, 2))
+            gate.open("/0")
+            await wait_until(lambda: gate.paths == {"/1"})
+            await wait_until(lambda: _waiting(redis, queue, 1))
+            await redis.zadd(WORKERS, {queue.worker: 1})
+            await ListTransport(redis, SETTINGS).recover()
+            again = await ListTransport(redis, SETTINGS).take(9) or []
+            assert [(item.message, item.deliveries) for item in again] == [
+                (tasks[1], 2),
+                (tasks[2], 1),
+            ]
+
+
+async def _waiting(redis: Any, queue: ListTransport, count: int) -> bool:
+    return bool(await redis.scard("{" + IN + "}:waiting:" + queue.worker) == count)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "data:,x", "nonsense://", "", "http://["])
+async def test_a_thousand_that_end_at_once_are_not_nested(redis, fetcher, url):
+    count = 1000
+    fetch = {"fetch": {"proxy": "nonsense://h:1"}} if url.startswith("http:") else {}
+    await push(redis, *(pack({"url": url, "taskid": n, **fetch}) for n in range(count)))
+    queue = ListTransport(redis, msgspec.structs.replace(SETTINGS, maxsize=0))
+    lane = QueueLane(queue, fetcher, 200, per_host=1)
+    async with looping(lane):
+        await wait_until(lambda: lane.finished == count, timeout=20)
+    assert await redis.llen(OUT) == count

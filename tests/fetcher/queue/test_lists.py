@@ -4,7 +4,13 @@ import pytest
 from redis.asyncio import Redis
 
 from fetcher.errors import RedisAway
-from fetcher.queue.lists import BATCH_BYTES, BATCH_COUNT, ListTransport
+from fetcher.queue.lists import (
+    BATCH_BYTES,
+    BATCH_COUNT,
+    DELIVERIES_KEPT,
+    DELIVERIES_MAX,
+    ListTransport,
+)
 from fetcher.queue.transport import Finished
 from fetchpool.redis.connect import connect
 from tests.fetcher.queue.rig import DEAD, OUT, SETTINGS, TAG, ListRig, numbers
@@ -115,3 +121,36 @@ async def test_a_queue_without_a_connection_to_wait_on_says_so(redis):
 async def test_the_run_id_names_the_server(rig, any_redis):
     queue = rig.worker()
     assert await queue.run_id() == (await any_redis.info("server"))["run_id"]
+
+
+async def test_a_message_for_both_lists_is_in_neither_while_one_cannot_be_written(rig, any_redis):
+    queue = await rig.filled(1)
+    [item] = await queue.take(1) or []
+    batch = [Finished(item.id, b"sorry", "why")]
+    for name in (OUT, DEAD):
+        await any_redis.set(name, "no list")
+        with pytest.raises(RedisAway):
+            await queue.finish(batch)
+        await any_redis.delete(name)
+        assert await any_redis.exists(OUT, DEAD) == 0
+    assert await queue.finish(batch) == []
+    assert (await rig.results(), await rig.dead()) == ([b"sorry"], [item.message])
+
+
+async def test_counts_that_nobody_asks_for_end(rig, any_redis):
+    one = await rig.filled(1)
+    await one.take(1)
+    await rig.expire(one)
+    await rig.worker().recover()
+    assert 0 < await any_redis.ttl(TAG + ":deliveries") <= DELIVERIES_KEPT
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+async def test_counts_have_a_most(rig, any_redis, more):
+    kept = {str(n): 1 for n in range(DELIVERIES_MAX + more)}
+    await any_redis.hset(TAG + ":deliveries", mapping=kept)
+    one = await rig.filled(1)
+    await one.take(1)
+    await rig.expire(one)
+    await rig.worker().recover()
+    assert await any_redis.hlen(TAG + ":deliveries") == (1 if more > 0 else len(kept) + 1)

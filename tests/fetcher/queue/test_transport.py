@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from fetcher.queue.transport import Finished, Lease
+from fetcher.queue.transport import Finished, Lease, Transport
 from tests.fetcher.queue.rig import ListRig, Rig, number, numbers
 
 pytestmark = pytest.mark.timeout(60)
@@ -257,3 +257,111 @@ async def test_a_random_life_of_the_queue_loses_and_doubles_nothing(rig: Rig):
         out, waiting = await rig.results(), await rig.waiting()
         leased = [item.message for items in held.values() for item in items]
         assert sorted(out + waiting + leased) == sorted(pushed), step
+
+
+# -- deliveries ------------------------------------------------------------------------------
+
+
+async def die(rig: Rig, transport: Transport) -> None:
+    await rig.expire(transport)
+    assert await rig.worker().recover() is not None
+
+
+async def deliveries_of(transport: Transport) -> list[tuple[bytes, int, bool]]:
+    leased = await transport.take(100) or []
+    return [(item.message, item.deliveries, item.waits) for item in leased]
+
+
+async def test_a_lease_that_runs_out_counts_and_then_only_once_it_has_begun(rig: Rig):
+    await die(rig, await taken(rig, 2))
+    for _ in range(2):  # these never begin
+        one = rig.worker()
+        assert await deliveries_of(one) == [(number(0), 2, True), (number(1), 2, True)]
+        await die(rig, one)
+    one = rig.worker()
+    leased = await one.take(2) or []
+    await one.begin([leased[1].id])
+    await die(rig, one)
+    assert await deliveries_of(rig.worker()) == [(number(0), 2, True), (number(1), 3, True)]
+
+
+async def taken(rig: Rig, count: int, **changes: Any) -> Transport:
+    """A worker that has taken so many messages and begun with them."""
+    one = await rig.filled(count, **changes)
+    assert len(await one.take(count) or []) == count
+    return one
+
+
+async def test_what_waits_since_it_was_taken_has_not_begun(rig: Rig):
+    queue = await rig.filled(3)
+    one, two, _ = await queue.take(3) or []
+    await queue.wait([one.id, two.id])
+    await queue.begin([two.id])
+    await die(rig, queue)
+    counted = [(number(0), 1, False), (number(1), 2, True), (number(2), 2, True)]
+    assert await deliveries_of(rig.worker()) == counted
+
+
+async def test_going_back_is_no_delivery_and_changes_no_count(rig: Rig):
+    await die(rig, await taken(rig, 1))
+    one = rig.worker()
+    for _ in range(2):
+        [item] = await one.take(1) or []
+        assert (item.deliveries, item.waits) == (2, True)
+        await one.begin([item.id])
+        await one.give_back([item.id])
+    [item] = await one.take(1) or []
+    await one.begin([item.id])
+    await one.retire()
+    assert await deliveries_of(rig.worker()) == [(number(0), 2, True)]
+
+
+@pytest.mark.parametrize("outcome", [{"result": b"r"}, {"reason": "why"}])
+async def test_an_outcome_ends_the_count(rig: Rig, outcome: dict[str, Any]):
+    await die(rig, await taken(rig, 2))
+    one = rig.worker()
+    first, _ = await one.take(2) or []
+    assert await one.finish([Finished(first.id, **outcome)]) == []
+    await rig.push([number(0)])
+    assert await deliveries_of(one) == [(number(0), 1, False)]
+    await one.retire()
+    assert (number(1), 2, True) in await deliveries_of(rig.worker())
+
+
+@pytest.mark.parametrize(("most", "waits"), [(0, False), (1, True), (2, False)])
+async def test_what_may_be_delivered_once_only_waits_until_told(rig: Rig, most: int, waits: bool):
+    one = await rig.filled(1, max_deliveries=most)
+    assert await deliveries_of(one) == [(number(0), 1, waits)]
+
+
+async def test_without_a_limit_nothing_is_counted(rig: Rig):
+    for _ in range(3):
+        one = rig.worker(max_deliveries=0)
+        await rig.push([number(1)])
+        await one.take(1)
+        await rig.expire(one)
+        assert await rig.worker(max_deliveries=0).recover() == (one.worker, 1)
+        assert await deliveries_of(rig.worker()) == [(number(1), 1, False)]
+        await rig.empty()
+
+
+async def test_one_message_may_go_to_both_lists(rig: Rig):
+    queue = await rig.filled(2)
+    one, two = await queue.take(2) or []
+    batch = [Finished(one.id, b"sorry", "why"), Finished(two.id, b"two")]
+    assert await queue.finish(batch) == []
+    assert sorted(await rig.results()) == [b"sorry", b"two"]
+    assert await rig.dead() == [one.message]
+    assert await queue.finish(batch) == [one.id, two.id]
+    assert await rig.held(queue) == []
+
+
+async def test_what_waits_of_a_worker_that_lost_its_leases_is_forgotten(rig: Rig):
+    queue = await rig.filled(1)
+    [item] = await queue.take(1) or []
+    await die(rig, queue)
+    await queue.wait([item.id])
+    await queue.begin([item.id])
+    await queue.wait([])
+    await queue.begin([])
+    assert await rig.leftovers() == [b"deliveries", b"seq"]

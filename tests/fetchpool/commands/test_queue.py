@@ -13,7 +13,7 @@ import pytest_asyncio
 from fetcher.errors import TaskError
 from fetcher.queue.inspect import Inspector
 from fetcher.settings import Queue
-from fetchpool.commands.queue import as_json, dead, on_queue, pull, push, status
+from fetchpool.commands.queue import as_json, dead, on_queue, pull, push, requeue, status
 from fetchpool.redis.connect import connect
 from tests.redis_server import RedisServer
 
@@ -90,16 +90,26 @@ async def test_results_and_dead_messages_are_shown(
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert shown == [[{"url": "u"}, {"content": {"base64": code}}] for code in ("/zA=", "/zE=")]
     await dead(queue, 2)
-    assert capsys.readouterr().out == (
-        '{"undecodable":{"base64":"wTE="}}\n{"undecodable":{"base64":"wTI="}}\n'
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["message"] for one in shown] == [
+        {"undecodable": {"base64": code}} for code in ("wTE=", "wTI=")
+    ]
+    assert {one["reason"] for one in shown} == {None}
+    ids = [one["id"] for one in shown]
+    assert await requeue(queue, ids)
+    assert not await requeue(queue, [ids[0]])
+    assert capsys.readouterr() == (
+        "2 back in scheduler2fetcher\n0 back in scheduler2fetcher\n",
+        f"fetcher_dead holds no message {ids[0]}\n",
     )
+    await queue._redis.delete("scheduler2fetcher")
     await status(queue)
     sizes = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert sizes == {
         "scheduler2fetcher": "0",
         "leased": "0",
         "fetcher2processor": "1",
-        "fetcher_dead": "3",
+        "fetcher_dead": "1",
     }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetcher.settings import Fetcher, Rpc
+from fetcher.settings import Fetcher, Queue, Rpc
 from fetchpool.config.not_yet import NOT_YET, find_ineffective
 from fetchpool.config.settings import Settings
 from pool.settings import Forward
@@ -15,7 +15,7 @@ def test_the_defaults_name_nothing() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        (Settings(fetcher=Fetcher(per_host=3)), ["fetcher.per_host"]),
+        (Settings(queue=Queue(transport="stream")), ["queue.transport"]),
         (Settings(forward=Forward(port=9999)), ["forward"]),
         (Settings(fetcher=Fetcher(rpc=Rpc(enabled=True))), []),
         (Settings(forward=Forward(enabled=False, port=9999)), []),

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.timeout(60)
         (["queue", "push"], "Missing argument 'FILE'"),
         (["queue", "push", "missing.txt"], "missing.txt"),
         (["queue", "pull", "-n", "0"], "0 is not in the range"),
+        (["queue", "dead", "--requeue"], "--requeue goes with the IDs"),
+        (["queue", "dead", "0123"], "--requeue goes with the IDs"),
         (["queue", "pull", "-n", "x"], "'x' is not a valid integer"),
     ],
 )
@@ -66,3 +68,12 @@ def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: bytes) -> None:
     got = run(tmp_path, "queue", "push", "-", stdin=b"data:,a\n" + line)
     assert (got.code, got.out) == (2, "")
     assert "fetchpool: line 2: neither a URL nor a JSON task" in got.err
+
+
+def test_a_dead_message_that_is_not_there_is_named(tmp_path: Path) -> None:
+    got = run(tmp_path, "queue", "dead", "--requeue", "0123456789abcdef", "f" * 16)
+    assert (got.code, got.out) == (1, "0 back in scheduler2fetcher\n")
+    assert got.err.splitlines() == [
+        "fetcher_dead holds no message 0123456789abcdef",
+        f"fetcher_dead holds no message {'f' * 16}",
+    ]
