@@ -38,6 +38,7 @@ from fetcher.settings import Queue
 # Bytes of messages in one script call: cut by size as well as by count, so that neither side
 # ever stands still for one huge batch.
 BATCH_BYTES: Final = 200_000
+READ_AT_ONCE: Final = 16  # messages whose sizes nobody knows: a script that reads stops Redis
 BATCH_COUNT: Final = 1000  # more than 3,999 lease fields overflow Lua's stack
 
 # A count that nobody has asked for in a day is of a message that another program has taken.
@@ -45,7 +46,8 @@ DELIVERIES_KEPT: Final = 86_400  # seconds
 DELIVERIES_MAX: Final = 100_000  # messages; beyond, all counts begin anew
 
 # KEYS in, leases, workers, seq, out, deliveries, waiting
-# ARGV worker, room, bytes, lease seconds, maxsize of out, max_bytes of out, max_deliveries
+# ARGV worker, room, bytes, lease seconds, maxsize of out, max_bytes of out, max_deliveries, and
+#      how many messages are read at once
 # -> {-1} when out is full, {0} when in is empty,
 #    else {first number, {index, delivery, ...} of those that wait, message, message, ...}
 _TAKE: Final = """
@@ -53,11 +55,20 @@ local size = redis.call('LLEN', KEYS[5])
 if tonumber(ARGV[5]) > 0 and size >= tonumber(ARGV[5]) then return {-1} end
 if tonumber(ARGV[6]) > 0 and size > 0
     and (redis.call('MEMORY', 'USAGE', KEYS[5]) or 0) >= tonumber(ARGV[6]) then return {-1} end
-local items = redis.call('LRANGE', KEYS[1], 0, ARGV[2] - 1)
-local n, bytes = 0, 0
-while n < #items and (n == 0 or bytes + #items[n + 1] <= tonumber(ARGV[3])) do
-    n = n + 1
-    bytes = bytes + #items[n]
+local room, most, widest = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[8])
+local items, n, bytes, width = {}, 0, 0, 1
+while n < room and width > 0 do
+    width = math.min(width, room - n)
+    local part = redis.call('LRANGE', KEYS[1], n, n + width - 1)
+    if #part < width then room = n + #part end
+    for _, item in ipairs(part) do
+        if n > 0 and bytes + #item > most then room = n break end
+        n = n + 1
+        items[n] = item
+        bytes = bytes + #item
+    end
+    -- As many as there is room for if they are like those so far.
+    width = math.min(2 * width, widest, math.floor((most - bytes) * n / math.max(bytes, 1)))
 end
 if n == 0 then return {0} end
 local first = redis.call('INCRBY', KEYS[4], n) - n + 1
@@ -256,7 +267,8 @@ class ListTransport:
         keys = [n.in_, self._leases, n.workers, n.seq, n.out, n.deliveries, self._waiting]
         room = min(room, BATCH_COUNT)
         args: list[Any] = [self.worker, room, BATCH_BYTES, s.lease, s.maxsize, s.max_bytes]
-        first, *rest = await call(self._take(keys=keys, args=[*args, s.max_deliveries]))
+        args += [s.max_deliveries, READ_AT_ONCE]
+        first, *rest = await call(self._take(keys=keys, args=args))
         if first == -1:
             return None
         if first == 0:

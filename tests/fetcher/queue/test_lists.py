@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -154,3 +156,49 @@ async def test_counts_have_a_most(rig, any_redis, more):
     await rig.expire(one)
     await rig.worker().recover()
     assert await any_redis.hlen(TAG + ":deliveries") == (1 if more > 0 else len(kept) + 1)
+
+
+async def read_by(url: str, take: Callable[[], Awaitable[Any]]) -> int:
+    """How many messages the take's script reads from the list."""
+    async with connect(url, blocking=True) as watcher, watcher.monitor() as monitor:
+        await take()
+        async with connect(url) as other:
+            await other.echo("over")
+        read = 0
+        async for seen in monitor.listen():
+            words = seen["command"].split()
+            if words[0].upper() == "ECHO":
+                return read
+            if words[0].upper() == "LRANGE":
+                read += int(words[3]) - int(words[2]) + 1
+    raise AssertionError("the monitor ended")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken", "read"),
+    [
+        ([10_000_000] * 3, 1, 1),
+        ([BATCH_BYTES + 1] * 9, 1, 1),
+        ([BATCH_BYTES] * 9, 1, 1),
+        ([BATCH_BYTES // 2] * 9, 2, 2),
+        ([BATCH_BYTES // 2 + 1] * 9, 1, 1),
+        ([BATCH_BYTES // 5] * 9, 5, 5),
+        ([BATCH_BYTES // 50] * 90, 50, 50),
+        ([100] * 100, 100, 100),
+        ([100] * 99, 99, 100),
+        ([0] * 100, 100, 100),
+        ([100] * 3 + [1_000_000] * 97, 3, 7),
+        ([100] * 40 + [1_000_000] * 60, 40, 47),
+    ],
+)
+async def test_hardly_more_is_read_than_is_taken(rig, every_redis, sizes, taken, read):
+    await rig.push([b"x" * size for size in sizes])
+    queue = rig.worker()
+    leased: list[Any] = []
+
+    async def take() -> None:
+        leased.extend(await queue.take(100) or [])
+
+    assert await read_by(every_redis.url, take) == read
+    assert [len(item.message) for item in leased] == sizes[:taken]
+    assert len(await rig.waiting()) == len(sizes) - taken
