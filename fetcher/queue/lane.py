@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from fetcher.errors import RedisAway, TaskError
 from fetcher.model import Result, Task
+from fetcher.queue.handover import HandOver
 from fetcher.queue.starts import Starts
 from fetcher.queue.transport import Finished, Lease, Transport
 from fetcher.queue.turns import Turns
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # So many times the window may wait for their turn; what lies behind them stays in the queue.
 _WAITING: Final = 10
+
+_SHOWN: Final = 200  # characters of a URL in the log: a data: URL may be a whole page
 
 
 class Job(NamedTuple):
@@ -56,10 +59,11 @@ class QueueLane:
         self._turns = Turns(per_host)
         self._limits_hosts = per_host > 0
         self._starts = Starts(queue)
+        self._hand_over = HandOver(queue, self._smaller)
         self._stopping = False
         self._running: dict[bytes, Fetching | None] = {}  # None: it begins once the queue knows
         self._parked: dict[bytes, Job] = {}  # until they run
-        self._held: set[bytes] = set()  # leases, until they are put away or given back
+        self._held: dict[bytes, Lease] = {}  # until they are put away or given back
         self._unsure = False  # an answer was lost: more may be leased to us than we know
 
     @property
@@ -79,7 +83,7 @@ class QueueLane:
         except RedisAway:
             self._unsure = True
             raise
-        self._held.update(item.id for item in leased or ())
+        self._held.update((item.id, item) for item in leased or ())
         self._say_when_full(leased is None)
         if leased is not None and len(leased) < room:
             # More will come later, or has been left for a next batch: `Arrivals` knows when.
@@ -123,7 +127,8 @@ class QueueLane:
         """Another delivery would be one too many."""
         times = self.queue.settings.max_deliveries
         reason = f"given up after {times} deliveries: its lease ran out in the middle of each"
-        logger.warning("a task goes to the dead list: %s: %s", loggable(job.task.url), reason)
+        url = loggable(job.task.url)[:_SHOWN]
+        logger.warning("a task goes to the dead list: %s: %s", url, reason)
         result = from_refusal(job.task, reason, Account())
         self.fetcher.count(job.task, result)
         finished = _finished(job.lease.id, job.task, job.raw, result)
@@ -174,14 +179,33 @@ class QueueLane:
     # -- outcomes ----------------------------------------------------------------------------------
 
     async def finish(self, batch: Sequence[Finished]) -> None:
-        lost = await self.queue.finish(batch)
+        lost = await self._hand_over.finish(batch)
         self.fetcher.budget.release(sum(len(item.result or b"") for item in batch))
-        self._held.difference_update(item.id for item in batch)
+        for item in batch:
+            self._held.pop(item.id, None)
         self.finished += len(batch) - len(lost)
-        self.dead += sum(item.reason is not None for item in batch)
+        replaced = self._hand_over.replaced
+        self.dead += sum(item.reason is not None for item in (*batch, *replaced))
         self.lost += len(lost)
         if lost:
             logger.warning("%d results dropped: their tasks had been taken over", len(lost))
+
+    def _smaller(self, item: Finished, error: RedisAway) -> Iterator[Finished]:
+        """Of an outcome that cannot be stored: without content, without `save`, the dead list."""
+        lease = self._held.get(item.id)
+        if lease is None or item.result is None:
+            return
+        reason = f"the result cannot be stored: {error}"
+        try:
+            task, raw = parse_message(lease.message)
+        except BadTask as bad:
+            task, raw = bad.task, bad.raw
+        logger.warning("%s: %s", loggable(task.url)[:_SHOWN], reason)
+        result = from_refusal(task, reason, Account())
+        for _ in range(2):
+            yield replace(_finished(item.id, task, raw, result), reason=item.reason)
+            result.save = None
+        yield Finished(item.id, reason=item.reason or reason)
 
     async def give_back(self, items: Sequence[Lease]) -> None:
         self._turns.clear()
@@ -192,7 +216,8 @@ class QueueLane:
             if fetching is not None:
                 fetching.cancel()
         await self.queue.give_back([item.id for item in items])
-        self._held.difference_update(item.id for item in items)
+        for item in items:
+            self._held.pop(item.id, None)
 
     def _hold(self, finished: Finished) -> Finished:
         """Its bytes count for the budget of bodies until Redis has them."""

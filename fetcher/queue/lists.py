@@ -31,15 +31,12 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from fetcher.queue.transport import Finished, Lease
+from fetcher.errors import RedisAway
+from fetcher.queue.transport import BATCH_BYTES, BATCH_COUNT, Finished, Lease
 from fetcher.redis.call import call
 from fetcher.settings import Queue
 
-# Bytes of messages in one script call: cut by size as well as by count, so that neither side
-# ever stands still for one huge batch.
-BATCH_BYTES: Final = 200_000
 READ_AT_ONCE: Final = 16  # messages whose sizes nobody knows: a script that reads stops Redis
-BATCH_COUNT: Final = 1000  # more than 3,999 lease fields overflow Lua's stack
 
 # A count that nobody has asked for in a day is of a message that another program has taken.
 DELIVERIES_KEPT: Final = 86_400  # seconds
@@ -285,18 +282,17 @@ class ListTransport:
         n = self._names
         lost: list[bytes] = []
         back: list[bytes] = []
-        keys = [self._leases, n.out, n.dead, n.deliveries, self._waiting, n.reasons]
-        for part in _cut(batch):
-            args: list[Any] = [max(1, self.settings.dead_max)]
-            for item in part:
-                if item.reason is not None:
-                    args += (item.id, "dead" if item.result is None else "both", item.reason)
-                if item.result is not None:
-                    args += (item.id, "out", item.result)
-                elif item.reason is None:
-                    back.append(item.id)
-            if len(args) > 1:
-                lost += await call(self._finish(keys=keys, args=args))
+        args: list[Any] = [max(1, self.settings.dead_max)]
+        for item in batch:
+            if item.reason is not None:
+                args += (item.id, "dead" if item.result is None else "both", item.reason)
+            if item.result is not None:
+                args += (item.id, "out", item.result)
+            elif item.reason is None:
+                back.append(item.id)
+        if len(args) > 1:
+            keys = [self._leases, n.out, n.dead, n.deliveries, self._waiting, n.reasons]
+            lost = await call(self._finish(keys=keys, args=args))
         await self.give_back(back)
         return lost
 
@@ -352,6 +348,14 @@ class ListTransport:
         """Which run of which server answers: a fail-over or a restart changes it."""
         return str((await call(self._redis.info("server")))["run_id"])
 
+    async def answers(self) -> bool:
+        """Whether the server answers at all."""
+        try:
+            await call(self._redis.ping())
+        except RedisAway:
+            return False
+        return True
+
     async def wait_for_arrival(self, seconds: float) -> bool:
         """Wait until the in list holds something; False when `seconds` have passed.
 
@@ -367,16 +371,3 @@ class ListTransport:
 
 def _number(id_: bytes) -> int:
     return int(id_.partition(b":")[0])
-
-
-def _cut(batch: Sequence[Finished]) -> list[list[Finished]]:
-    """Parts of at most `BATCH_COUNT` results and about `BATCH_BYTES`."""
-    parts: list[list[Finished]] = []
-    size = BATCH_BYTES
-    for item in batch:
-        if size >= BATCH_BYTES or len(parts[-1]) >= BATCH_COUNT:
-            parts.append([])
-            size = 0
-        parts[-1].append(item)
-        size += len(item.result or b"")
-    return parts

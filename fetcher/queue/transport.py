@@ -6,11 +6,16 @@ to what is said here.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from fetcher.settings import Queue
+
+# In one call: cut by size as well as by count, so that neither side ever stands still for one huge
+# batch.
+BATCH_BYTES: Final = 200_000
+BATCH_COUNT: Final = 1000  # more than 3,999 lease fields overflow Lua's stack
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -41,7 +46,8 @@ class Transport(Protocol):
         """Up to `room` messages under lease, none when there are none, None when out is full."""
 
     async def finish(self, batch: Sequence[Finished]) -> Sequence[bytes]:
-        """Store outcomes and drop their leases in one step; the leases we no longer held."""
+        """Store at most `BATCH_COUNT` outcomes and drop their leases in one step; the leases we no
+        longer held."""
 
     async def wait(self, ids: Collection[bytes]) -> None:
         """Their transfers have not begun, although they were taken."""
@@ -66,6 +72,9 @@ class Transport(Protocol):
 
     async def run_id(self) -> str:
         """Which run of which server answers: a fail-over or a restart changes it."""
+
+    async def answers(self) -> bool:
+        """Whether the server answers at all."""
 
     async def wait_for_arrival(self, seconds: float) -> bool:
         """Wait until there is something to take; False when `seconds` have passed."""

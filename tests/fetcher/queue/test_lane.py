@@ -1,7 +1,7 @@
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +273,7 @@ async def looping(lane: QueueLane) -> AsyncIterator[QueueLoop]:
     finally:
         lane.hand_back_waiting()
         await loop.stop(0)
+        await lane.queue.retire()
 
 
 async def test_a_task_delivered_in_vain_too_often_is_dead_and_says_so(lane, redis, origin, caplog):
@@ -436,3 +437,78 @@ async def test_a_thousand_that_end_at_once_are_not_nested(redis, fetcher, url):
     async with looping(lane):
         await wait_until(lambda: lane.finished == count, timeout=20)
     assert await redis.llen(OUT) == count
+
+
+async def test_stopping_hands_back_what_waits_and_finishes_what_has_begun(redis, fetcher):
+    gate = Gate()
+    async with serving(gate) as port:
+        tasks = [pack({"url": f"http://127.0.0.1:{port}/{n}"}) for n in range(5)]
+        await push(redis, *tasks)
+        lane = QueueLane(ListTransport(redis, SETTINGS), fetcher, 5, per_host=2)
+        loop = QueueLoop([lane])
+        loop.start()
+        await wait_until(lambda: gate.paths == {"/0", "/1"} and loop.in_flight == 5)
+        lane.hand_back_waiting()
+        stopping = asyncio.ensure_future(loop.stop(20))
+        await wait_until(lambda: _length(redis, IN, 3))
+        assert await of(redis, IN) == tasks[2:]
+        gate.open("/0")
+        gate.open("/1")
+        await stopping
+    assert len(await of(redis, OUT)) == 2
+    assert await of(redis, IN) == tasks[2:]
+
+
+async def _length(redis: Any, name: str, count: int) -> bool:
+    return bool(await redis.llen(name) == count)
+
+
+# -- what cannot be stored -------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that takes 1 MB at once where others take 512."""
+    with RedisServer.start(tmp_path, None, "--proto-max-bulk-len", "1mb") as server:
+        yield server
+
+
+def task_of(url: int = 0, save: int = 0, more: int = 0) -> bytes:
+    """So many bytes of each: of the URL one in the task and two in the result, and the content is
+    as long; of `save` one in both."""
+    tree = {"url": "data:," + "u" * url, "fetch": {"save": "s" * save}, "more": "m" * more}
+    return pack({"taskid": "large", **tree})
+
+
+@pytest.mark.parametrize(
+    ("task", "save", "is_dead"),
+    [
+        (task_of(url=300_000, save=10), "s" * 10, False),  # too much with the content
+        (task_of(save=600_000), None, False),  # too much with `save` as well
+        (task_of(url=400_000, more=300_000), None, True),  # too much in any form
+    ],
+)
+async def test_a_result_that_cannot_be_stored_costs_only_what_is_too_much(
+    narrow, fetcher, task, save, is_dead, caplog
+):
+    async with connect(narrow.url) as redis:
+        lane = QueueLane(ListTransport(redis, SETTINGS), fetcher, 10)
+        good = [pack({"url": f"data:,{n}", "taskid": n}) for n in range(5)]
+        await push(redis, *good[:2], task, *good[2:])
+        async with looping(lane):
+            await wait_until(lambda: lane.finished == 6, timeout=20)
+        pairs = [unpack(message) for message in await of(redis, OUT)]
+        dead = await Inspector(redis, SETTINGS).dead(9)
+    results = {pair[0]["taskid"]: pair[1] for pair in pairs}
+    large = results.pop("large", None)
+    assert [results[n]["content"] for n in range(5)] == [b"%d" % n for n in range(5)]
+    assert (lane.dead, lane.lost, fetcher.budget.held) == (int(is_dead), 0, 0)
+    if large is None:
+        assert [one.message for one in dead] == [task]
+        assert dead[0].reason is not None
+        assert dead[0].reason.startswith("the result cannot be stored: ")
+    else:
+        assert dead == []
+        assert (large["status_code"], large["content"], large["save"]) == (599, b"", save)
+        assert large["error"].startswith("the result cannot be stored: ")
+    assert all(len(record.getMessage()) < 1000 for record in caplog.records)

@@ -7,13 +7,11 @@ from redis.asyncio import Redis
 
 from fetcher.errors import RedisAway
 from fetcher.queue.lists import (
-    BATCH_BYTES,
-    BATCH_COUNT,
     DELIVERIES_KEPT,
     DELIVERIES_MAX,
     ListTransport,
 )
-from fetcher.queue.transport import Finished
+from fetcher.queue.transport import BATCH_BYTES, BATCH_COUNT, Finished
 from fetchpool.redis.connect import connect
 from tests.fetcher.queue.rig import DEAD, OUT, SETTINGS, TAG, ListRig, numbers
 from tests.wait import wait_until
@@ -51,9 +49,9 @@ async def test_a_batch_is_cut_by_count(rig, any_redis):
     queue = await rig.filled(BATCH_COUNT + 1)
     leased = await queue.take(BATCH_COUNT + 1) or []
     assert len(leased) == BATCH_COUNT
-    results = [Finished(item.id, b"r") for item in leased]
     [last] = await queue.take(5000) or []
-    assert await queue.finish([*results, Finished(last.id, b"last")]) == []
+    assert await queue.finish([Finished(item.id, b"r") for item in leased]) == []
+    assert await queue.finish([Finished(last.id, b"last")]) == []
     assert await any_redis.llen(OUT) == BATCH_COUNT + 1
     assert (await rig.results())[-1] == b"last"
     assert await rig.held(queue) == []

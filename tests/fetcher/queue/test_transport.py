@@ -7,12 +7,11 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from fetcher.queue.transport import Finished, Lease, Transport
+from fetcher.queue.transport import BATCH_COUNT, Finished, Lease, Transport
 from tests.fetcher.queue.rig import ListRig, Rig, number, numbers
 
 pytestmark = pytest.mark.timeout(60)
 
-BATCH = 1000  # more than any transport moves in one step
 
 RIGS: dict[str, Any] = {"list": ListRig}
 
@@ -146,9 +145,9 @@ async def test_give_back_restores_the_old_order_at_the_head(rig: Rig, given):
 
 
 async def test_more_than_a_batch_is_given_back_in_order(rig: Rig):
-    count = 2 * BATCH + 10
+    count = 2 * BATCH_COUNT + 10
     queue = await rig.filled(count)
-    leased = [item for _ in range(3) for item in await queue.take(BATCH) or []]
+    leased = [item for _ in range(3) for item in await queue.take(BATCH_COUNT) or []]
     assert await queue.give_back([item.id for item in leased]) == count
     assert await rig.waiting() == numbers(*range(count))
 
