@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds one blocking wait lasts, so that a dead connection is noticed.
 _WAIT: Final = 5.0
+# Seconds to the next heartbeat after one that failed: who lives says so as soon as it can again.
+_SOON: Final = 1.0
 
 
 class Arrivals:
@@ -45,29 +47,38 @@ class Heartbeat:
 
     def __init__(self, queue: Transport) -> None:
         self._queue = queue
-        self._server: tuple[str, float] | None = None  # run id, since when we know it
+        self._failed = False  # the last beat
+        self._quiet_until = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
         every = self._queue.settings.lease / 4
         while True:
+            pause = every
             try:
                 await self.beat(asyncio.get_running_loop().time())
             except RedisAway as error:
                 logger.debug("no heartbeat: %s", error)
-            await asyncio.sleep(every)
+                pause = min(every, _SOON)
+            await asyncio.sleep(pause)
 
     async def beat(self, now: float) -> None:
         """Renew, then recover; `now` in seconds of any steady clock.
 
-        After a start or fail-over of Redis nobody has been able to renew, so nothing is taken
-        over until one lease has passed since we first saw this server.
+        After a start or fail-over of Redis, and after any outage in which it took no writes, the
+        living have yet to renew: nothing is taken over until one lease has passed.
         """
-        await self._queue.renew()
-        run_id = await self._queue.run_id()
-        if self._server is None or self._server[0] != run_id:
-            self._server = (run_id, now)
-        if now - self._server[1] < self._queue.settings.lease:
+        lease = self._queue.settings.lease
+        try:
+            await self._queue.renew()
+            served = await self._queue.served_for()
+        except RedisAway:
+            self._failed = True
+            raise
+        if self._failed:
+            self._failed = False
+            self._quiet_until = now + lease
+        if now < self._quiet_until or served < lease:
             return
         while taken_over := await self._queue.recover():
             logger.warning("took over from %s: %d tasks go back to the head", *taken_over)

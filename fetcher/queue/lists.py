@@ -8,6 +8,7 @@ from the left, msgpack); beside them, under the in-list's name as hash tag:
 ``{IN}:waiting:WORKER``        set     those of these leases whose transfers have not begun
 ``{IN}:workers``               zset    WORKER -> when its leases run out (Redis time, seconds)
 ``{IN}:seq``                   string  the number of the last lease given out
+``{IN}:server``                string  the run id of the server, and since when it serves
 ``{IN}:deliveries``            hash    SHA-1 of a message -> deliveries that counted, all in vain
 ``{IN}:reasons``               hash    SHA-1 of a message in the dead list -> why it is there
 =============================  ======  ==========================================================
@@ -180,10 +181,24 @@ end
 """
 
 # KEYS workers    ARGV worker, lease seconds    -> 1, or 0 when the leases had been taken over
+# It writes in any case: a server that takes no writes has to be noticed by idle workers too.
 _RENEW: Final = """
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
-redis.call('ZADD', KEYS[1], redis.call('TIME')[1] + ARGV[2], ARGV[1])
-return 1
+redis.call('ZADD', KEYS[1], 'XX', redis.call('TIME')[1] + ARGV[2], ARGV[1])
+return redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
+"""
+
+# KEYS server    ARGV run id, seconds since it started    -> seconds as text
+# A server that nobody has seen yet has served since its start; one in the place of another that was
+# seen, only since now: a replica that took over may have been up for months.
+_SERVED: Final = """
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local id, since = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%S+)$')
+if id ~= ARGV[1] then
+    since = id and now or now - ARGV[2]
+    redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. string.format('%.3f', since))
+end
+return string.format('%.3f', now - since)
 """
 
 # KEYS in, workers, deliveries
@@ -229,6 +244,7 @@ class Names:
         self.dead = settings.dead
         self.workers = f"{tag}:workers"
         self.seq = f"{tag}:seq"
+        self.server = f"{tag}:server"
         self.lease_prefix = f"{tag}:leases:"
         self.waiting_prefix = f"{tag}:waiting:"
         self.deliveries = f"{tag}:deliveries"
@@ -256,6 +272,7 @@ class ListTransport:
         self._give_back = redis.register_script(_GIVE_BACK)
         self._wait = redis.register_script(_WAIT)
         self._renew = redis.register_script(_RENEW)
+        self._served = redis.register_script(_SERVED)
         self._recover = redis.register_script(_RECOVER)
 
     async def take(self, room: int) -> list[Lease] | None:
@@ -344,9 +361,11 @@ class ListTransport:
         args += [DELIVERIES_KEPT, DELIVERIES_MAX, *worker]
         return await call(self._recover(keys=[n.in_, n.workers, n.deliveries], args=args))
 
-    async def run_id(self) -> str:
-        """Which run of which server answers: a fail-over or a restart changes it."""
-        return str((await call(self._redis.info("server")))["run_id"])
+    async def served_for(self) -> float:
+        """Seconds since this server was started, or took the place of another."""
+        info = await call(self._redis.info("server"))
+        args = [info["run_id"], info["uptime_in_seconds"]]
+        return float(await call(self._served(keys=[self._names.server], args=args)))
 
     async def answers(self) -> bool:
         """Whether the server answers at all."""

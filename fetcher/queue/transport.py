@@ -70,8 +70,9 @@ class Transport(Protocol):
     async def retire(self) -> int:
         """Return all that we hold and be forgotten; how many tasks went back."""
 
-    async def run_id(self) -> str:
-        """Which run of which server answers: a fail-over or a restart changes it."""
+    async def served_for(self) -> float:
+        """Seconds since the server was started, or took the place of another in a fail-over; all
+        workers are told the same, however young they are."""
 
     async def answers(self) -> bool:
         """Whether the server answers at all."""

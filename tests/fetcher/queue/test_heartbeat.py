@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.timeout(60)
 
 SETTINGS = Queue()
 IN = SETTINGS.in_
-WORKERS = "{" + IN + "}:workers"
+WORKERS, SERVER = "{" + IN + "}:workers", "{" + IN + "}:server"
 
 
 @pytest.fixture
@@ -83,25 +85,44 @@ async def expired_worker(redis: Redis, message: bytes) -> ListTransport:
     return dead
 
 
-async def test_nothing_is_taken_over_within_one_lease_of_first_seeing_a_server(redis, caplog):
+async def serve_for(redis: Any, seconds: float) -> None:
+    """As if this server had been known for so long."""
+    run_id, now = (await redis.info("server"))["run_id"], (await redis.time())[0]
+    await redis.set(SERVER, f"{run_id} {now - seconds}")
+
+
+LEASE = SETTINGS.lease
+
+
+@pytest.mark.parametrize(("served", "is_taken"), [(0, False), (LEASE - 30, False), (LEASE, True)])
+async def test_nothing_is_taken_over_until_a_server_has_served_for_one_lease(
+    redis, caplog, served, is_taken
+):
     dead = await expired_worker(redis, b"left behind")
-    heartbeat = Heartbeat(ListTransport(redis, SETTINGS))
-    lease = SETTINGS.lease
-    for now in (1000.0, 1000.0 + lease / 2, 1000.0 + lease - 0.001):
-        await heartbeat.beat(now)
-        assert await of(redis, IN) == []
+    await serve_for(redis, served)
     with caplog.at_level(logging.WARNING):
-        await heartbeat.beat(1000.0 + lease)
-    assert await of(redis, IN) == [b"left behind"]
-    assert f"took over from {dead.worker}: 1 tasks" in caplog.text
+        await Heartbeat(ListTransport(redis, SETTINGS)).beat(0.0)
+    assert await of(redis, IN) == ([b"left behind"] if is_taken else [])
+    assert (f"took over from {dead.worker}: 1 tasks" in caplog.text) == is_taken
+
+
+async def test_one_that_dies_more_often_than_once_a_lease_takes_over_all_the_same(redis):
+    await redis.set(SERVER, "another 1.000")
+    for n in range(3):
+        await expired_worker(redis, b"%d" % n)
+        await Heartbeat(ListTransport(redis, SETTINGS)).beat(0.0)  # it dies after its first beat
+        assert await of(redis, IN) == []
+    run_id, since = (await redis.get(SERVER)).split()
+    await redis.set(SERVER, run_id + b" %f" % (float(since) - LEASE))  # so much later
+    await Heartbeat(ListTransport(redis, SETTINGS)).beat(0.0)
+    assert sorted(await of(redis, IN)) == [b"0", b"1", b"2"]
 
 
 async def test_one_beat_takes_over_from_all_dead_workers(redis):
     for n in range(3):
         await expired_worker(redis, b"%d" % n)
-    heartbeat = Heartbeat(ListTransport(redis, SETTINGS))
-    await heartbeat.beat(0.0)
-    await heartbeat.beat(SETTINGS.lease)
+    await serve_for(redis, LEASE)
+    await Heartbeat(ListTransport(redis, SETTINGS)).beat(0.0)
     assert sorted(await of(redis, IN)) == [b"0", b"1", b"2"]
 
 
@@ -109,29 +130,69 @@ async def test_a_beat_renews_our_own_leases_before_it_looks_for_dead_ones(redis)
     queue = ListTransport(redis, SETTINGS)
     await redis.rpush(IN, b"m")
     await queue.take(1)
-    heartbeat = Heartbeat(queue)
-    await heartbeat.beat(0.0)
     await redis.zadd(WORKERS, {queue.worker: 1})
-    await heartbeat.beat(10 * SETTINGS.lease)
+    await serve_for(redis, LEASE)
+    await Heartbeat(queue).beat(0.0)
     assert await of(redis, IN) == []
     assert await redis.zscore(WORKERS, queue.worker) > 1
+
+
+# -- outages ---------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def out_of_memory(redis: Any) -> AsyncIterator[None]:
+    await redis.config_set("maxmemory", 1)
+    yield
+    await redis.config_set("maxmemory", 0)
+
+
+@contextlib.asynccontextmanager
+async def read_only(redis: Any) -> AsyncIterator[None]:
+    await redis.replicaof("127.0.0.1", 1)
+    yield
+    await redis.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize("outage", [out_of_memory, read_only])
+@pytest.mark.parametrize("is_idle", [True, False])
+async def test_after_an_outage_the_living_have_one_lease_to_renew(any_redis, outage, is_idle):
+    """With one run id throughout. `is_idle`: who might take over holds no lease itself."""
+    living, other = ListTransport(any_redis, SETTINGS), ListTransport(any_redis, SETTINGS)
+    await any_redis.rpush(IN, b"of the living", b"of the other")
+    await living.take(1)
+    if not is_idle:
+        await other.take(1)
+    await serve_for(any_redis, 10 * LEASE)
+    heartbeat = Heartbeat(other)
+    await heartbeat.beat(0.0)
+    async with outage(any_redis):
+        with pytest.raises(RedisAway):
+            await heartbeat.beat(100.0)
+    await any_redis.zadd(WORKERS, {living.worker: 1})
+    left = [b"of the other"] if is_idle else []
+    for now in (200.0, 200.0 + LEASE / 2, 200.0 + LEASE - 0.001):
+        await heartbeat.beat(now)
+        assert await of(any_redis, IN) == left
+    await heartbeat.beat(200.0 + LEASE)
+    assert await of(any_redis, IN) == [b"of the living", *left]
 
 
 async def test_a_restarted_server_is_seen_anew(tmp_path):
     options = ("--appendonly", "yes")
     server = RedisServer.start(tmp_path, None, *options)
     redis = connect(server.url)
-    heartbeat = Heartbeat(ListTransport(redis, SETTINGS))
     try:
         await expired_worker(redis, b"m")
-        await heartbeat.beat(0.0)
+        await ListTransport(redis, SETTINGS).served_for()
         server.stop()
-        with pytest.raises(RedisAway):
-            await heartbeat.beat(50.0)
+        await redis.aclose()
         server = RedisServer.start(tmp_path, None, *options)
-        await heartbeat.beat(100.0)  # over a lease since the first, but this one is new
+        redis = connect(server.url)
+        await Heartbeat(ListTransport(redis, SETTINGS)).beat(0.0)  # it never saw the other
         assert await of(redis, IN) == []
-        await heartbeat.beat(100.0 + SETTINGS.lease)
+        await serve_for(redis, LEASE)
+        await Heartbeat(ListTransport(redis, SETTINGS)).beat(0.0)
         assert await of(redis, IN) == [b"m"]
     finally:
         await redis.aclose()

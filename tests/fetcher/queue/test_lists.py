@@ -118,9 +118,27 @@ async def test_a_queue_without_a_connection_to_wait_on_says_so(redis):
         await ListTransport(redis, SETTINGS).wait_for_arrival(1)
 
 
-async def test_the_run_id_names_the_server(rig, any_redis):
-    queue = rig.worker()
-    assert await queue.run_id() == (await any_redis.info("server"))["run_id"]
+# -- how long it has served ------------------------------------------------------------------
+
+
+async def test_a_server_that_nobody_has_seen_has_served_since_its_start(rig, any_redis):
+    uptime = (await any_redis.info("server"))["uptime_in_seconds"]
+    assert uptime - 1 <= await rig.worker().served_for() <= uptime + 5
+
+
+async def test_all_workers_are_told_the_same(rig, any_redis):
+    run_id, now = (await any_redis.info("server"))["run_id"], (await any_redis.time())[0]
+    await any_redis.set(TAG + ":server", f"{run_id} {now - 1000}")
+    for _ in range(3):
+        assert 1000 <= await rig.worker().served_for() < 1060
+
+
+async def test_a_server_in_the_place_of_another_has_served_since_it_was_seen(rig, any_redis):
+    await any_redis.set(TAG + ":server", "another 5.000")
+    assert await rig.worker().served_for() == 0
+    assert 0 <= await rig.worker().served_for() < 60
+    run_id = (await any_redis.info("server"))["run_id"].encode()
+    assert (await any_redis.get(TAG + ":server")).startswith(run_id + b" ")
 
 
 async def test_a_message_for_both_lists_is_in_neither_while_one_cannot_be_written(rig, any_redis):
