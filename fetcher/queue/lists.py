@@ -37,6 +37,7 @@ from fetcher.queue.transport import BATCH_BYTES, BATCH_COUNT, Finished, Lease
 from fetcher.redis.call import call
 from fetcher.settings import Queue
 
+RECOVER_BYTES: Final = 10_000_000  # about as many go back in one call
 READ_AT_ONCE: Final = 16  # messages whose sizes nobody knows: a script that reads stops Redis
 
 # A count that nobody has asked for in a day is of a message that another program has taken.
@@ -203,14 +204,15 @@ return string.format('%.3f', now - since)
 
 # KEYS in, workers, deliveries
 # ARGV prefixes of the keys of leases and of what waits, max_deliveries, seconds and number of
-#      deliveries kept, perhaps a worker that retires
-# -> {worker, number} or {}
+#      deliveries kept, bytes, perhaps a worker that retires
+# -> {worker, number, number left} or {}
 # Takes over from that worker, else from one whose lease has run out: its tasks go back to the
-# head in their old order, and in the latter case their deliveries count if they had begun. The
-# worker's keys lie in the slot of the others, so the script may compute them.
+# head in their old order, and in the latter case their deliveries count if they had begun. The last
+# go first, so that what is more than so many bytes may follow in a further call. The worker's keys
+# lie in the slot of the others, so the script may compute them.
 _RECOVER: Final = """
 local now = redis.call('TIME')[1]
-local worker = ARGV[6]
+local worker = ARGV[7]
     or redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. now, 'LIMIT', 0, 1)[1]
 if not worker then return {} end
 local leases, waiting, waits = ARGV[1] .. worker, ARGV[2] .. worker, {}
@@ -218,19 +220,26 @@ for _, id in ipairs(redis.call('SMEMBERS', waiting)) do waits[id] = true end
 local ids = redis.call('HKEYS', leases)
 local function number(id) return tonumber(string.match(id, '^%d+')) end
 table.sort(ids, function(a, b) return number(a) > number(b) end)
-local counts = ARGV[3] ~= '0' and not ARGV[6] and #ids > 0
+local counts = ARGV[3] ~= '0' and not ARGV[7] and #ids > 0
 if counts and redis.call('HLEN', KEYS[3]) > tonumber(ARGV[5]) then redis.call('DEL', KEYS[3]) end
-for _, id in ipairs(ids) do
+local n, bytes = 0, 0
+while n < #ids and bytes < tonumber(ARGV[6]) do
+    n = n + 1
+    local id = ids[n]
     local message = redis.call('HGET', leases, id)
+    bytes = bytes + #message
     redis.call('LPUSH', KEYS[1], message)
     if counts and not waits[id] then
         redis.call('HINCRBY', KEYS[3], redis.sha1hex(message), 1)
     end
+    redis.call('HDEL', leases, id)
 end
 if counts then redis.call('EXPIRE', KEYS[3], ARGV[4]) end
-redis.call('DEL', leases, waiting)
-redis.call('ZREM', KEYS[2], worker)
-return {worker, #ids}
+if n == #ids then
+    redis.call('DEL', waiting)
+    redis.call('ZREM', KEYS[2], worker)
+end
+return {worker, n, #ids - n}
 """
 
 
@@ -348,17 +357,21 @@ class ListTransport:
 
     async def retire(self) -> int:
         """Forget this worker; how many messages it still held, which went back to the head."""
-        return int((await self._take_over(self.worker))[1])
+        back, left = 0, 1
+        while left:
+            _, moved, left = await self._take_over(self.worker)
+            back += moved
+        return int(back)
 
     async def recover(self) -> tuple[str, int] | None:
-        """Take over from one dead worker: its name and how many tasks went back, or None."""
+        """Take over from a dead worker: its name and how many tasks went back, or None."""
         answer = await self._take_over()
         return (answer[0].decode(), answer[1]) if answer else None
 
     async def _take_over(self, *worker: str) -> Any:
         n = self._names
         args: list[Any] = [n.lease_prefix, n.waiting_prefix, self.settings.max_deliveries]
-        args += [DELIVERIES_KEPT, DELIVERIES_MAX, *worker]
+        args += [DELIVERIES_KEPT, DELIVERIES_MAX, RECOVER_BYTES, *worker]
         return await call(self._recover(keys=[n.in_, n.workers, n.deliveries], args=args))
 
     async def served_for(self) -> float:

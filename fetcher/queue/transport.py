@@ -65,7 +65,10 @@ class Transport(Protocol):
         """Keep all our leases for another while; False when there are none (any more)."""
 
     async def recover(self) -> tuple[str, int] | None:
-        """Take over from one dead worker: its name and how many tasks went back, or None."""
+        """Take over from a dead worker, or go on with that: its name and how many tasks went back.
+
+        None if there is no dead one.
+        """
 
     async def retire(self) -> int:
         """Return all that we hold and be forgotten; how many tasks went back."""

@@ -9,6 +9,7 @@ from fetcher.errors import RedisAway
 from fetcher.queue.lists import (
     DELIVERIES_KEPT,
     DELIVERIES_MAX,
+    RECOVER_BYTES,
     ListTransport,
 )
 from fetcher.queue.transport import BATCH_BYTES, BATCH_COUNT, Finished
@@ -218,3 +219,29 @@ async def test_hardly_more_is_read_than_is_taken(rig, every_redis, sizes, taken,
     assert await read_by(every_redis.url, take) == read
     assert [len(item.message) for item in leased] == sizes[:taken]
     assert len(await rig.waiting()) == len(sizes) - taken
+
+
+@pytest.mark.parametrize(("size", "calls"), [(RECOVER_BYTES // 10, [10, 2]), (100, [12])])
+async def test_large_messages_go_back_in_several_calls_and_in_their_order(rig, size, calls):
+    messages = [b"%02d" % n + b"x" * size for n in range(12)]
+    await rig.push([*messages, b"last"])
+    queue, other = rig.worker(), rig.worker()
+    taken: list[bytes] = []
+    while len(taken) < len(messages):
+        taken += [item.message for item in await queue.take(len(messages) - len(taken)) or []]
+    await rig.expire(queue)
+    for count in calls:
+        assert await other.recover() == (queue.worker, count)
+    assert await other.recover() is None
+    assert await rig.waiting() == [*messages, b"last"]
+
+
+async def test_a_worker_that_retires_gives_back_all_however_large(rig):
+    messages = [b"%d" % n + b"x" * RECOVER_BYTES for n in range(3)]
+    await rig.push(messages)
+    queue = rig.worker()
+    for _ in messages:
+        await queue.take(1)
+    assert await queue.retire() == 3
+    assert await rig.waiting() == messages
+    assert await rig.leftovers() == [b"seq"]
