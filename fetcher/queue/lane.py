@@ -30,7 +30,7 @@ _SHOWN: Final = 200  # characters of a URL in the log: a data: URL may be a whol
 
 
 class Job(NamedTuple):
-    """A task in the lane's hands: where it came from, and who hears how it ends."""
+    """A task that waits for its turn: where it came from, and who hears how it ends."""
 
     lease: Lease
     task: Task
@@ -102,24 +102,28 @@ class QueueLane:
             self.fetcher.count(error.task, result)
             done(self._hold(_finished(item.id, error.task, error.raw, result)))
             return
-        job = Job(item, task, raw, done)
         if self._turns.is_open and not item.waits:  # nearly always
-            self._run(job)
+            self._run(item, task, raw, done)
         elif 0 < self.queue.settings.max_deliveries < item.deliveries:
-            self._bury(job)
+            self._bury(Job(item, task, raw, done))
         else:
-            self._ask_for_turn(job)
+            self._ask_for_turn(Job(item, task, raw, done))
 
-    def _run(self, job: Job) -> None:
-        id_ = job.lease.id
+    def _run(self, item: Lease, task: Task, raw: bytes, done: Callable[[Finished], None]) -> None:
+        id_ = item.id
 
-        def ended(fetching: Fetching, result: Result) -> None:
+        def ended(fetching: Fetching | None, result: Result) -> None:
             self._running.pop(id_, None)
-            job.done(self._hold(_finished(id_, job.task, job.raw, result)))
-            if not self._turns.is_open:
-                self._go_on(self._turns.end(id_, len(self._running)))
+            done(self._hold(_finished(id_, task, raw, result)))
+            if not self._turns.is_open and id_ != self._turns.lone:
+                self._go_on(self._turns.end(id_, self._begun))
 
-        fetching = self.fetcher.run(job.task, ended)
+        try:
+            fetching = self.fetcher.run(task, ended)
+        except Exception as error:
+            logger.exception("a task could not be started")
+            ended(None, from_refusal(task, f"{type(error).__name__}: {error}", Account()))
+            return
         if fetching.done is not None:  # a data: URL has ended by now
             self._running[id_] = fetching
 
@@ -141,12 +145,28 @@ class QueueLane:
         self._parked[lease.id] = job
         is_last = lease.deliveries == self.queue.settings.max_deliveries
         host = _host_of(job.task.url) if self._limits_hosts else ""
-        if self._turns.ask(lease.id, host, alone=is_last, running=len(self._running)):
-            self._begin(lease.id)
-        elif self._stopping:
-            self.hand_back_waiting()
-        elif not lease.waits:
-            self._starts.wait(lease.id)
+        begun = self._turns.ask(lease.id, host, alone=is_last, running=self._begun - 1)
+        if lease.id not in begun:
+            if self._stopping:
+                self.hand_back_waiting()
+            elif not lease.waits:
+                self._starts.wait(lease.id)
+        for id_ in begun:
+            self._begin(id_)
+
+    @property
+    def _begun(self) -> int:
+        """Whose outcomes are not stored yet, but for those that wait for their turn."""
+        return len(self._held) - self._turns.waiting
+
+    def _settle(self, batch: Sequence[Finished]) -> None:
+        """Their outcomes are stored: one that has to run alone may have waited for that."""
+        for item in batch:
+            self._held.pop(item.id, None)
+        if self._turns.is_closed:
+            lone = self._turns.lone
+            over = [item.id for item in batch if item.id == lone] or [b""]
+            self._go_on(self._turns.end(over[0], self._begun))
 
     def _go_on(self, ids: Sequence[bytes]) -> None:
         """It is their turn. Not before the next: a thousand that end at once would be nested."""
@@ -167,7 +187,7 @@ class QueueLane:
             self._run_parked(id_)
 
     def _run_parked(self, id_: bytes) -> None:
-        self._run(self._parked.pop(id_))
+        self._run(*self._parked.pop(id_))
 
     def hand_back_waiting(self) -> None:
         """Stopping: what waits for its turn goes back to the queue at once, now and later."""
@@ -181,8 +201,7 @@ class QueueLane:
     async def finish(self, batch: Sequence[Finished]) -> None:
         lost = await self._hand_over.finish(batch)
         self.fetcher.budget.release(sum(len(item.result or b"") for item in batch))
-        for item in batch:
-            self._held.pop(item.id, None)
+        self._settle(batch)
         self.finished += len(batch) - len(lost)
         replaced = self._hand_over.replaced
         self.dead += sum(item.reason is not None for item in (*batch, *replaced))
@@ -195,7 +214,8 @@ class QueueLane:
         lease = self._held.get(item.id)
         if lease is None or item.result is None:
             return
-        reason = f"the result cannot be stored: {error}"
+        size = len(item.result)
+        reason = f"the result cannot be stored ({size} bytes with its task): {error}"
         try:
             task, raw = parse_message(lease.message)
         except BadTask as bad:

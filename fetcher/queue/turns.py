@@ -2,7 +2,8 @@
 
 A decision module. Two rules: of the tasks to one host at most `per_host` are under way, and a task
 that has brought down all its workers but the last it may have runs alone. Who waits is named by its
-lease; nothing is known here of tasks that begin while `is_open`.
+lease; nothing is known here of tasks that begin while `is_open`. A lone one is alone as long as its
+lease: were another to bring down the worker before its outcome is stored, it would be blamed.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ class Turns:
 
     def __init__(self, per_host: int = 0) -> None:
         self._per_host = per_host
-        self._lone: bytes | None = None  # who runs alone now
+        self.lone: bytes | None = None  # who runs alone now, until its outcome is stored
         self._alone: Line = {}  # who has to
         self._behind: dict[bytes, str] = {}  # who came meanwhile, and to which host
         self._lines: dict[str, Line] = {}  # who waits for each host
@@ -31,10 +32,11 @@ class Turns:
     @property
     def is_closed(self) -> bool:
         """Nobody else may begin: one runs alone, or is to."""
-        return self._lone is not None or bool(self._alone)
+        return self.lone is not None or bool(self._alone)
 
-    def ask(self, lease: bytes, host: str, *, alone: bool, running: int) -> bool:
-        """Whether it begins now, beside `running` others; if not, it waits. `host` "": none."""
+    def ask(self, lease: bytes, host: str, *, alone: bool, running: int) -> list[bytes]:
+        """One has come: who begins now, beside `running` others; it or perhaps one that waited. If
+        it is not among them, it waits. `host` "": none."""
         if alone:
             self._alone[lease] = None
             self.is_open = False
@@ -43,7 +45,7 @@ class Turns:
         else:
             self._lines.setdefault(host, {})[lease] = None
         self._waiting[lease] = None
-        return bool(self._advance([host], running))
+        return self._advance([host], running)
 
     def end(self, lease: bytes, running: int) -> list[bytes]:
         """One is no longer under way, `running` others are: who begins now."""
@@ -58,8 +60,8 @@ class Turns:
         return self._advance([host], running)
 
     def _leave(self, lease: bytes) -> str:
-        if lease == self._lone:
-            self._lone = None
+        if lease == self.lone:
+            self.lone = None
         host = self._hosts.pop(lease, "")
         if host:
             self._under_way[host] -= 1
@@ -68,14 +70,14 @@ class Turns:
         return host
 
     def _advance(self, hosts: Iterable[str], running: int) -> list[bytes]:
-        if self._lone is not None:
+        if self.lone is not None:
             return []
         if self._alone:
             if running:
                 return []
-            self._lone = next(iter(self._alone))
-            del self._alone[self._lone], self._waiting[self._lone]
-            return [self._lone]
+            self.lone = next(iter(self._alone))
+            del self._alone[self.lone], self._waiting[self.lone]
+            return [self.lone]
         return [lease for host in hosts for lease in self._admit(host)]
 
     def _admit(self, host: str) -> list[bytes]:
@@ -101,5 +103,5 @@ class Turns:
         waiting = list(self._waiting)
         for line in (self._alone, self._behind, self._lines, self._waiting):
             line.clear()
-        self.is_open = self._per_host == 0 and self._lone is None
+        self.is_open = self._per_host == 0 and self.lone is None
         return waiting

@@ -344,6 +344,40 @@ async def test_a_task_on_its_last_delivery_waits_for_those_under_way(redis, fetc
             await wait_until(lambda: lane.finished == 3)
 
 
+async def test_one_that_cannot_be_started_holds_up_no_other(lane, redis, monkeypatch, caplog):
+    run = lane.fetcher.run
+
+    def run_or_fail(task: Any, *rest: Any) -> Any:
+        if "bad" in task.url:
+            raise ValueError("of its own")
+        return run(task, *rest)
+
+    monkeypatch.setattr(lane.fetcher, "run", run_or_fail)
+    await deliver(redis, 2, pack({"url": "data:,bad"}), pack({"url": "data:,good"}))
+    async with looping(lane):
+        await wait_until(lambda: lane.finished == 2)
+    assert "of its own" in caplog.text
+    results = {task["url"]: result for task, result in map(unpack, await of(redis, OUT))}
+    assert results["data:,good"]["status_code"] == 200
+    assert results["data:,bad"]["error"] == "ValueError: of its own"
+
+
+async def test_a_task_on_its_last_delivery_begins_once_all_else_is_stored(redis, fetcher):
+    """Else it could bring others down with it, whose leases would then have run out."""
+    lane = QueueLane(ListTransport(redis, SETTINGS), fetcher, 10)
+    await deliver(redis, 2, pack({"url": "data:,1"}), pack({"url": "data:,2"}))
+    await push(redis, pack({"url": "data:,3"}))
+    done: list[Finished] = []
+    for item in await lane.take(9):
+        lane.start(item, done.append)
+    for count in (1, 2, 3):
+        await wait_until(lambda count=count: len(done) == count)  # type: ignore[misc]
+        waiting: Any = redis.scard("{" + IN + "}:waiting:" + lane.queue.worker)
+        assert await waiting == 3 - count
+        await lane.finish(done[-1:])
+    assert [unpack(one)[0]["url"][-1] for one in await of(redis, OUT)] == ["1", "2", "3"]
+
+
 # -- one host --------------------------------------------------------------------------------
 
 
@@ -506,9 +540,9 @@ async def test_a_result_that_cannot_be_stored_costs_only_what_is_too_much(
     if large is None:
         assert [one.message for one in dead] == [task]
         assert dead[0].reason is not None
-        assert dead[0].reason.startswith("the result cannot be stored: ")
+        assert dead[0].reason.startswith("the result cannot be stored (")
     else:
         assert dead == []
         assert (large["status_code"], large["content"], large["save"]) == (599, b"", save)
-        assert large["error"].startswith("the result cannot be stored: ")
+        assert large["error"].startswith("the result cannot be stored (")
     assert all(len(record.getMessage()) < 1000 for record in caplog.records)

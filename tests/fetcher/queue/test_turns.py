@@ -6,7 +6,9 @@ from fetcher.queue.turns import Turns
 
 
 def ask(turns: Turns, name: str, host: str = "", *, alone: bool = False, running: int = 0) -> bool:
-    return turns.ask(name.encode(), host, alone=alone, running=running)
+    begun = turns.ask(name.encode(), host, alone=alone, running=running)
+    assert begun in ([], [name.encode()])
+    return bool(begun)
 
 
 def end(turns: Turns, name: str, running: int = 0) -> list[str]:
@@ -86,6 +88,14 @@ def test_while_one_runs_alone_no_place_at_a_host_is_given_away() -> None:
     assert end(turns, "last") == ["b"]
     assert not turns.is_open
     assert end(turns, "b") == []
+
+
+def test_the_last_of_those_under_way_to_wait_lets_the_lone_one_in() -> None:
+    turns = Turns()
+    assert not ask(turns, "last", alone=True, running=1)
+    assert turns.ask(b"other", "", alone=False, running=0) == [b"last"]
+    assert turns.lone == b"last"
+    assert end(turns, "last") == ["other"]
 
 
 # -- no longer -------------------------------------------------------------------------------
