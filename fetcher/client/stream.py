@@ -23,6 +23,10 @@ MAX_UNHEARD: Final = 262144
 T = TypeVar("T")
 
 
+def _no_news() -> None:
+    """There will be none."""
+
+
 class Stream:
     """Bytes are held until `tell` hands them to `sink`, and count against `budget` so long.
 
@@ -78,7 +82,7 @@ class Stream:
         and would not make it a whole answer.
         """
         if not self.begun and self.sink.short:
-            self.over = True
+            self._stop()
             response.body = self._take() if self._chunks else b""
             self._call(self.sink.done, response)
             return
@@ -104,13 +108,18 @@ class Stream:
         if ended.outcome is not Outcome.ANSWERED:
             self._forget()
         if not self._chunks:
-            self.over = True
+            self._stop()
             self._call(self.sink.done, ended)
 
     def drop(self) -> None:
         """Nobody wants to hear any more."""
-        self.over = True
+        self._stop()
         self._forget()
+
+    def _stop(self) -> None:
+        """It is over. `news` leads to the transfer and back here: a circle costs 20 us to collect."""
+        self.over = True
+        self.news = _no_news
 
     @property
     def is_heard(self) -> bool:

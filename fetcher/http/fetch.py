@@ -1,31 +1,42 @@
 """`/fetch`: the target's answer, fetched by our route, as the caller's own.
 
-A Tornado handler: it reads the request, asks `forwarding`, runs the fetcher and writes.
+A delegate of Tornado's HTTP connection and no RequestHandler: bodies go on as they come, both ways,
+and which methods and forms there are is the target's business. It reads the request, asks
+`forwarding`, runs the fetcher and writes; each of its steps is a call from the connection or from
+the fetch, so that a short answer costs no task and no future.
 """
 
 import asyncio
-import contextlib
+import json
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 import msgspec
-from tornado.httputil import HTTPHeaders, HTTPOutputError, format_timestamp
-from tornado.iostream import StreamClosedError
-from tornado.routing import URLSpec
-from tornado.web import stream_request_body
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+    format_timestamp,
+)
+from tornado.routing import PathMatches, Router, Rule
 
-from fetcher.errors import AnswerBroken, TaskError
+from fetcher.errors import TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
-from fetcher.http.handler import Handler, Places, shown_url
+from fetcher.http.gate import Gate
+from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
 from fetcher.model import Result, Task, Trust
 from fetcher.route.route import Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
-from fetcher.run.reading import Reading
 from fetcher.task.schemes import special_scheme
 
 logger = logging.getLogger(__name__)
@@ -39,10 +50,18 @@ _STATUS_OF: Final = {
     Ending.BUG: 502,
 }
 
-
 # Bytes of a caller's body that are waited for and may be sent again; a longer one goes on as it
 # comes, once.
 HELD: Final = 65536
+
+# What is over `HELD` is not kept.
+MAX_BODY: Final = 1 << 40
+
+_NO_CONTENT: Final = frozenset({204, 304})  # RFC 9110 6.4.1: no content, so no length of it either
+# RFC 9112 4: reason-phrase, less what begins a tag.
+_PHRASE: Final = re.compile(r"[\t \x21-\x3b\x3d-\x7e\x80-\xff]*")
+
+_LEFT: Final = 499  # nginx's word for a client that has left, for the log
 
 
 class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,35 +72,28 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     caller_proxy: bool = True
     concurrency: int = 0  # 0 = no limit
     max_body: int = 0
-    stall: float = 30.0  # seconds for which a caller may read nothing; 0 = no limit
+    stall: float = 30.0  # seconds for which a caller may take or send nothing; 0 = no limit
 
 
-class _AnyMethod(tuple[str, ...]):
-    """Holds every method: which of them it serves is the target's business."""
+class FetchRouter(Router):
+    """``ANY /fetch?url=U``, a `FetchCall` each; what all of them share."""
 
-    __slots__ = ()
+    def __init__(self, fetcher: Fetcher, limits: FetchLimits, places: Places, gate: Gate) -> None:
+        self.fetcher = fetcher
+        self.limits = limits
+        self.places = places
+        self.gate = gate
 
-    def __contains__(self, method: object) -> bool:
-        return True
+    def find_handler(self, request: HTTPServerRequest, **_: Any) -> "FetchCall":
+        return FetchCall(self, request)
 
 
-# Those by whose names Tornado may call the handler; "FINISH" would end our own answer.
-_DISPATCHED: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+class FetchCall(HTTPMessageDelegate):
+    """One request: what the connection tells, what the fetch tells, and what is written.
 
-
-# Streamed, or Tornado would parse forms, and refuse those that are for the target to judge.
-@stream_request_body
-class FetchHandler(Handler):
-    """``ANY /fetch?url=U``: the target's answer, fetched by our route, as the caller's own.
-
-    Method, end-to-end headers and body go on; status, headers and decoded body come back, with
+    Method, end-to-end headers and body go on; status, headers and body come back, with
     ``X-Fetch-*`` beside them. Our own failures are JSON, marked ``X-Fetch-Error: 1``.
     """
-
-    SUPPORTED_METHODS = _AnyMethod()
-    max_body = 1 << 40  # bytes; what is over `HELD` is not kept
-    takes_bearer = False  # Authorization belongs to the target
-    refuses_cross_site = True
 
     OPTIONS: ClassVar[dict[str, Callable[[str], Any]]] = {
         "timeout": float,
@@ -90,147 +102,129 @@ class FetchHandler(Handler):
         "site": str,
     }
 
-    def initialize(self, fetcher: Fetcher, limits: FetchLimits, places: Places) -> None:
-        self.fetcher = fetcher
-        self.limits = limits
-        self.places = places
+    # As attributes of the class: most calls have no need of their own.
+    incoming: IncomingBody | None = None  # of a long body
+    fetching: Fetching | None = None
+    stalled: asyncio.Handle | None = None  # cuts off a caller that stands still
+    status = 0  # of what was written, for the log
+    has_place = is_fetching = is_served = is_paused = has_left = keeps_cookies = False
+
+    def __init__(self, router: FetchRouter, request: HTTPServerRequest) -> None:
+        assert isinstance(request.connection, HTTP1Connection)
+        self.router = router
+        self.request = request
+        self.connection = request.connection
+        self.method = request.method or "GET"
         self.body = bytearray()
-        self.incoming: IncomingBody | None = None  # of a long body
-        self.serving: asyncio.Task[None] | None = None  # begins before that has ended
-        self.stalled: asyncio.Handle | None = None  # ends a body that stands still
-        self.reading: Reading | None = None
+        self.loop = asyncio.get_running_loop()
 
-    def clear(self) -> None:
-        """Without Tornado's Server, Content-Type and Date: they are the target's to say (6 us)."""
-        self._headers = HTTPHeaders()
-        self._write_buffer = []
-        self.set_status(200)
+    # 1. The request comes, and with it perhaps a body that is as long as it likes.
 
-    def compute_etag(self) -> None:
-        """None: the target's own, if it has one, is what goes back."""
-
-    def check_etag_header(self) -> bool:
-        """Whether 304 is the answer has been for the target to say."""
-        return False
-
-    def prepare(self) -> None:
-        """Nothing is answered before the body is read: a client that still sends would miss it."""
-        self.refused = self.refusal(self.request, self.settings["gate"])
-        self.method = self.request.method or "GET"
-        self.declared = _declared(self.request.headers)
-        if self.refused is None and (self.declared is None or self.declared > HELD):
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> None:
+        self.connection.set_close_callback(self.on_connection_close)
+        self.connection.set_max_body_size(MAX_BODY)
+        # Authorization belongs to the target.
+        self.refusal = find_refusal(
+            self.request, self.router.gate, takes_bearer=False, refuses_cross_site=True
+        )
+        self.declared = _declared(headers)
+        if self.refusal is None and self._is_long:
             # A long body may take its time, but not stand still.
-            self.request.connection.set_body_timeout(None)  # type: ignore[union-attr]
-            self._expect_more()
-        if self.method not in _DISPATCHED:
-            self.request.method = "POST"
+            self.connection.set_body_timeout(None)  # type: ignore[arg-type]
+            self._expect(self._cut)
 
-    async def data_received(self, chunk: bytes) -> None:
-        if self.refused is not None:
-            return
-        self._stop_expecting()
-        await self._take_in(chunk)
-        self._expect_more()
+    @property
+    def _is_long(self) -> bool:
+        return self.declared is None or self.declared > HELD
 
-    async def _take_in(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        if self.refusal is not None:
+            return None  # a client that still sends would miss the answer
+        if self._is_long:
+            self._expect(self._cut)
         if self.incoming is None:
             self.body += chunk
             if len(self.body) <= HELD:
-                return
+                return None
             self.incoming = IncomingBody(self.declared)
-            self.serving = asyncio.get_running_loop().create_task(self._serve())
             chunk = bytes(self.body)
             self.body.clear()
-        await self.incoming.put(chunk)
+            self._serve()
+        return self.incoming.put(chunk)
 
-    def _expect_more(self) -> None:
-        if self.limits.stall and (self.declared is None or self.declared > HELD):
-            loop = asyncio.get_running_loop()
-            self.stalled = loop.call_later(self.limits.stall, self._cut)
-
-    def _stop_expecting(self) -> None:
-        if self.stalled is not None:
-            self.stalled.cancel()
-            self.stalled = None
+    def finish(self) -> None:
+        self._stop_expecting()
+        if self.incoming is not None:
+            self.incoming.end()
+        else:
+            self._serve()
 
     def on_connection_close(self) -> None:
         """The caller has left: nobody needs the answer."""
-        super().on_connection_close()
-        self._stop_expecting()
+        if self.has_left:
+            return
+        self.has_left = True
         if self.incoming is not None:
             self.incoming.fail()
-        if self.reading is not None:
-            self.reading.leave()
+        if self.fetching is not None:
+            self.fetching.cancel()
+        self._end(_LEFT)
 
-    async def _fetch(self) -> None:
-        self._stop_expecting()
-        if self.incoming is not None and self.serving is not None:
-            self.incoming.end()
-            await self.serving
-        else:
-            await self._serve()
+    # 2. It becomes a task.
 
-    get = head = post = put = patch = delete = options = _fetch
-
-    async def _serve(self) -> None:
-        self.request.method = self.method
-        if self.refused is not None:
-            self.write_refusal(self.refused)
+    def _serve(self) -> None:
+        if self.has_left:
             return
+        self.is_served = True
+        places, limits = self.router.places, self.router.limits
         try:
-            task = self._task()
-        except TaskError as error:
-            self._write_failure(400, str(error), None)
-        else:
-            if self.places.closed:
-                self.set_header("Connection", "close")
-                self._write_failure(503, "the service is stopping", None)
-            elif 0 < self.limits.concurrency <= self.places.fetching:
-                self.set_header("Retry-After", "1")
-                self._write_failure(503, "all places for fetches are taken: try again", None)
-            else:
-                with self.places:
-                    await self._answer(task)
-        if self.incoming is not None:
-            self.incoming.drop()
-
-    async def _answer(self, task: Task) -> None:
-        self.places.fetching += 1
-        is_fetching = True
-        patient = "timeout" not in self.request.query_arguments
-        try:
-            reading = self.reading = self.fetcher.read(
-                task,
-                trust=self.limits.trust,
-                route=self.limits.route,
-                upload=self.incoming,
-                patient=patient,
-            )
-            result = await reading.head()
-            if result is None:
-                self.set_status(499, "Client Closed Request")  # nginx's word for it, for the log
+            if self.refusal is not None:
+                kind = {"Content-Type": self.refusal.content_type}
+                self._write(self.refusal.status, kind, self.refusal.body.encode())
                 return
-            with contextlib.suppress(StreamClosedError):
-                if not reading.is_over:
-                    await self._write_stream(reading, result)
-                else:
-                    # It waits for its reader alone, and counts for no limit.
-                    self.places.fetching -= 1
-                    is_fetching = False
-                    await self._write_whole(reading, result)
-        finally:
-            self.places.fetching -= is_fetching
-            if self.reading is not None:
-                self.reading.leave()
+            task = self._task()
+            if places.closed:
+                closing = {"Connection": "close"}
+                self._write_failure(503, "the service is stopping", fields=closing)
+            elif 0 < limits.concurrency <= places.fetching:
+                again = {"Retry-After": "1"}
+                words = "all places for fetches are taken: try again"
+                self._write_failure(503, words, fields=again)
+            else:
+                self._start(task)
+        except TaskError as error:
+            self._write_failure(400, str(error))
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            log_bug(self.request)
+            self._write_failure(500, "Internal Server Error")
+
+    def _start(self, task: Task) -> None:
+        places, limits = self.router.places, self.router.limits
+        places.take()
+        places.fetching += 1
+        self.has_place = self.is_fetching = True
+        fetching = self.router.fetcher.run(
+            task,
+            self.done,
+            trust=limits.trust,
+            route=limits.route,
+            receiver=self,
+            upload=self.incoming,
+            patient="timeout" not in self.request.query_arguments,
+        )
+        if fetching.done is not None:
+            self.fetching = fetching
 
     def _task(self) -> Task:
         """The task of this request. Raises `TaskError` naming the parameter that is wrong."""
-        arguments = self._arguments()
+        arguments, limits = self._arguments(), self.router.limits
         url = arguments.pop("url", "")
         if not url:
             raise TaskError("url: missing; expected /fetch?url=http%3A%2F%2Fexample.com%2F")
         # However far callers are trusted, files and keys of this machine are not theirs.
-        special_scheme(url, self.fetcher.shared.policy.schemes, Trust.GUARDED)
+        special_scheme(url, self.router.fetcher.shared.policy.schemes, Trust.GUARDED)
         self.keeps_cookies = _switch("cookies", arguments.pop("cookies", "0"))
         options: dict[str, Any] = {}
         for name, text in arguments.items():
@@ -249,10 +243,10 @@ class FetchHandler(Handler):
                 raise TaskError(
                     f"unknown parameter {name[:50]!r}: if it is the URL's, percent-encode its &"
                 )
-        if "proxy" in options and not self.limits.caller_proxy:
+        if "proxy" in options and not limits.caller_proxy:
             raise TaskError("proxy: callers may not name one here (api.caller_proxy)")
-        if self.limits.max_body:
-            options["max_body"] = self.limits.max_body
+        if limits.max_body:
+            options["max_body"] = limits.max_body
         if "Range" in self.request.headers:
             options["use_gzip"] = False  # a range is one of the bytes that are sent
         headers = forwarding.forwarded_headers(self.request.headers.get_all())
@@ -269,98 +263,177 @@ class FetchHandler(Handler):
                 ) from None
         return out
 
-    async def _write_whole(self, reading: Reading, result: Result) -> None:
-        fetching = reading.fetching
-        assert fetching is not None
-        if fetching.ending is not Ending.ANSWERED:
+    # 3. The answer comes: as it does, or whole. See `Receiver`.
+
+    def begin(self, fetching: Fetching, result: Result) -> None:
+        response = fetching.response
+        assert response is not None
+        self.fetching = fetching
+        fields = self._fields(fetching, result)
+        if self.method != "HEAD" and (length := _length(response.head)) is not None:
+            fields["Content-Length"] = length
+        self.status = response.status
+        text = _reason(response.status, response.head)
+        start = ResponseStartLine("", response.status, text)
+        self._send(self.connection.write_headers(start, fields))
+
+    def chunk(self, data: bytes) -> None:
+        if not self.has_left and self.method != "HEAD":
+            self._send(self.connection.write(data))
+
+    def done(self, fetching: Fetching, result: Result) -> None:
+        if self.has_left:
+            return
+        # From here on it waits for its reader alone, and counts for no limit.
+        self._stop_fetching()
+        if self.status:
+            if fetching.ending is Ending.ANSWERED:
+                self._finish()
+            else:  # it never looks whole: without its last bytes, and without the last chunk
+                logger.debug("an answer of /fetch is cut off: %s", result.error)
+                self._cut()
+        elif fetching.ending is Ending.ANSWERED:
+            fields, response = self._fields(fetching, result), fetching.response
+            if response is None:
+                self._write(200, fields, result.content)
+            else:
+                self._write(response.status, fields, result.content, head=response.head)
+        else:
             status = _STATUS_OF.get(fetching.ending, result.status_code)
-            self._write_failure(status, reading.error or "", fetching)
-            return
-        self._set_head(fetching, result)
-        if self.method == "HEAD":
-            await self.flush()  # else Tornado says that the length is 0
-        # Until it is sent, and not a write of nothing: Tornado refuses any to a 204.
-        await self._in_time(self.finish(reading.take() or None))
+            words = str(result.error or result.content.decode()).removeprefix("HTTP 599: ")
+            self._write_failure(status, words, fetching)
 
-    async def _write_stream(self, reading: Reading, result: Result) -> None:
-        """The answer as it comes; one that breaks is cut off, so that it does not look whole."""
-        fetching = reading.fetching
-        assert fetching is not None and fetching.response is not None
-        self._set_head(fetching, result)
-        head = fetching.response.head
-        length = field(head, b"content-length")
-        if (
-            length is not None
-            and self.method != "HEAD"
-            and field(head, b"content-encoding") is None
-        ):
-            self.set_header("Content-Length", length.decode("latin-1"))
-        try:
-            await self._in_time(self.flush())
-            async for chunk in reading:
-                self.write(chunk)
-                await self._in_time(self.flush())
-            if not reading.is_left:
-                await self._in_time(self.finish())
-        except (AnswerBroken, HTTPOutputError) as error:
-            logger.debug("an answer of /fetch is cut off: %s", error)
-            self._cut()
+    def _fields(self, fetching: Fetching, result: Result) -> HTTPHeaders:
+        """What comes back, less the length of the body."""
+        response, fields = fetching.response, HTTPHeaders()
+        if response is None:  # a data: URL
+            pairs = forwarding.inline_headers(result.headers["Content-Type"])
+        else:
+            pairs = forwarding.returned_headers(
+                response.head, method=self.method, cookies=self.keeps_cookies
+            )
+        for name, value in pairs:  # all of them are clean: `add` looks at each again
+            if name in fields:
+                fields.add(name, value)
+            else:
+                fields[name] = value
+        for name, value in forwarding.SAFETY:
+            fields[name] = value
+        fields["X-Fetch-Url"] = shown_url(result.url)  # ASCII without controls, as all below
+        fields["X-Fetch-Attempts"] = str(result.attempts)
+        fields["X-Fetch-Time"] = f"{result.time:.3f}"
+        if result.proxy is not None:
+            fields["X-Fetch-Proxy"] = result.proxy
+        return fields
 
-    async def _in_time(self, sent: "asyncio.Future[None]") -> None:
-        """Wait until the caller has taken what was written; who takes nothing is cut off."""
-        if sent.done() or not self.limits.stall:
-            await sent
+    # 4. Writing, at the pace of who reads.
+
+    def _write_failure(
+        self,
+        status: int,
+        error: str,
+        fetching: Fetching | None = None,
+        fields: dict[str, str] | None = None,
+    ) -> None:
+        attempts = fetching.attempts if fetching is not None else ()
+        body = json.dumps({"error": error, "attempts": msgspec.to_builtins(attempts)}) + "\n"
+        own = {
+            "X-Fetch-Error": "1",
+            "Date": format_timestamp(time.time()),
+            "Content-Type": "application/json",
+            **(fields or {}),
+        }
+        self._write(status, own, body.encode())
+
+    def _write(
+        self,
+        status: int,
+        fields: HTTPHeaders | dict[str, str],
+        body: bytes,
+        *,
+        head: bytes = b"",
+    ) -> None:
+        """A whole answer; `head` is the target's, which may have a reason of its own."""
+        self._stop_expecting()
+        self.status = status
+        headers = fields if isinstance(fields, HTTPHeaders) else HTTPHeaders(fields)
+        if self.method == "HEAD" or status in _NO_CONTENT:
+            body = b""
+        else:
+            headers["Content-Length"] = str(len(body))
+        start = ResponseStartLine("", status, _reason(status, head))
+        self._send(self.connection.write_headers(start, headers, body or None))
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.has_left:
             return
-        # A timer of the loop: `wait_for` would cost 20 us.
-        timer = asyncio.get_running_loop().call_later(self.limits.stall, self._stall)
-        try:
-            await sent
-        finally:
-            timer.cancel()
+        if self.incoming is not None:
+            self.incoming.drop()
+        self.connection.finish()
+        if self.stalled is None:
+            self._end(self.status)
+        # Else it has its place until all is sent.
+
+    def _send(self, sent: "asyncio.Future[None]") -> None:
+        """Go on when the caller has taken what was written; who takes nothing is cut off."""
+        if sent.done():
+            sent.exception()  # the connection's end is told by itself
+            return
+        sent.add_done_callback(self._sent)
+        self._expect(self._stall)
+        if self.fetching is not None and not self.is_paused:
+            self.is_paused = True
+            self.fetching.pause()
+
+    def _sent(self, sent: "asyncio.Future[None]") -> None:
+        if not sent.cancelled():
+            sent.exception()
+        self._stop_expecting()
+        if self.is_paused and self.fetching is not None:
+            self.is_paused = False
+            self.fetching.resume()
+        if not self.is_fetching:
+            self._end(self.status)
+
+    def _expect(self, late: Callable[[], None]) -> None:
+        """Call `late` unless something goes on meanwhile."""
+        self._stop_expecting()
+        if self.router.limits.stall:
+            self.stalled = self.loop.call_later(self.router.limits.stall, late)
+
+    def _stop_expecting(self) -> None:
+        if self.stalled is not None:
+            self.stalled.cancel()
+            self.stalled = None
 
     def _stall(self) -> None:
-        logger.debug("a caller of /fetch takes nothing for %g s: cut off", self.limits.stall)
+        seconds = self.router.limits.stall
+        logger.debug("a caller of /fetch takes nothing for %g s: cut off", seconds)
         self._cut()
 
     def _cut(self) -> None:
-        """End the connection without the last chunk."""
-        self._auto_finish = False
-        stream = getattr(self.request.connection, "stream", None)
-        if stream is not None:
-            stream.close()
+        """End the connection where it is; all else follows from that."""
+        self.connection.close()
+        self.on_connection_close()
 
-    def _set_head(self, fetching: Fetching, result: Result) -> None:
-        response = fetching.response
-        if response is None:  # a data: URL
-            headers = forwarding.inline_headers(result.headers["Content-Type"])
-        else:
-            self.set_status(response.status, reason(response.head, response.status))
-            headers = forwarding.returned_headers(
-                response.head, method=self.method, cookies=self.keeps_cookies
-            )
-        given = self._headers  # all of them are clean: `add_header` looks at each again
-        for name, value in headers:
-            if name in given:
-                given.add(name, value)
-            else:
-                given[name] = value
-        for name, value in forwarding.SAFETY:
-            given[name] = value
-        self._set_account(fetching, result)
+    # 5. The end, however it came.
 
-    def _write_failure(self, status: int, error: str, fetching: Fetching | None) -> None:
-        attempts = fetching.attempts if fetching is not None else []
-        self.set_header("X-Fetch-Error", "1")
-        self.set_header("Date", format_timestamp(time.time()))
-        self.write_json({"error": error, "attempts": attempts}, status)
+    def _stop_fetching(self) -> None:
+        if self.is_fetching:
+            self.is_fetching = False
+            self.router.places.fetching -= 1
 
-    def _set_account(self, fetching: Fetching, result: Result) -> None:
-        headers = self._headers  # all of it is ASCII without controls
-        headers["X-Fetch-Url"] = shown_url(result.url)
-        headers["X-Fetch-Attempts"] = str(result.attempts)
-        headers["X-Fetch-Time"] = f"{result.time:.3f}"
-        if result.proxy is not None:
-            headers["X-Fetch-Proxy"] = result.proxy
+    def _end(self, status: int) -> None:
+        self._stop_expecting()
+        self._stop_fetching()
+        if self.has_place:
+            self.has_place = False
+            self.router.places.give_back()
+        if self.is_served:
+            self.is_served = False
+            log_access(self.request, status)
+        self.fetching = None  # it knows us too
 
 
 def _declared(headers: HTTPHeaders) -> int | None:
@@ -379,13 +452,23 @@ def _length(head: bytes) -> str | None:
     return length.decode("latin-1")
 
 
+@lru_cache(maxsize=256)
+def _standard_reason(status: int) -> str:
+    return reason(b"", status)
+
+
+def _reason(status: int, head: bytes) -> str:
+    """The reason phrase of an answer; what could be taken for a page is none."""
+    text = reason(head, status) if head else _standard_reason(status)
+    return text if _PHRASE.fullmatch(text) else "Unknown"
+
+
 def _switch(name: str, text: str) -> bool:
     if text not in ("0", "1"):
         raise TaskError(f"{name}: expected 0 or 1, got {text[:50]!r}")
     return text == "1"
 
 
-def routes(fetcher: Fetcher, limits: FetchLimits, places: Places) -> list[URLSpec]:
+def routes(fetcher: Fetcher, limits: FetchLimits, places: Places, gate: Gate) -> list[Rule]:
     """The route of this module. `places`: by which the caller can close it."""
-    given = {"fetcher": fetcher, "limits": limits, "places": places}
-    return [URLSpec("/fetch", FetchHandler, given)]
+    return [Rule(PathMatches("/fetch"), FetchRouter(fetcher, limits, places, gate))]

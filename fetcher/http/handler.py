@@ -3,14 +3,14 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final
 
 import msgspec
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
-from tornado.routing import URLSpec
+from tornado.routing import Rule, URLSpec
 from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
 
 from fetcher.http.gate import Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
@@ -43,15 +43,14 @@ class Handler(RequestHandler):
 
     @classmethod
     def refusal(cls, request: HTTPServerRequest, gate: Gate) -> Refusal | None:
-        """Why this request gets no further, or None; its head is enough to say so."""
-        headers = request.headers
-        # Not `request.host`, which is 127.0.0.1 when the field is empty or missing.
-        refusal = refuse_host(gate, headers.get("Host", ""), lambda: _bound(request))
-        if refusal is None and (cls.refuses_cross_site or request.method in ("POST", "DELETE")):
-            refusal = refuse_cross_site(gate, headers)
-        if refusal is None and cls.asks_for_key:
-            refusal = refuse_key(gate, headers, bearer=cls.takes_bearer)
-        return refusal
+        """See `find_refusal`."""
+        return find_refusal(
+            request,
+            gate,
+            asks_for_key=cls.asks_for_key,
+            takes_bearer=cls.takes_bearer,
+            refuses_cross_site=cls.refuses_cross_site,
+        )
 
     def write_refusal(self, refusal: Refusal) -> None:
         self.set_status(refusal.status)
@@ -80,7 +79,7 @@ class Handler(RequestHandler):
     ) -> None:
         """Tornado would log the whole URL, in which there may be secrets."""
         if not isinstance(value, HTTPError) and value is not None:
-            line = _access_line(self)
+            line = _access_line(self.request)
             logger.error("%s failed", line, exc_info=(type(value), value, tb))
 
     def argument(self, name: str) -> str:
@@ -109,6 +108,25 @@ class Handler(RequestHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(msgspec.to_builtins(value)) + "\n")
+
+
+def find_refusal(
+    request: HTTPServerRequest,
+    gate: Gate,
+    *,
+    asks_for_key: bool = True,
+    takes_bearer: bool = True,
+    refuses_cross_site: bool = False,
+) -> Refusal | None:
+    """Why a request gets no further, or None; its head is enough to say so."""
+    headers = request.headers
+    # Not `request.host`, which is 127.0.0.1 when the field is empty or missing.
+    refusal = refuse_host(gate, headers.get("Host", ""), lambda: _bound(request))
+    if refusal is None and (refuses_cross_site or request.method in ("POST", "DELETE")):
+        refusal = refuse_cross_site(gate, headers)
+    if refusal is None and asks_for_key:
+        refusal = refuse_key(gate, headers, bearer=takes_bearer)
+    return refusal
 
 
 def _bound(request: HTTPServerRequest) -> str | None:
@@ -159,12 +177,18 @@ class Places:
         self.closed = False  # the service is stopping: none is given any more
         self._left = asyncio.Event()
 
-    def __enter__(self) -> None:
+    def take(self) -> None:
         self.taken += 1
 
-    def __exit__(self, *_: object) -> None:
+    def give_back(self) -> None:
         self.taken -= 1
         self._left.set()
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
 
     async def close(self, drain: float) -> None:
         """Give none any more, and wait at most `drain` seconds until all are free."""
@@ -207,12 +231,12 @@ class _Doorkeeper(Application):
         return super().get_handler_delegate(request, target_class, *args, **kw)
 
 
-def application(specs: list[URLSpec], gate: Gate) -> Application:
+def application(specs: Sequence[Rule], gate: Gate) -> Application:
     """All routes of the API behind one gate, with our access log and 404."""
     return _Doorkeeper(
-        specs,
+        list(specs),
         gate=gate,
-        log_function=_log_access,
+        log_function=lambda handler: log_access(handler.request, handler.get_status()),
         default_handler_class=NotFoundHandler,
     )
 
@@ -230,15 +254,19 @@ class NotFoundHandler(Handler):
             self.finish("There is nothing here.\n")
 
 
-def _log_access(handler: RequestHandler) -> None:
+def log_access(request: HTTPServerRequest, status: int) -> None:
     if logger.isEnabledFor(logging.DEBUG):
-        status, took = handler.get_status(), 1000 * handler.request.request_time()
-        logger.debug("%s %d %.1f ms", _access_line(handler), status, took)
+        took = 1000 * request.request_time()
+        logger.debug("%s %d %.1f ms", _access_line(request), status, took)
 
 
-def _access_line(handler: RequestHandler) -> str:
+def log_bug(request: HTTPServerRequest) -> None:
+    """The exception that is being handled is one of ours."""
+    logger.error("%s failed", _access_line(request), exc_info=True)
+
+
+def _access_line(request: HTTPServerRequest) -> str:
     """Method, path and names of parameters: values may be secrets. Of `url` origin and path."""
-    request = handler.request
     words = []
     for name, values in request.query_arguments.items():
         if name == "url":

@@ -13,7 +13,6 @@ NOT_YET: Final = (
     "queue.transport",
     "fetcher.renderer",
     "api.rate",
-    "api.stall",
     "forward",
 )
 

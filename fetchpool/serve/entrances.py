@@ -77,13 +77,15 @@ class Entrances:
             caller_proxy=api.caller_proxy,
             concurrency=api.concurrency,
             max_body=api.max_body,
+            stall=api.stall,
         )
+        gate = self._gate(api.host, self._keys)
         specs = [
+            *fetch_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
-            *fetch_handler.routes(self._fetcher, limits, self._places),
             *more,
         ]
-        application = handlers.application(specs, self._gate(api.host, self._keys))
+        application = handlers.application(specs, gate)
         self.api_port = self._open("api", api.host, api.port, application)
         return build_url(api.host, self.api_port)
 

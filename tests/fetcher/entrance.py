@@ -139,7 +139,7 @@ async def entrance(
         application(
             [
                 *health_routes(lambda: problems),
-                *fetch_handler.routes(fetcher, allowed, places),
+                *fetch_handler.routes(fetcher, allowed, places, gate),
             ],
             gate,
         ),
