@@ -13,9 +13,13 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local now = clock()
+local function epoch() -- in microseconds: a set may be emptied and filled within a millisecond
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000000 + time[2])
+end
 local function changed(member)
   local n = redis.call('HINCRBY', KEYS[6], 'n', 1)
-  if n == 1 then redis.call('HSET', KEYS[6], 'epoch', now) end
+  if n == 1 then redis.call('HSET', KEYS[6], 'epoch', epoch()) end
   redis.call('ZADD', KEYS[5], n, member)
 end
 local function even(time) return string.format('%d', time - time % 2) end
