@@ -21,6 +21,11 @@ _HOST: Final = re.compile(r"[a-z0-9._~-]+|[0-9a-f:.]+")
 # pyspider's default when a proxy names no port.
 DEFAULT_PORT: Final = 8080
 
+# curl's: CURL_DEFAULT_PROXY_PORT and CURL_DEFAULT_HTTPS_PROXY_PORT.
+_CURLS_PORT: Final = 1080
+_CURLS_TLS_PORT: Final = 443
+_BEHIND_AUTHORITY: Final = re.compile(r"(?s)[/?#].*")
+
 # The userinfo is greedy up to the *last* "@", so a raw "@" in a password works, as in pyspider.
 _SPELLING: Final = re.compile(
     r"""
@@ -111,6 +116,27 @@ def parse_proxy(text: str, *, scheme: str = "http", port: int = DEFAULT_PORT) ->
     if not _HOST.fullmatch(host):
         raise ProxyError(f"the host of {_masked(text)!r} has characters that no host name has")
     return Proxy(scheme, host, number, username, password, bool(match["noconnect"]))
+
+
+def parse_as_curl(text: str) -> Proxy:
+    """Read a proxy as curl reads its ``-x`` and the environment. Raises `ProxyError`.
+
+    ``socks://`` is SOCKS4; without a port it is 443 for https and else 1080; a path behind the
+    port means nothing.
+    """
+    scheme, mark, rest = text.strip().partition("://")
+    if not mark:
+        scheme, rest = "http", scheme
+    scheme = scheme.lower()
+    scheme = "socks4" if scheme == "socks" else scheme
+    port = _CURLS_TLS_PORT if scheme == "https" else _CURLS_PORT
+    try:
+        return parse_proxy(f"{scheme}://{rest}", port=port)
+    except ProxyError:
+        bare = _BEHIND_AUTHORITY.sub("", rest)
+        if bare == rest:
+            raise
+    return parse_proxy(f"{scheme}://{bare}", port=port)
 
 
 def _is_ipv6(text: str) -> bool:

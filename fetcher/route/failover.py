@@ -33,7 +33,16 @@ from fetcher.model import (
     Verdict,
 )
 from fetcher.proxy import Proxy
-from fetcher.route.route import Direct, Env, Environment, Pool, Route, Way, environment_proxy
+from fetcher.route.route import (
+    Direct,
+    Env,
+    Environment,
+    Pool,
+    Route,
+    Unreadable,
+    Way,
+    environment_proxy,
+)
 from fetcher.urls import origin_of
 
 # RFC 9110 9.2.2: repeating these changes nothing more than asking once.
@@ -224,6 +233,9 @@ class Failover:
             proxy = environment_proxy(self.ways.environment, url)
             if proxy is None:
                 return DIRECT
+            if isinstance(proxy, Unreadable):
+                self.empty = proxy.reason
+                return None
             return Exit(proxy=proxy) if proxy not in self.tried else None
         if isinstance(way, Proxy):
             # Named by an HTTP caller, a proxy is as little trusted as a URL.

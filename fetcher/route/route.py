@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET
 
-from fetcher.errors import TaskError
-from fetcher.proxy import Proxy, parse_proxy
+from fetcher.errors import ProxyError, TaskError
+from fetcher.proxy import Proxy, parse_as_curl, parse_proxy
 
 
 class Direct(msgspec.Struct, frozen=True):
@@ -76,12 +76,19 @@ def _parse_way(text: str) -> Way:
     return parse_proxy(text)
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """A variable is set to what is no proxy: what it decides about cannot be fetched."""
+
+    reason: str  # names the variable, never credentials
+
+
 class Environment(msgspec.Struct, frozen=True):
     """The proxies that environment variables name, by the scheme of the request."""
 
-    http: Proxy | None = None
-    https: Proxy | None = None
+    http: Proxy | Unreadable | None = None
+    https: Proxy | Unreadable | None = None
     no_proxy: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # of every variable, also of those that decide nothing
 
     def __bool__(self) -> bool:
         return self.http is not None or self.https is not None
@@ -91,25 +98,44 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
     """``http_proxy``, ``https_proxy``, ``all_proxy``, ``no_proxy`` as curl and Scrapy read them.
 
     Lower case goes before upper case. ``HTTP_PROXY`` is not believed under CGI, where a client's
-    ``Proxy:`` header would set it (CVE-2016-5385). Raises `ProxyError`.
+    ``Proxy:`` header would set it (CVE-2016-5385). ``all_proxy`` decides where the variable of the
+    scheme is not set. One that cannot be read fails what it decides about, and nothing else.
     """
-    cgi = "REQUEST_METHOD" in variables
-
-    def named(name: str) -> str:
-        upper = "" if cgi and name == "http_proxy" else variables.get(name.upper(), "")
-        return variables.get(name, "").strip() or upper.strip()
-
-    def proxy(name: str) -> Proxy | None:
-        text = named(name) or named("all_proxy")
-        return parse_proxy(text) if text else None
-
-    exceptions = named("no_proxy").replace(",", " ").split()
+    http, https, others = (
+        _read_variable(variables, name) for name in ("http_proxy", "https_proxy", "all_proxy")
+    )
+    exceptions = _find_variable(variables, "no_proxy")[1].replace(",", " ").split()
     return Environment(
-        proxy("http_proxy"), proxy("https_proxy"), tuple(entry.lower() for entry in exceptions)
+        others if http is None else http,
+        others if https is None else https,
+        tuple(entry.lower() for entry in exceptions),
+        tuple(one.reason for one in (http, https, others) if isinstance(one, Unreadable)),
     )
 
 
-def environment_proxy(environment: Environment, url: str) -> Proxy | None:
+def _read_variable(variables: Mapping[str, str], name: str) -> Proxy | Unreadable | None:
+    spelled, text = _find_variable(variables, name)
+    if not text:
+        return None
+    try:
+        return parse_as_curl(text)
+    except ProxyError as error:
+        return Unreadable(f"the environment variable {spelled}: {error}")
+
+
+def _find_variable(variables: Mapping[str, str], name: str) -> tuple[str, str]:
+    """The spelling of `name` that is set, and its value; empty if none is."""
+    names = (
+        [name] if name == "http_proxy" and "REQUEST_METHOD" in variables else [name, name.upper()]
+    )
+    for spelled in names:
+        text = variables.get(spelled, "").strip()
+        if text:
+            return spelled, text
+    return name, ""
+
+
+def environment_proxy(environment: Environment, url: str) -> Proxy | Unreadable | None:
     """The environment's proxy for one URL, or None for direct."""
     if not environment:
         return None

@@ -1,5 +1,6 @@
 """A process's fetching put together from the settings: clients, resolver, policy."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from fetcher.task.request import Defaults
 from fetcher.task.s3 import read_s3
 from fetcher.task.wire import plain_words
 
+logger = logging.getLogger(__name__)
+
 
 class Built(NamedTuple):
     """What all fetches share, and what ends it: everything under way stops without a result."""
@@ -38,8 +41,12 @@ def build(
     chooser: ProxyChooser | None = None,
 ) -> Built:
     """On the running loop. `environment` are the variables that `env` routes read, and AWS_* for
-    s3; none by default. `chooser` answers pool routes. Raises `TaskError` and `ProxyError`."""
+    s3; none by default. `chooser` answers pool routes. Raises `TaskError` and `ProxyError` for what
+    the settings say; a variable that names no proxy is a warning."""
     variables = environment or {}
+    proxies = read_environment(variables)
+    for problem in proxies.problems:
+        logger.warning("%s; what it decides about is not fetched", problem)
     budget, resolver = Budget(settings.body_budget), Resolver()
     web = _build_web(settings, budget, resolver)
     threads = _build_threads(settings, budget)
@@ -49,7 +56,7 @@ def build(
         defaults=build_defaults(settings),
         route=parse_route(settings.proxy, ENVIRONMENT),
         ways=WaysOut(
-            environment=read_environment(variables),
+            environment=proxies,
             chooser=chooser,
             attempt_timeout=settings.attempt_timeout,
         ),

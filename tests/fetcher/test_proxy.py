@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetcher.errors import ProxyError
-from fetcher.proxy import SCHEMES, Proxy, parse_proxy
+from fetcher.proxy import SCHEMES, Proxy, parse_as_curl, parse_proxy
 
 
 @pytest.mark.parametrize(
@@ -198,4 +198,41 @@ def test_any_text_is_a_proxy_or_a_proxy_error(text: str) -> None:
 def test_no_password_before_the_last_at_sign_gets_out(scheme: str, noise: str, tail: str) -> None:
     with pytest.raises(ProxyError) as caught:
         parse_proxy(f"{scheme}user:{noise}s3cret{noise}@{tail}")
+    assert "s3cret" not in str(caught.value)
+
+
+# Each row's answer is that of curl 7.88 with the text as its http_proxy.
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.9", Proxy("http", "127.0.0.9", 1080)),
+        ("http://127.0.0.9", Proxy("http", "127.0.0.9", 1080)),
+        ("https://127.0.0.9", Proxy("https", "127.0.0.9", 443)),
+        ("https://127.0.0.9:8443/", Proxy("https", "127.0.0.9", 8443)),
+        ("socks://127.0.0.9", Proxy("socks4", "127.0.0.9", 1080)),
+        ("SOCKS://127.0.0.9:4/", Proxy("socks4", "127.0.0.9", 4)),
+        ("socks4a://h:1", Proxy("socks4a", "h", 1)),
+        ("socks5://h", Proxy("socks5", "h", 1080)),
+        ("socks5h://127.0.0.9/x/y?z", Proxy("socks5h", "127.0.0.9", 1080)),
+        ("http://127.0.0.9:3/path", Proxy("http", "127.0.0.9", 3)),
+        ("h:3#x", Proxy("http", "h", 3)),
+        ("u:p%40@127.0.0.9:3", Proxy("http", "127.0.0.9", 3, "u", "p@")),
+        ("socks://u@[::1]:7/", Proxy("socks4", "::1", 7, "u", "")),
+        (" http://h:3\n", Proxy("http", "h", 3)),
+    ],
+)
+def test_a_proxy_is_read_as_curl_reads_it(text: str, expected: Proxy) -> None:
+    assert parse_as_curl(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("vmess://h:5", "h:", "//h:3", "http:h:3", "", "/", "http://", "sock://h:1"),
+        *("h:x/y", "http://u:s3cret@h:x", "http://u:s3cret@h:x/y", "socks5:h:1"),
+    ],
+)
+def test_what_curl_cannot_read_is_refused_without_its_password(text: str) -> None:
+    with pytest.raises(ProxyError) as caught:
+        parse_as_curl(text)
     assert "s3cret" not in str(caught.value)

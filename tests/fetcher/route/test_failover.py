@@ -16,7 +16,7 @@ from fetcher.route.failover import (
     is_proxys_failure,
     may_repeat,
 )
-from fetcher.route.route import Environment, parse_route
+from fetcher.route.route import Environment, Unreadable, parse_route
 
 URL, HTTPS = "http://site.test/", "https://site.test/"
 A, B, C = (parse_proxy(f"{name}:1") for name in "abc")
@@ -218,6 +218,15 @@ def test_the_environment_is_asked_for_each_url() -> None:
     exit = leave(ways)
     assert exit == Exit(proxy=OWN)
     assert ways.leave(exit, "http://exempt.test/") == Exit()
+
+
+def test_a_variable_that_names_no_proxy_leads_nowhere() -> None:
+    environment = Environment(http=OWN, https=Unreadable("all_proxy: what is that?"))
+    ways = failover("env", environment=environment)
+    exit = leave(ways)
+    assert exit == Exit(proxy=OWN)
+    assert ways.leave(exit, HTTPS) == End("all_proxy: what is that?", no_way=True)
+    assert failover(["env", "direct"], environment=environment).leave(None, HTTPS) == Exit()
 
 
 @pytest.mark.parametrize(("trust", "trusted"), [(Trust.OPEN, True), (Trust.GUARDED, False)])

@@ -14,6 +14,7 @@ from fetcher.route.route import (
     Env,
     Environment,
     Pool,
+    Unreadable,
     environment_proxy,
     parse_route,
     read_environment,
@@ -119,10 +120,40 @@ def test_the_environment_is_read_as_curl_and_scrapy_do(
     assert bool(expected) is (expected.http is not None or expected.https is not None)
 
 
-def test_an_unreadable_variable_is_an_error_without_its_password() -> None:
-    with pytest.raises(ProxyError) as caught:
-        read_environment({"http_proxy": "http://u:s3cret@h:x"})
-    assert "s3cret" not in str(caught.value)
+BAD = "http://u:s3cret@h:x"
+
+
+@pytest.mark.parametrize(
+    ("variables", "broken", "url", "decides"),
+    [
+        ({"http_proxy": BAD}, "http_proxy", "http://h/", True),
+        ({"HTTP_PROXY": BAD}, "HTTP_PROXY", "http://h/", True),
+        ({"http_proxy": BAD}, "http_proxy", "https://h/", False),
+        ({"http_proxy": BAD, "all_proxy": "a:1"}, "http_proxy", "http://h/", True),
+        ({"http_proxy": BAD, "HTTP_PROXY": "a:1"}, "http_proxy", "http://h/", True),
+        ({"http_proxy": "a:1", "HTTP_PROXY": BAD}, None, "http://h/", False),
+        ({"ALL_PROXY": BAD}, "ALL_PROXY", "https://h/", True),
+        ({"ALL_PROXY": BAD, "http_proxy": "a:1"}, "ALL_PROXY", "https://h/", True),
+        ({"ALL_PROXY": BAD, "http_proxy": "a:1"}, "ALL_PROXY", "http://h/", False),
+        ({"all_proxy": BAD, "no_proxy": "h"}, "all_proxy", "http://h/", False),
+        ({"all_proxy": "vmess://h:1"}, "all_proxy", "http://h/", True),
+    ],
+)
+def test_an_unreadable_variable_fails_what_it_decides_and_nothing_else(
+    variables: dict[str, str], broken: str | None, url: str, decides: bool
+) -> None:
+    environment = read_environment(variables)
+    assert [problem.split(":")[0] for problem in environment.problems] == (
+        [f"the environment variable {broken}"] if broken else []
+    )
+    assert "s3cret" not in "".join(environment.problems)
+    way = environment_proxy(environment, url)
+    assert way == Unreadable(environment.problems[0]) if decides else way in (None, A)
+
+
+def test_a_proxy_of_the_environment_is_spelled_as_for_curl() -> None:
+    environment = read_environment({"all_proxy": "socks://h:7890/", "http_proxy": "h"})
+    assert environment == Environment(Proxy("http", "h", 1080), Proxy("socks4", "h", 7890))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from fetcher.client.curl import CurlClient
 from fetcher.client.threads import ThreadClient
-from fetcher.errors import ProxyError, TaskError
+from fetcher.errors import TaskError
 from fetcher.guard import is_public
 from fetcher.model import WEB, Trust
 from fetcher.proxy import parse_proxy
@@ -87,6 +87,13 @@ def test_a_change_leaves_the_rest_as_it_was() -> None:
     assert (changed.timeout, changed.retries, settings.retries) == (5, 9, Settings().retries)
 
 
-async def test_variables_that_name_no_proxy_stop_it() -> None:
-    with pytest.raises(ProxyError):
-        build(Settings(), environment={"http_proxy": "nonsense://h"})
+async def test_a_variable_that_names_no_proxy_is_said_and_stops_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    variables = {"http_proxy": "a:1", "all_proxy": "nonsense://u:s3cret@h"}
+    shared, close = build(Settings(), environment=variables)
+    close()
+    assert shared.policy.ways.environment.http == parse_proxy("a:1")
+    [said] = caplog.messages
+    assert said.startswith("the environment variable all_proxy: unknown proxy scheme 'nonsense'")
+    assert "s3cret" not in said

@@ -142,6 +142,26 @@ async def test_a_proxy_is_used_as_told(tmp_path: Path) -> None:
     assert origins == [good, auth, "127.0.0.1", good]
 
 
+async def test_socks_in_the_environment_is_what_curl_takes_it_for(tmp_path: Path) -> None:
+    async with Farm({Kind.SOCKS4: 1}, tls=False) as farm:
+        proxy, page = farm.one(Kind.SOCKS4), f"{farm.origin.url}/ip"
+        for name in ("all_proxy", "ALL_PROXY"):
+            got = await fetch(tmp_path, page, **{name: f"socks://{proxy.address}/"})
+            assert (got.code, json.loads(got.out)["origin"]) == (0, proxy.host)
+
+
+async def test_a_broken_variable_fails_only_what_it_decides(tmp_path: Path, origin: Origin) -> None:
+    broken = {"all_proxy": "http://u:s3cret@h:x"}
+    needed = await fetch(tmp_path, f"{origin.url}/ip", **broken)
+    assert (needed.code, needed.out) == (1, "")
+    assert "HTTP 599: the environment variable all_proxy: cannot read the proxy" in needed.err
+    exempt = await fetch(tmp_path, f"{origin.url}/ip", no_proxy="127.0.0.1", **broken)
+    assert exempt.code == 0
+    for got in (needed, exempt):
+        assert got.err.count("WARNING") == 1
+        assert "s3cret" not in got.err
+
+
 async def test_an_empty_pool_is_never_left_for_the_own_address(
     tmp_path: Path, origin: Origin
 ) -> None:
