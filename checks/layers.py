@@ -38,7 +38,13 @@ FLOORS: Final = {
         ("traffic", "upkeep"),
         ("http",),
     ),
-    "fetchpool": (("config", "redis"), ("serve",), ("dashboard",), ("commands", "contrib")),
+    "fetchpool": (
+        ("files",),
+        ("config", "redis"),
+        ("serve",),
+        ("dashboard",),
+        ("commands", "contrib"),
+    ),
 }
 
 # Folders in which everything decides, and packages whose ground does, but for what calls itself a

@@ -117,7 +117,7 @@ class Stream:
         self._forget()
 
     def _stop(self) -> None:
-        """It is over. `news` leads to the transfer and back here: a circle costs 20 us to collect."""
+        """It is over. `news` leads to the transfer and back: a circle costs 20 us to collect."""
         self.over = True
         self.news = _no_news
 

@@ -16,6 +16,7 @@ from fetcher.errors import ProxyError, TaskError
 from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import Settings
+from fetchpool.files.text import read_text
 from fetchpool.redis.connect import connect
 from fetchpool.serve.build_pool import PoolView, open_pool
 from pool.check.build import build_checks
@@ -137,8 +138,7 @@ def _cell(value: Any) -> Any:
 async def add(proxies: Proxies, file: IO[bytes], source: str = "cli") -> bool:
     """Put in what a file has; whether any of it could be taken."""
     try:
-        body = file.read()
-        intake = read_given(body, allow_private=proxies.settings.pool.allow_private)
+        intake = read_given(read_text(file), allow_private=proxies.settings.pool.allow_private)
     except IntakeError as error:
         raise TaskError(str(error)) from error
     added = await _put(proxies, intake, source)

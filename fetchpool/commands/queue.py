@@ -10,11 +10,14 @@ from fetcher.errors import TaskError
 from fetcher.queue.inspect import Inspector
 from fetcher.settings import Queue
 from fetcher.task.wire import parse_task
+from fetcher.urls import loggable
+from fetchpool.files.text import read_lines
 from fetchpool.redis.connect import connect
 
 T = TypeVar("T")
 
 _BATCH: Final = 1000
+_SHOWN: Final = 100
 
 
 async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaitable[T]]) -> T:
@@ -35,19 +38,24 @@ async def status(queue: Inspector) -> None:
 async def push(queue: Inspector, file: IO[bytes]) -> None:
     """Push the tasks in `file`: per line a URL, or a task as JSON. Empty lines and # are skipped.
 
-    Raises `TaskError` naming the line that is neither; the lines before it are pushed by then.
+    Raises `TaskError` naming the line that is neither; it says how many were pushed by then.
     """
     batch: list[bytes] = []
     pushed = 0
-    for number, line in enumerate(file, 1):
-        text = line.strip()
-        if not text or text.startswith(b"#"):
-            continue
-        batch.append(_read_task(text, number))
-        if len(batch) >= _BATCH:
-            await queue.push(batch)
-            pushed += len(batch)
-            batch = []
+    try:
+        for number, line in enumerate(read_lines(file), 1):
+            text = line.strip()
+            if not text or text.startswith(b"#"):
+                continue
+            batch.append(_read_task(text, number))
+            if len(batch) >= _BATCH:
+                await queue.push(batch)
+                pushed += len(batch)
+                batch = []
+    except TaskError as error:
+        raise TaskError(
+            f"{error} ({pushed} tasks before it are pushed)" if pushed else str(error)
+        ) from error
     if batch:
         await queue.push(batch)
     click.echo(f"{pushed + len(batch)} pushed to {queue.settings.in_}")
@@ -62,11 +70,23 @@ def _read_task(text: bytes, number: int) -> bytes:
                 raise TaskError("a task is an object")
             parse_task(tree)
         else:
-            url = text.decode()
-            tree = {"taskid": str(number), "project": "fetchpool", "url": url, "fetch": {}}
+            tree = {
+                "taskid": str(number),
+                "project": "fetchpool",
+                "url": _read_url(text),
+                "fetch": {},
+            }
         return msgspec.msgpack.encode(tree)
     except (ValueError, OverflowError, RecursionError) as error:
         raise TaskError(f"line {number}: neither a URL nor a JSON task: {error}") from error
+
+
+def _read_url(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        shown = loggable(text[:_SHOWN].decode(errors="backslashreplace"))
+        raise TaskError(f"'{shown}' is not UTF-8, and no mark says what else it is") from None
 
 
 async def pull(queue: Inspector, count: int) -> None:

@@ -22,6 +22,7 @@ from fetchpool.config.yaml_tree import (
     parse_override,
     parse_yaml,
 )
+from fetchpool.files.text import FileError, read_text
 from pool.settings import Forward, Pool
 
 # What callers need beside; it lives below, where nothing knows the sections.
@@ -68,13 +69,16 @@ def load_tree(path: Path | None) -> Mapping[str, Any]:
     """
     file = path or Path(DEFAULT_FILE)
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            text = read_text(opened).decode()
     except FileNotFoundError:
         if path is None:
             return {}
         raise SettingsError(f"{file}: there is no such file") from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{file}: expected a text file in UTF-8") from None
+        raise SettingsError(f"{file}: expected a text file in UTF-8 or UTF-16") from None
+    except FileError as error:
+        raise SettingsError(f"{file}: expected a text file in UTF-8 or UTF-16: {error}") from None
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
     return as_mapping(parse_yaml(text, name=str(file)), str(file))

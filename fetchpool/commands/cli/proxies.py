@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from fetchpool.commands.cli.setup import Setup, carry_out
+from fetchpool.commands.cli.setup import GivenFile, Setup, carry_out
 from fetchpool.config.settings import Settings
+from fetchpool.files.text import open_file
 from pool.sites import UNIVERSAL
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def export(setup: Setup, /, site: str, limit: int | None, form: str, **given: An
 
 
 @proxies.command("add")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=GivenFile())
 @click.pass_obj
 def add(setup: Setup, file: Any) -> None:
     """Add those in a text, CSV or JSON file ("-" reads standard input)."""
@@ -101,7 +102,7 @@ def import_(setup: Setup, source: str, key: str | None) -> None:
     if is_redis(source):
         _on_pool(settings, lambda pool: commands.take_over(pool, source, key))
         return
-    file: Any = click.File("rb").convert(source, None, click.get_current_context())
+    file = open_file(source)
     _on_pool(settings, lambda pool: commands.add(pool, file, "import"))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fetchpool.commands.cli.setup import Setup, carry_out
+from fetchpool.commands.cli.setup import GivenFile, Setup, carry_out
 from fetchpool.config.settings import Settings
 
 
@@ -25,7 +25,7 @@ def status(setup: Setup) -> None:
 
 
 @queue.command("push")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=GivenFile())
 @click.pass_obj
 def push(setup: Setup, file: Any) -> None:
     """Push tasks: a URL or a JSON task per line ("-" reads standard input)."""

@@ -88,6 +88,19 @@ async def test_the_list_shows_the_best_first_and_no_credentials(
         assert [row["host"] for row in rows] == ["192.0.2.1", "192.0.2.2"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+async def test_a_list_may_come_from_any_system(
+    server: RedisServer, redis: Redis, capsys: Printed, encoding: str
+) -> None:
+    text = "# é\r\n8.8.8.8:80\r\nuser:pass@8.8.4.4:8081\r\n"
+    async with open_proxies(settings(server)) as proxies:
+        assert await commands.add(proxies, io.BytesIO(text.encode(encoding)))
+    assert capsys.readouterr().out == "2 added, 0 known\n"
+    async with open_proxies(settings(server)) as proxies:
+        await commands.export(proxies, ANY, site="universal", limit=None, form="text")
+    assert set(capsys.readouterr().out.split()) == {"8.8.8.8:80", "user:pass@8.8.4.4:8081"}
+
+
 @pytest.mark.parametrize("form", FORMATS)
 async def test_what_was_exported_is_imported_as_it_was(
     server: RedisServer, redis: Redis, capsys: Printed, form: str

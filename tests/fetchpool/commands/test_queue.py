@@ -162,3 +162,20 @@ async def test_the_connection_is_given_back(tmp_path: Path) -> None:
 
         await on_queue(server.url, Queue(in_="mine"), work)
     assert asked[0]["mine"] == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+async def test_a_file_of_urls_may_come_from_any_system(queue: TaskQueue, encoding: str) -> None:
+    text = '# é\r\nhttp://a.example/é\r\n{"url": "data:,é"}\r\n'
+    await push(queue, io.BytesIO(text.encode(encoding)))
+    assert await in_list(queue) == [url_task(2, "http://a.example/é"), {"url": "data:,é"}]
+
+
+async def test_a_refused_line_is_quoted_without_credentials(queue: TaskQueue) -> None:
+    lines = b"data:,1\n" * 1000 + b"http://user:s3cret@h/\xe9"
+    with pytest.raises(TaskError) as caught:
+        await push(queue, io.BytesIO(lines))
+    assert str(caught.value) == (
+        r"line 1001: neither a URL nor a JSON task: 'http://h/\xe9' is not UTF-8,"
+        " and no mark says what else it is (1000 tasks before it are pushed)"
+    )

@@ -76,7 +76,9 @@ def test_without_a_file_the_defaults_hold(tmp_path, monkeypatch):
     ("content", "message"),
     [
         (None, "there is no such file"),
-        (b"\xff\xfe\x00", "UTF-8"),
+        (b"\xff\xfe\x00", "expected a text file in UTF-8 or UTF-16: line 1: not UTF-16"),
+        (b"log: {level: \xe9}", "expected a text file in UTF-8 or UTF-16"),
+        (b"log:\n  level: \0", "UTF-16: line 2: it has a NUL"),
         (b"- a", "expected a mapping of sections, got a list"),
         (b"hello", "expected a mapping of sections, got text"),
         (b"3", "expected a mapping of sections, got a number"),
@@ -95,6 +97,14 @@ def test_files_that_cannot_be_read_are_refused_by_name(tmp_path, content, messag
         load_tree(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_may_come_from_any_system(tmp_path, encoding, end):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(f"# é{end}fetcher:{end}  user_agent: né{end}".encode(encoding))
+    assert load_settings(file, [], {}).fetcher.user_agent == "né"
 
 
 def test_a_folder_is_no_file(tmp_path):

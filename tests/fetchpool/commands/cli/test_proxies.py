@@ -15,9 +15,11 @@ pytestmark = pytest.mark.timeout(60)
         (["proxies", "nonsense"], "No such command 'nonsense'"),
         (["proxies", "list", "--format", "xml"], "'xml' is not one of"),
         (["proxies", "list", "--limit", "0"], "0 is not in the range"),
-        (["proxies", "add", "missing.txt"], "missing.txt"),
+        (["proxies", "add", "missing.txt"], "missing.txt: No such file or directory"),
+        (["proxies", "add", "."], ".: is a folder, not a file"),
         (["proxies", "import"], "Missing argument 'FILE|REDIS-URL'"),
-        (["proxies", "import", "missing.txt"], "missing.txt"),
+        (["proxies", "import", "missing.txt"], "missing.txt: No such file or directory"),
+        (["proxies", "import", "."], ".: is a folder, not a file"),
         (["proxies", "remove"], "Missing argument 'PROXY...'"),
     ],
 )
