@@ -133,8 +133,8 @@ class OwnProxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def _universal() -> Site:
-    """The seed's own check."""
-    return Site(url=["http://www.baidu.com"], status=[200], body="baidu")
+    """The seed's own check, but for its words: "baidu" stands in every page that names the URL."""
+    return Site(url=["http://www.baidu.com"], status=[200], body="百度一下")
 
 
 class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,5 +1,6 @@
 """The checks of a site out of the settings: its lane, its canary, and the judges."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from fetcher.model import Client, Trust
@@ -7,9 +8,12 @@ from pool.check.ask import build_limits
 from pool.check.canary import Canary
 from pool.check.echo_judges import EchoJudges
 from pool.check.lane import CheckLane
+from pool.check.rule import find_weakness
 from pool.settings import Pool
 from pool.sites import UNIVERSAL
 from pool.store import Checkers, Store
+
+logger = logging.getLogger(__name__)
 
 Clients = Mapping[Trust, Client]
 """Proxies are asked through the guarded one; what the operator names through the open one."""
@@ -27,6 +31,8 @@ def build_checks(
 ) -> CheckLane:
     """The lane of the site called `name`; failures go by its canary, if it has one."""
     site = pool.sites[name]
+    if (weakness := find_weakness(site)) is not None:
+        logger.warning("pool.sites.%s.%s", name, weakness)
     canary = None
     if site.canary is not False:
         canary = Canary(store, clients[Trust.OPEN], pool, site, user_agent=user_agent)

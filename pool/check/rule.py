@@ -12,6 +12,8 @@ from fetcher.charset import decode_body
 from fetcher.errors import Code, Outcome
 from fetcher.head import field
 from fetcher.model import Response
+from fetcher.urls import loggable
+from pool.check.echo import build_echo, find_echoed
 from pool.model import Kind
 from pool.settings import Site
 
@@ -24,11 +26,26 @@ class SiteRule(msgspec.Struct, frozen=True):
 
     statuses: frozenset[int]
     body: re.Pattern[str] | None
+    # What names the site's own URLs, if that alone would fulfil `body`: such places do not count.
+    echo: re.Pattern[str] | None = None
 
 
 def build_site_rule(site: Site) -> SiteRule:
     body = re.compile(site.body) if site.body is not None else None
-    return SiteRule(frozenset(site.status), body)
+    is_echoed = body is not None and find_echoed(body, site.url) is not None
+    return SiteRule(frozenset(site.status), body, build_echo(site.url) if is_echoed else None)
+
+
+def find_weakness(site: Site) -> str | None:
+    """What makes the site's rule prove little, in words for its operator; None if nothing does."""
+    url = find_echoed(re.compile(site.body), site.url) if site.body is not None else None
+    if url is None:
+        return None
+    return (
+        f"body: {site.body!r} is fulfilled by whatever names {loggable(url)}, as login and block"
+        " pages do; places that do are not counted: choose words that only the page itself has,"
+        " such as its title"
+    )
 
 
 def classify(response: Response, rule: SiteRule, limit: int) -> Kind:
@@ -58,9 +75,15 @@ def _classify_answer(response: Response, rule: SiteRule) -> Kind:
         return Kind.AUTH
     if rule.statuses and response.status not in rule.statuses:
         return Kind.RULE
-    if rule.body is not None and not rule.body.search(read_text(response)):
+    if rule.body is not None and not _is_fulfilled(rule.body, rule.echo, read_text(response)):
         return Kind.RULE
     return Kind.PASSED
+
+
+def _is_fulfilled(body: re.Pattern[str], echo: re.Pattern[str] | None, text: str) -> bool:
+    if not body.search(text):
+        return False
+    return echo is None or body.search(echo.sub(" ", text)) is not None
 
 
 def read_text(response: Response) -> str:

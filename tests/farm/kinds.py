@@ -7,12 +7,15 @@ import asyncio
 import enum
 import functools
 import itertools
+import json
 import random
 import re
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable
+from html import escape
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from tests.farm.certificate import make_certificate
 from tests.farm.exchange import Exchange
@@ -39,6 +42,8 @@ class Kind(enum.StrEnum):
     TRUNCATING = "truncating"  # promises the whole plain body, sends half, closes
     GARBAGE = "garbage"  # answers with bytes that are not HTTP
     PORTAL = "portal"  # a login page with 200 for everything
+    ECHO_PORTAL = "echo-portal"  # a login page with 200 that leads back to the URL asked for
+    BLOCK_PAGE = "block-page"  # "not allowed" with 200, naming URL, host and query
     ENDLESS = "endless"  # an answer that never ends
     FLAKY = "flaky"  # drops every second request
     RESETTING = "resetting"  # grants CONNECT, then resets
@@ -148,6 +153,38 @@ async def portal(exchange: Exchange) -> None:
     await exchange.reply(200, [("Content-Type", "text/html")], PORTAL_PAGE)
 
 
+async def echo_portal(exchange: Exchange) -> None:
+    asked, host, _ = name_target(exchange)
+    back = quote(asked, safe="")
+    await reply_page(
+        exchange,
+        f"<title>Login</title><form action='/login?dst={back}'>Log in to see"
+        f" <a href='{escape(asked)}'>{host}</a></form>"
+        f"<script>var next = {json.dumps(asked)}</script>",
+    )
+
+
+async def block_page(exchange: Exchange) -> None:
+    asked, host, query = name_target(exchange)
+    await reply_page(
+        exchange,
+        f"<title>{host} is blocked</title><h1>Access denied</h1>{escape(asked)} ({host.upper()}:80,"
+        f" category: search, query: {escape(query)}) is not allowed here.",
+    )
+
+
+def name_target(exchange: Exchange) -> tuple[str, str, str]:
+    """URL, host and query of what was asked for."""
+    asked = f"https://{exchange.target}/" if exchange.is_connect else exchange.target
+    parts = urlsplit(asked)
+    return asked, parts.hostname or "", parts.query
+
+
+async def reply_page(exchange: Exchange, page: str) -> None:
+    body = f"<html>{page}</html>".encode()
+    await exchange.reply(200, [("Content-Type", "text/html; charset=utf-8")], body)
+
+
 async def endless(exchange: Exchange) -> None:
     await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
     for number in itertools.count():
@@ -225,6 +262,8 @@ BEHAVIOURS: dict[Kind, Behaviour] = {
     Kind.TRUNCATING: truncating,
     Kind.GARBAGE: garbage,
     Kind.PORTAL: portal,
+    Kind.ECHO_PORTAL: echo_portal,
+    Kind.BLOCK_PAGE: block_page,
     Kind.ENDLESS: endless,
     Kind.FLAKY: flaky,
     Kind.RESETTING: resetting,

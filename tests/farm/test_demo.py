@@ -39,7 +39,17 @@ def test_the_demo_finds_out_what_each_kind_is(tmp_path: Path) -> None:
     assert {kind: rows[kind]["good"] for kind in good} == {
         kind: rows[kind]["there"] for kind in good
     }
-    bad = ("hanging", "refusing", "garbage", "portal", "truncating", "auth", "endless")
+    bad = (
+        "hanging",
+        "refusing",
+        "garbage",
+        "portal",
+        "echo-portal",
+        "block-page",
+        "truncating",
+        "auth",
+        "endless",
+    )
     assert {kind: rows[kind]["good"] for kind in bad} == dict.fromkeys(bad, 0)
     assert {kind: rows[kind]["verdict"] for kind in ("good", "transparent", "refusing")} == {
         "good": "elite, CONNECT",

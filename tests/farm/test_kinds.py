@@ -156,6 +156,8 @@ async def test_a_name_reaches_the_tls_origin_with_its_own_name_verified(farm: Fa
     [
         (Kind.BAD_GATEWAY, OK, 502),
         (Kind.PORTAL, OK, 200),
+        (Kind.ECHO_PORTAL, OK, 200),
+        (Kind.BLOCK_PAGE, OK, 200),
         (Kind.GARBAGE, 1, 0),
         (Kind.REFUSING, CONNECT_FAILED, 0),
         (Kind.HANGING, TIMED_OUT, 0),
@@ -177,12 +179,26 @@ async def test_a_bad_kind_fails_a_plain_request(
         assert len(answer.body) > 100_000
 
 
+async def test_portals_and_block_pages_name_what_was_asked_for(farm: Farm) -> None:
+    asked = "http://shop.farm.test/html?q=hens"
+    portal = await fetch(handle(farm, farm.one(Kind.ECHO_PORTAL).url()), asked)
+    block = await fetch(handle(farm, farm.one(Kind.BLOCK_PAGE).url()), asked)
+    for page in (portal, block):
+        assert asked.encode() in page.body
+    assert b"dst=http%3A%2F%2Fshop.farm.test%2Fhtml%3Fq%3Dhens'" in portal.body
+    assert b"SHOP.FARM.TEST:80" in block.body
+    assert b"query: q=hens" in block.body
+    assert not farm.origin.requests
+
+
 @pytest.mark.parametrize(
     ("kind", "connect_status"),
     [
         (Kind.BAD_GATEWAY, 502),
         (Kind.NO_CONNECT, 405),
         (Kind.PORTAL, 200),
+        (Kind.ECHO_PORTAL, 200),
+        (Kind.BLOCK_PAGE, 200),
         (Kind.GARBAGE, 0),
         (Kind.REFUSING, 0),
         (Kind.HANGING, 0),

@@ -32,7 +32,11 @@ def test_a_new_score_lies_above_the_least_and_not_above_the_most(minimum, initia
 
 def test_universal_is_the_seeds_check_and_always_there():
     default = Pool().sites["universal"]
-    assert (default.url, default.status, default.body) == (["http://www.baidu.com"], [200], "baidu")
+    assert (default.url, default.status, default.body) == (
+        ["http://www.baidu.com"],
+        [200],
+        "百度一下",
+    )
     other = Site(url=["http://a/"])
     assert Pool(sites={"zhihu": other}).sites == {"universal": default, "zhihu": other}
     assert Pool(sites={"universal": other}).sites == {"universal": other}

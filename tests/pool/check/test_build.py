@@ -116,3 +116,18 @@ async def test_there_are_judges_if_anybody_can_be_asked(
             urls, tunnel_page, both, build(NOWHERE, False), secret=read_secret, user_agent="x"
         )
         assert (None if judges is None else len(judges.judges)) == count
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [("127", 1), ("a title", 0), (None, 0)],
+)
+async def test_a_rule_that_its_own_url_fulfils_is_said(
+    redis: Redis, caplog: pytest.LogCaptureFixture, body: str | None, said: int
+) -> None:
+    site = Site(url=[NOWHERE], body=body)
+    pool = Pool(check=TIMES, sites={"universal": site, "shop": site})
+    with clients() as both:
+        build_checks(Store(redis, pool), both, pool, "shop", user_agent="x")
+    messages = [text for text in caplog.messages if text.startswith("pool.sites.shop.body: '127'")]
+    assert len(messages) == len(caplog.messages) == said

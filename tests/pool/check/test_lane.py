@@ -44,6 +44,8 @@ FAILING = {
     FarmKind.TRUNCATING: Kind.BROKEN,
     FarmKind.GARBAGE: Kind.GARBAGE,
     FarmKind.PORTAL: Kind.RULE,
+    FarmKind.ECHO_PORTAL: Kind.RULE,
+    FarmKind.BLOCK_PAGE: Kind.RULE,
     FarmKind.ENDLESS: Kind.RULE,
 }
 
@@ -143,6 +145,34 @@ async def test_verdicts_equal_the_truth(redis: Redis) -> None:
         for proxy in farm.of(*FAILING):
             [record] = await store.http.records([members[proxy]])
             assert record.last is FAILING[proxy.kind], proxy
+
+
+BAIDU = "<!DOCTYPE html><title>百度一下</title><img src=//www.baidu.com/img/bd_logo1.png>"
+SHIPPED = Pool().sites["universal"]
+SEARCH = replace(SHIPPED, url=["http://www.baidu.com/s?wd=farm"])
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        SHIPPED,
+        SEARCH,
+        replace(SHIPPED, body="baidu"),  # the seed's, which a name fulfils
+        replace(SEARCH, body="baidu|wd=farm"),
+        replace(SHIPPED, body="(?i)BAIDU"),
+    ],
+    ids=["shipped", "query", "name", "name-or-query", "any-case"],
+)
+async def test_who_only_ever_names_the_url_never_passes(redis: Redis, site: Site) -> None:
+    echoes = {FarmKind.ECHO_PORTAL: 2, FarmKind.BLOCK_PAGE: 2, FarmKind.PORTAL: 1}
+    async with Farm({FarmKind.GOOD: 2, **echoes}, tls=False) as farm:
+        for path in ("/", "/s"):
+            farm.origin.lists[path] = ("text/html; charset=utf-8", BAIDU.encode())
+        async with checking(redis, settings(), site, farm.proxies):
+            seen = await settled(redis, len(farm.proxies))
+        good = {proxy.address for proxy in farm.of(FarmKind.GOOD)}
+        assert {member for member, score in seen.items() if score == 100} == good
+        assert {score for member, score in seen.items() if member not in good} == {9}
 
 
 async def test_waiting_for_a_place_is_no_time_of_the_proxy(redis: Redis) -> None:

@@ -2,12 +2,13 @@ import pytest
 
 from fetcher.errors import Code, Outcome
 from fetcher.model import Response
-from pool.check.rule import BODY_SEEN, build_site_rule, classify
+from pool.check.rule import BODY_SEEN, build_site_rule, classify, find_weakness
 from pool.model import Kind
 from pool.settings import Site
 
 LIMIT = 16384
-RULE = build_site_rule(Site(url=["http://www.baidu.com"], status=[200], body="baidu"))
+SITE = Site(url=["http://www.baidu.com"], status=[200], body="baidu")
+RULE = build_site_rule(SITE)
 
 
 def answer(status: int = 200, body: bytes = b"<title>baidu</title>", head: bytes = b"") -> Response:
@@ -42,6 +43,8 @@ def failure(
         (answer(), Kind.PASSED),
         (answer(body=b"x" * 60000 + b"baidu"), Kind.PASSED),
         (answer(body=b"Please log in"), Kind.RULE),
+        (answer(body=b"http://www.baidu.com/ is blocked"), Kind.RULE),
+        (answer(body=b"<a href=//www.baidu.com/more/>"), Kind.PASSED),
         (answer(body=b""), Kind.RULE),
         (answer(status=302), Kind.RULE),
         (answer(status=502), Kind.RULE),
@@ -113,3 +116,13 @@ def test_rules_may_be_of_any_kind(site: Site, response: Response, kind: Kind) ->
 def test_expressions_see_64_kb(before: int, kind: Kind) -> None:
     body = b"x" * (BODY_SEEN - len(b"baidu") + before) + b"baidu"
     assert classify(answer(body=body), RULE, LIMIT) is kind
+
+
+def test_a_rule_is_weak_if_its_own_url_fulfils_it() -> None:
+    said = find_weakness(SITE)
+    assert said is not None
+    assert said.startswith("body: 'baidu' is fulfilled by whatever names http://www.baidu.com, as")
+    secret = Site(url=["http://u:s3cret@x/"], body="x")
+    assert "s3cret" not in str(find_weakness(secret))
+    assert find_weakness(Site(url=["http://www.baidu.com"], body="百度一下")) is None
+    assert find_weakness(Site(url=["http://www.baidu.com"])) is None
