@@ -165,13 +165,13 @@ async def test_the_connection_is_given_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
-async def test_a_file_of_urls_may_come_from_any_system(queue: TaskQueue, encoding: str) -> None:
+async def test_a_file_of_urls_may_come_from_any_system(queue: Inspector, encoding: str) -> None:
     text = '# é\r\nhttp://a.example/é\r\n{"url": "data:,é"}\r\n'
     await push(queue, io.BytesIO(text.encode(encoding)))
     assert await in_list(queue) == [url_task(2, "http://a.example/é"), {"url": "data:,é"}]
 
 
-async def test_a_refused_line_is_quoted_without_credentials(queue: TaskQueue) -> None:
+async def test_a_refused_line_is_quoted_without_credentials(queue: Inspector) -> None:
     lines = b"data:,1\n" * 1000 + b"http://user:s3cret@h/\xe9"
     with pytest.raises(TaskError) as caught:
         await push(queue, io.BytesIO(lines))
