@@ -10,6 +10,8 @@ import asyncio
 import json
 import logging
 import re
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -61,6 +63,7 @@ _NO_CONTENT: Final = frozenset({204, 304})  # RFC 9110 6.4.1: no content, so no 
 # RFC 9112 4: reason-phrase, less what begins a tag.
 _PHRASE: Final = re.compile(r"[\t \x21-\x3b\x3d-\x7e\x80-\xff]*")
 
+_RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: the close is an RST
 _LEFT: Final = 499  # nginx's word for a client that has left, for the log
 
 
@@ -107,7 +110,9 @@ class FetchCall(HTTPMessageDelegate):
     fetching: Fetching | None = None
     stalled: asyncio.Handle | None = None  # cuts off a caller that stands still
     status = 0  # of what was written, for the log
-    has_place = is_fetching = is_served = is_paused = has_left = keeps_cookies = False
+    has_place = is_fetching = is_served = is_paused = has_left = False
+    keeps_cookies = False
+    ends_by_closing = False  # nothing else says how long the answer is
 
     def __init__(self, router: FetchRouter, request: HTTPServerRequest) -> None:
         assert isinstance(request.connection, HTTP1Connection)
@@ -270,8 +275,10 @@ class FetchCall(HTTPMessageDelegate):
         assert response is not None
         self.fetching = fetching
         fields = self._fields(fetching, result)
-        if self.method != "HEAD" and (length := _length(response.head)) is not None:
+        length = _length(response.head) if self.method != "HEAD" else None
+        if length is not None:
             fields["Content-Length"] = length
+        self.ends_by_closing = length is None and self.request.version == "HTTP/1.0"
         self.status = response.status
         text = _reason(response.status, response.head)
         start = ResponseStartLine("", response.status, text)
@@ -414,6 +421,11 @@ class FetchCall(HTTPMessageDelegate):
 
     def _cut(self) -> None:
         """End the connection where it is; all else follows from that."""
+        if self.ends_by_closing:
+            # Only a reset tells a client of HTTP/1.0 that this was not the end.
+            stream = self.connection.stream
+            if stream is not None and stream.socket is not None:
+                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.connection.close()
         self.on_connection_close()
 

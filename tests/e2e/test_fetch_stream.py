@@ -122,6 +122,23 @@ async def test_what_breaks_in_the_middle_never_looks_whole(
             assert unchunked(got) == (b"ab", False)
 
 
+async def test_a_client_of_old_hears_it_too(door: Entrance, origin: RawOrigin) -> None:
+    """In HTTP/1.0 an answer without a length ends with its connection."""
+    whole = origin.add(CHUNKED, b"2\r\nab\r\n", Pause(0.05), LAST)
+    broken = origin.add(CHUNKED, b"2\r\nab\r\n", Pause(0.05), RESET)
+    for url, ends in ((whole, True), (broken, False)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        writer.write(f"GET /fetch?url={url} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        assert (await head_of(reader)).one(b"transfer-encoding") is None
+        assert await reader.readexactly(2) == b"ab"
+        if ends:
+            assert await reader.read() == b""
+        else:
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+        writer.close()
+
+
 async def test_what_breaks_before_anything_was_sent_is_a_failure_in_words(
     door: Entrance, origin: RawOrigin
 ) -> None:
