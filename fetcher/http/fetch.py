@@ -228,9 +228,11 @@ class FetchCall(HTTPMessageDelegate):
         url = arguments.pop("url", "")
         if not url:
             raise TaskError("url: missing; expected /fetch?url=http%3A%2F%2Fexample.com%2F")
-        # However far callers are trusted, files and keys of this machine are not theirs.
-        special_scheme(url, self.router.fetcher.shared.policy.schemes, Trust.GUARDED)
-        self.keeps_cookies = _switch("cookies", arguments.pop("cookies", "0"))
+        if url[:4] != "http":
+            # However far callers are trusted, files and keys of this machine are not theirs.
+            special_scheme(url, self.router.fetcher.shared.policy.schemes, Trust.GUARDED)
+        if "cookies" in arguments:
+            self.keeps_cookies = _switch("cookies", arguments.pop("cookies"))
         options: dict[str, Any] = {}
         for name, text in arguments.items():
             if name in self.OPTIONS:
@@ -319,10 +321,12 @@ class FetchCall(HTTPMessageDelegate):
             pairs = forwarding.returned_headers(
                 response.head, method=self.method, cookies=self.keeps_cookies
             )
+        seen = set()
         for name, value in pairs:  # all of them are clean: `add` looks at each again
-            if name in fields:
+            if name in seen:
                 fields.add(name, value)
             else:
+                seen.add(name)
                 fields[name] = value
         for name, value in forwarding.SAFETY:
             fields[name] = value
@@ -452,7 +456,9 @@ def _declared(headers: HTTPHeaders) -> int | None:
     """How long the body of a request is, None if it is chunked: nobody knows."""
     if "Transfer-Encoding" in headers:
         return None
-    text = headers.get("Content-Length", "0")
+    if "Content-Length" not in headers:
+        return 0
+    text = headers["Content-Length"]
     return int(text) if text.isdecimal() else 0  # Tornado refuses it in a moment
 
 
