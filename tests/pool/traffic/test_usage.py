@@ -62,6 +62,20 @@ async def test_what_a_fetcher_has_under_way_is_counted_however_it_ends() -> None
             fetcher.close()
 
 
+async def test_a_reader_that_leaves_gives_its_proxy_back() -> None:
+    async with Farm({FarmKind.GOOD: 2}, tls=False) as farm:
+        chooser = choosing(farm)
+        async with Fetcher.from_settings(chooser=chooser, proxy="pool") as fetcher:
+            async with fetcher.stream(farm.origin.url + "/drip") as reading:
+                assert reading.result.status_code == 200
+                assert len(chooser.usage) == 1
+            assert len(chooser.usage) == 0
+            async with fetcher.stream(farm.origin.url + "/html") as reading:
+                assert await reading.read()
+                assert await reading.read() == b""
+                assert len(chooser.usage) == 0
+
+
 # What a task may come to, one of each in turn: a page, a redirect that stays on the way, one that
 # needs another proxy, a broken answer, silence, a bad task, and an error of the site's.
 MIXED = [
