@@ -38,6 +38,9 @@ MAX_CONNECTS: Final = 4
 # end of another address of the same name, which we had allowed.
 _REFUSALS: Final = frozenset({Code.COULDNT_CONNECT, Code.ABORTED_BY_CALLBACK})
 
+# What the end of a connection is called that nobody has expected.
+_DIED: Final = frozenset({Code.HTTP2, Code.GOT_NOTHING, Code.SEND_ERROR, Code.RECV_ERROR})
+
 _TOO_LARGE: Final = 100  # CURLE_TOO_LARGE; libcurl may leave it without a word
 
 
@@ -74,6 +77,7 @@ class CurlTransfer:
     swept = 0  # bytes that had come at the last look
     swept_at = 0.0
     timer: asyncio.Handle | None = None
+    was_kept = False  # of a failure: the connection was not new
 
     def __init__(
         self,
@@ -179,7 +183,9 @@ class CurlTransfer:
         """Whether a failed transfer has another chance that nobody need hear of.
 
         Another address of the name, when this one could not be connected to; a new connection,
-        when libcurl met five kept ones in a row that had died unseen, and gives up.
+        when a kept one died before a byte of an answer had come, as it does when its server has
+        waited long enough: libcurl sees to that itself in HTTP/1.1, up to five times, but not in
+        HTTP/2. What may not be repeated is on a fresh one in the first place.
         """
         if self.limits_left().total <= 0.001 or response.head:
             return False  # what is told to a sink begins with a head
@@ -191,7 +197,9 @@ class CurlTransfer:
             replaced = {"proxy": address} if self.found.proxy is not None else {"target": address}
             self.found = structs.replace(self.found, **replaced)
             return True
-        if not self.limits.fresh and message.startswith("Connection died"):
+        if not self.limits.fresh and (
+            message.startswith("Connection died") or (self.was_kept and code in _DIED)
+        ):
             self.limits = structs.replace(self.limits, fresh=True)
             return True
         return False
@@ -284,6 +292,7 @@ def _explain(
     elif handle.refused is not None and code in _REFUSALS:
         code = Code.ABORTED_BY_CALLBACK
         message = f"the address {handle.refused} is not public: refused"
+    transfer.was_kept = get(pycurl.NUM_CONNECTS) == 0
     response.code = code
     response.connect_code = get(pycurl.HTTP_CONNECTCODE)
     response.message = message or f"libcurl gives no reason for its error {code}"

@@ -759,3 +759,56 @@ async def test_what_the_target_says_through_a_tunnel_is_its_own(certificates, gu
                 await ended
                 assert sink.heads[0].head == sink.ends[0].head == head
                 assert sink.heard == b"ok"
+
+
+class DyingSite:
+    """Answers the first request of each connection, and lets the connection die on the next."""
+
+    def __init__(self, end: Callable[[asyncio.StreamWriter], None]) -> None:
+        self.end = end
+        self.methods: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered = False
+
+        def answer(connection, stream, fields, body) -> None:
+            nonlocal answered
+            self.methods.append(dict(fields)[b":method"])
+            if answered:
+                self.end(writer)
+            else:
+                answered = True
+                respond(connection, stream, [], b"hi")
+
+        await serve_h2(reader, writer, answer)
+
+
+def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("end", [hang_up, reset])
+@pytest.mark.parametrize(
+    ("method", "limits", "answered", "asked"),
+    [
+        ("GET", LIMITS, [True] * 4, 7),
+        ("POST", FRESH, [True] * 4, 4),  # what may not be repeated never meets a kept connection
+    ],
+)
+async def test_a_kept_connection_that_dies_unanswered_is_replaced_if_that_is_harmless(
+    certificates, end, method, limits, answered, asked
+):
+    context = certificates.trusted.server_context()
+    context.set_alpn_protocols(["h2"])
+    site = DyingSite(end)
+    with closing(CurlClient(force_instance=True, ca_file=certificates.trusted.file)) as client:
+        async with serving(site.serve, tls=context) as port:
+            request = Request(url=f"https://127.0.0.1:{port}/", method=method)
+            responses = [await run(client, request, limits=limits) for _ in range(4)]
+    outcomes = [response.outcome is Outcome.ANSWERED for response in responses]
+    assert outcomes == answered, [(response.code, response.message) for response in responses]
+    assert len(site.methods) == asked
