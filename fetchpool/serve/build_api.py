@@ -45,6 +45,7 @@ def _build_pools(
         retry_after=settings.pool.check.cycle,
         sites={name: site.snapshot for name, site in view.further.items()},
         untold=judge_list.untold,
+        foreign=view.foreign,
     )
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import random
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from fetcher.urls import loggable
 from fetchpool.config.settings import Settings
@@ -12,11 +12,15 @@ from fetchpool.redis.embedded import redis_url
 from fetchpool.serve.roles import Duty
 from pool.sites import UNIVERSAL, site_key
 from pool.snapshot.follower import Follower
+from pool.snapshot.foreign import ForeignPools
 from pool.snapshot.geo import Geo
 from pool.snapshot.snapshot import Snapshot
-from pool.store import Sources, Store, build_stores
+from pool.store import Sources, Store, build_stores, read_scores
 from pool.traffic.chooser import PoolChooser
 from pool.traffic.reporter import Reporter, SitePool
+
+# Members of a sub-pool of others' that are read, where `pool.max_size` has no limit.
+_MOST_FOREIGN: Final = 10_000
 
 
 class SiteView:
@@ -54,6 +58,9 @@ class PoolView:
         self.sites = {UNIVERSAL: universal, **self.further}
         self.stores = [site.store for site in self.sites.values()]  # universal's first
         self.snapshots = {name: site.snapshot for name, site in self.sites.items()}
+        self.foreign = ForeignPools(
+            lambda key: read_scores(redis, key, pool.max_size or _MOST_FOREIGN), pool.score
+        )
         self.by_key = {site_key(pool, name): shot for name, shot in self.snapshots.items()}
         self.reporter = Reporter(
             {name: SitePool(site.store, site.snapshot) for name, site in self.sites.items()},

@@ -15,15 +15,18 @@ import msgspec
 from msgspec.structs import replace
 from tornado.routing import URLSpec
 
+from fetcher.errors import RedisAway
 from fetcher.http.handler import Handler
 from pool.http.listing import describe_to_use
 from pool.model import Entry
 from pool.sites import UNIVERSAL
 from pool.snapshot.filters import NAMES, FilterError, Filters, parse_filters
+from pool.snapshot.foreign import ForeignPools
 from pool.snapshot.index import Draw, sample
 from pool.snapshot.snapshot import Group, Snapshot
 
 KEY: Final = re.compile(r"[A-Za-z0-9_:\-]{1,64}")
+FOREIGN: Final = re.compile(r"proxies:[A-Za-z0-9_\-]{1,56}")
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
 
@@ -50,6 +53,7 @@ class Pools(msgspec.Struct, frozen=True):
     `by_key` holds a snapshot per sorted set that is kept up to date; `key` is the universal one.
     `sites`: those of the further sites by name. `retry_after`: seconds in which an empty pool may
     have got a proxy. `untold`: names of filters that ask for what nobody tells of the proxies.
+    `foreign`: sub-pools that others fill, None where they cannot be asked for.
     """
 
     by_key: Mapping[str, Snapshot]
@@ -58,6 +62,7 @@ class Pools(msgspec.Struct, frozen=True):
     draw: Draw = random.random
     sites: Mapping[str, Snapshot] = {}
     untold: frozenset[str] = frozenset()
+    foreign: ForeignPools | None = None
 
     @property
     def universal(self) -> Snapshot:
@@ -68,6 +73,13 @@ class Pools(msgspec.Struct, frozen=True):
         if not key:
             return self.universal
         return self.by_key.get(key) if key == self.key or key.startswith("proxies:") else None
+
+    async def find_any(self, key: str) -> Snapshot | None:
+        """As `find`, but that a sub-pool may be others'. Raises RedisAway."""
+        pool = self.find(key)
+        if pool is None and self.foreign is not None and FOREIGN.fullmatch(key):
+            pool = await self.foreign.find(key)
+        return pool
 
     def find_site(self, name: str) -> Snapshot:
         """The pool of a site, universal's if none is named. Raises FilterError."""
@@ -96,7 +108,14 @@ class PoolHandler(Handler):
     async def get(self) -> None:
         self.set_header("Content-Type", HTML)
         key = self.argument("key")
-        if self.pools.find(key) is None and not KEY.fullmatch(key):
+        try:
+            self.pool = await self.pools.find_any(key)
+        except RedisAway as error:
+            self.set_status(503)
+            self.set_header("Content-Type", TEXT)
+            self.finish(f"{error}\n")
+            return
+        if self.pool is None and not KEY.fullmatch(key):
             self.set_status(400)
             self.finish(BAD_KEY)
             return
@@ -105,9 +124,9 @@ class PoolHandler(Handler):
     async def answer(self, key: str) -> None:
         raise NotImplementedError
 
-    def group(self, key: str) -> Group | None:
-        pool = self.pools.find(key)
-        return None if pool is None else pool.http
+    @property
+    def group(self) -> Group | None:
+        return None if self.pool is None else self.pool.http
 
 
 class WelcomeHandler(PoolHandler):
@@ -135,7 +154,7 @@ class RandomHandler(PoolHandler):
             self._refuse_empty(self._explain(key))
 
     def _choose(self, key: str) -> list[Entry]:
-        group = self.group(key)
+        group = self.group
         if key.startswith("proxies:") and not group:
             group = self.pools.universal.http  # ProxyPool's fall-back for an empty sub-pool
         if not group:
@@ -156,10 +175,9 @@ class RandomHandler(PoolHandler):
             return 1
 
     def _explain(self, key: str) -> str:
-        pool = self.pools.find(key)
-        if pool is None:
+        if self.pool is None or not (len(self.pool) or key in self.pools.by_key or not key):
             return "there is no such pool: key names none"
-        status = pool.status()
+        status = self.pool.status()
         where = " for this area" if self.argument("area") else ""
         return f"no proxy in the pool{where} ({status.good} alive of {status.found})"
 
@@ -224,17 +242,16 @@ class RandomHandler(PoolHandler):
             if key:
                 raise FilterError("key and site both name a pool: give one of them")
             return self.pools.find_site(site)
-        pool = self.pools.find(key)
-        if pool is None and not key.startswith("proxies:"):
+        if self.pool is None and not key.startswith("proxies:"):
             raise FilterError("there is no such pool: key names none")
-        return pool or self.pools.universal
+        return self.pool or self.pools.universal
 
 
 class AllHandler(PoolHandler):
     """GET /all: every proxy on a line of its own, in ascending order of score."""
 
     async def answer(self, key: str) -> None:
-        group = self.group(key)
+        group = self.group
         area = self.argument("area")
         if group and self.request.method == "HEAD":
             bucket = group.country(area) if area else group.every
@@ -248,7 +265,7 @@ class CountHandler(PoolHandler):
     """GET /count: how many proxies, of an `area` if one is named."""
 
     async def answer(self, key: str) -> None:
-        group = self.group(key)
+        group = self.group
         area = self.argument("area")
         size = 0 if group is None else len(group.country(area) if area else group)
         self.finish(str(size))

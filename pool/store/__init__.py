@@ -25,7 +25,7 @@ first whether the member is still there: nothing revives a proxy that was remove
 
 from pool.store.calls import BATCH
 from pool.store.checkers import Checkers
-from pool.store.foreign import Foreign
+from pool.store.foreign import Foreign, read_scores
 from pool.store.proxy_set import Changes, Member, ProxySet, Version
 from pool.store.sources import Sources
 from pool.store.store import Store, build_stores, remove_everywhere
@@ -43,5 +43,6 @@ __all__ = [
     "Trail",
     "Version",
     "build_stores",
+    "read_scores",
     "remove_everywhere",
 ]

@@ -1,4 +1,4 @@
-"""What other pools have left in Redis, to be read once and left as it is."""
+"""What others have put into Redis, to be read and left as it is."""
 
 from collections.abc import AsyncIterator
 
@@ -30,3 +30,14 @@ class Foreign:
             yield [(to_text(name), to_text(value) if is_hash else "") for name, value in pairs]
             if not cursor:
                 return
+
+
+async def read_scores(client: Redis, key: str, most: int) -> list[tuple[str, float]]:
+    """The best `most` members of a sorted set with their scores; none of what is no sorted set.
+
+    Raises RedisAway.
+    """
+    if await call(client.type(key)) != b"zset":
+        return []
+    rows = await call(client.zrange(key, 0, most - 1, desc=True, withscores=True))
+    return [(to_text(member), float(score)) for member, score in rows]

@@ -11,11 +11,13 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from fetcher.errors import RedisAway
 from fetcher.http.gate import Gate
 from fetcher.proxy import parse_proxy
 from pool.http.proxypool_routes import BAD_KEY, PIECE, Pools, routes
 from pool.model import Entry, Record
 from pool.settings import Score
+from pool.snapshot.foreign import ForeignPools
 from pool.snapshot.snapshot import Snapshot
 
 pytestmark = pytest.mark.timeout(30)
@@ -70,10 +72,11 @@ async def serving(
     gate: Gate = OPEN,
     sites: Mapping[str, Snapshot] | None = None,
     untold: frozenset[str] = frozenset(),
+    foreign: ForeignPools | None = None,
     **others: Snapshot,
 ) -> AsyncIterator[Site]:
     by_key = {KEY: universal} | {name.replace("_", ":"): pool for name, pool in others.items()}
-    pools = Pools(by_key, KEY, retry_after=12.5, sites=sites or {}, untold=untold)
+    pools = Pools(by_key, KEY, retry_after=12.5, sites=sites or {}, untold=untold, foreign=foreign)
     server = HTTPServer(Application(routes(pools), gate=gate))
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
@@ -364,3 +367,37 @@ async def test_where_only_a_judge_could_tell_the_lack_of_one_is_said(
 async def test_a_site_without_proxies_never_falls_back_on_others() -> None:
     async with serving(snapshot(*FILTERED), sites={"shop": snapshot()}) as site:
         assert (await site.get("/random?site=shop")).code == 503
+
+
+# -- sub-pools that others fill --------------------------------------------------------------------
+
+
+async def read_foreign(key: str) -> list[tuple[str, float]]:
+    if key == "proxies:away":
+        raise RedisAway("Redis failed: gone")
+    return [("192.0.2.7:80", 100), ("192.0.2.8:80", 9)] if key == "proxies:mine" else []
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/random?key=proxies:mine", 200, "192.0.2.7:80"),
+        ("/all?key=proxies:mine", 200, "192.0.2.8:80\n192.0.2.7:80\n"),
+        ("/count?key=proxies:mine", 200, "2"),
+        ("/random?key=proxies:mine&format=json&max_latency=1", 503, None),
+        ("/count?key=proxies:nosuch", 200, "0"),
+        ("/all?key=proxies:nosuch", 200, ""),
+        ("/random?key=proxies:nosuch", 200, "u:p@192.0.2.3:80"),  # ProxyPool's fall-back
+        ("/count?key=proxies:universal:socks", 200, "0"),  # ours, and none of ProxyPool's
+        ("/count?key=mine", 200, "0"),
+        ("/random?key=proxies:away", 503, "Redis failed: gone\n"),
+    ],
+)
+async def test_what_others_fill_is_served_as_it_stands(
+    path: str, status: int, body: str | None
+) -> None:
+    foreign = ForeignPools(read_foreign, Score())
+    async with serving(snapshot(*UNIVERSAL), foreign=foreign) as site:
+        answer = await site.get(path)
+    assert answer.code == status
+    assert body is None or answer.body.decode() == body

@@ -1,7 +1,7 @@
 import pytest
 from redis.asyncio import Redis
 
-from pool.store import Foreign
+from pool.store import Foreign, read_scores
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -35,3 +35,13 @@ async def test_what_is_no_utf_8_comes_as_it_was_written(any_redis: Redis) -> Non
     await any_redis.zadd("proxies", {b"\xff:80": 1})
     [name] = await read(Foreign(any_redis, "proxies"))
     assert name.encode("utf-8", "surrogateescape") == b"\xff:80"
+
+
+async def test_the_best_of_a_sorted_set_are_read_with_their_scores(any_redis: Redis) -> None:
+    await any_redis.zadd("proxies:mine", {"192.0.2.1:80": 3, "192.0.2.2:80": 100, "\xff": 7})
+    rows = [("192.0.2.2:80", 100.0), ("\xff", 7.0), ("192.0.2.1:80", 3.0)]
+    assert await read_scores(any_redis, "proxies:mine", 10) == rows
+    assert await read_scores(any_redis, "proxies:mine", 2) == rows[:2]
+    assert await read_scores(any_redis, "proxies:nosuch", 10) == []
+    await any_redis.set("proxies:text", "a")
+    assert await read_scores(any_redis, "proxies:text", 10) == []
