@@ -38,6 +38,8 @@ MAX_CONNECTS: Final = 4
 # end of another address of the same name, which we had allowed.
 _REFUSALS: Final = frozenset({Code.COULDNT_CONNECT, Code.ABORTED_BY_CALLBACK})
 
+_TLS: Final = frozenset({Code.SSL_CONNECT_ERROR, Code.PEER_FAILED_VERIFICATION})
+
 # What the end of a connection is called that nobody has expected.
 _DIED: Final = frozenset({Code.HTTP2, Code.GOT_NOTHING, Code.SEND_ERROR, Code.RECV_ERROR})
 
@@ -305,6 +307,9 @@ def _explain(
         socks_error=get(pycurl.PROXY_ERROR) if code == Code.PROXY else 0,
     )
     response.outcome = outcome_of(code, path)
+    if path.tls_proxy and code in _TLS and not response.connect_code and exit.proxy is not None:
+        # libcurl has the same words for both ends.
+        response.message = f"the proxy {exit.proxy.authority}: {response.message}"
     if code == Code.OPERATION_TIMEDOUT and transfer.sending is not None and transfer.sending.waits:
         response.outcome = Outcome.OURS
         response.message += f": the body to send had stopped after {transfer.sending.sent} bytes"

@@ -629,3 +629,13 @@ async def test_an_open_task_is_not_led_from_a_public_name_to_a_private_address(
         assert farm.origin.hits["/ip"] == (1 if status == 200 else 0)
         url = f"{farm.origin.url}/redirect-to?url=/get"
         assert (await fetcher.fetch(a_task(url, proxy="pool"))).status_code == 200
+
+
+async def test_a_certificate_that_is_the_proxys_names_the_proxy(tls_farm):
+    proxy = tls_farm.add(Kind.TLS)
+    with fetching() as fetcher:  # trusts no certificate of the farm
+        for url in (tls_farm.origin.url + "/html", tls_farm.origin.https_url + "/html"):
+            result = await fetcher.fetch(a_task(url, proxy=proxy.url("https")))
+            assert f"the proxy {proxy.address}: " in str(result.error)
+        direct = await fetcher.fetch(a_task(tls_farm.origin.https_url + "/html", proxy=False))
+    assert "the proxy" not in str(direct.error)
