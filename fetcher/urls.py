@@ -1,14 +1,16 @@
-"""URLs as people write them, made fit for the wire.
+"""URLs as browsers read them, made fit for the wire.
 
-A decision module. Non-ASCII and spaces are percent-encoded as UTF-8, hosts by IDNA (UTS 46), as
-browsers do; what is already fit is returned as it is.
+A decision module. The URL standard (url.spec.whatwg.org) says what a spelling means, and Ada reads
+it here, once, at the edge. Whoever judges, connects or compares afterwards sees the normal form
+only, which has one reading: to urllib, to libcurl and to the guard. What is spelled so already is
+returned as it is.
 """
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-import idna
+from ada_url import URL
 
 from fetcher.errors import TaskError
 
@@ -16,117 +18,105 @@ from fetcher.errors import TaskError
 # Chromium stops at 2 MB). A limit, so that one task cannot hold more than its share.
 MAX_URL: Final = 65536
 
-# RFC 3986 characters and "%", and what browsers leave alone in a path or query beside them.
-_SAFE: Final = "%/:=&?~#+!$,;'@()*[]|"
+_WEB: Final = ("http", "https")
+
+_BYTE: Final = "(?: [1-9]?[0-9] | 1[0-9]{2} | 2[0-4][0-9] | 25[0-5] )"
+_NAME: Final = "(?: [a-z0-9._-]+ [.] )? [a-z_] [a-z0-9_-]*"
+# What the standard leaves as it is: a name in lower case whose last label is no number, or an
+# address; no default port; nothing to be encoded; no dot or "%" where a dot segment could begin.
 _FIT: Final = re.compile(
-    r"""
-    https?:// [A-Za-z0-9._~-]+
-    (?: : (?: [1-9][0-9]{0,3} | [1-5][0-9]{4} | 6[0-4][0-9]{3} | 65[0-4][0-9]{2} | 655[0-2][0-9]
-            | 6553[0-5] ) )?
-    (?: [/?\#] [!\#-;=?-\[\]_a-z~|]* )?
+    rf"""
+    https?://
+    (?: (?= [a-z] ) {_NAME} | {_BYTE} [.] {_BYTE} [.] {_BYTE} [.] {_BYTE} | {_NAME} )
+    (?: : (?! 80/ | 443/ )
+        (?: [1-9][0-9]{{0,3}} | [1-5][0-9]{{4}} | 6[0-4][0-9]{{3}} | 65[0-4][0-9]{{2}}
+          | 655[0-2][0-9] | 6553[0-5] ) )?
+    / [!$&(-\-/-;=?-\[\]_a-z|~]*+ (?: (?<!/) [.%] [!$&(-\-/-;=?-\[\]_a-z|~]*+ )*+
     """,
     re.VERBOSE,
 )
-_AUTHORITY_END: Final = re.compile(r"[/?#]")
+# The schemes of the second half need no "//" behind them. Of others a scheme could not be told
+# from a host: "localhost:8080".
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://|(https?|ftp|file):", re.IGNORECASE)
+
+# What the standard cuts off at both ends, and what it takes out anywhere (4.4, steps 1 and 3).
+_AROUND: Final = "".join(map(chr, range(33)))
+_TAKEN_OUT: Final = dict.fromkeys(map(ord, "\t\n\r"))
+_HALVES: Final = re.compile("[\ud800-\udfff]")
+_BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]")
+
+# What libcurl takes of the hosts that the standard allows ("a+b" and "a.." are some, but no names
+# of DNS). All else is refused here, so that nobody reads it differently.
+_HOST: Final = re.compile(r"[a-z0-9._~-]*[a-z0-9_~-]\.?|\[[0-9a-f:]+\]")
+
+# Browsers take any number of slashes for two, but of a file's the third begins its path.
+_AUTHORITY_START: Final = re.compile(
+    r"file:(?://)?|(?:https?|ftp):[/\\]*|[a-z][a-z0-9+.-]*:[/\\]+|[/\\]*", re.IGNORECASE
+)
+_AUTHORITY_END: Final = re.compile(r"[/\\?#]")
+_PORT: Final = re.compile(r":[^:\]]*\Z")
 _LOGGABLE: Final = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of characters
-# What libcurl takes in a host. All else is refused here, so that nobody reads it differently.
-_HOST: Final = re.compile(r"[a-z0-9._~-]+")
-_IPV6: Final = re.compile(r"[0-9a-f:.]+(?:%[A-Za-z0-9._~-]+)?")
 
 
-def fit_url(url: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
-    """The ASCII form of an absolute URL; one without a scheme is taken as http (libcurl's guess).
+def fit_url(url: str, schemes: tuple[str, ...] = _WEB) -> str:
+    """The normal form of an absolute URL; one without a scheme is taken as http (libcurl's guess).
 
     Raises `TaskError`, whose text repeats neither user nor password, for a scheme not in
-    `schemes`, a missing host, a bad port, control characters, a host IDNA refuses, or more than
-    `MAX_URL` characters, before or after.
+    `schemes`, a host or port that the standard or libcurl refuses, or more than `MAX_URL`
+    characters, before or after. For schemes that browsers know only: of others ("s3") the standard
+    says too little.
     """
-    _check_length(url)
-    if _FIT.fullmatch(url) and "http" in schemes and "https" in schemes:
+    if (
+        _FIT.fullmatch(url)
+        and len(url) <= MAX_URL
+        and (schemes is _WEB or ("http" in schemes and "https" in schemes))
+    ):
         return url
-    url = url.strip(" \t\r\n")
-    if _CONTROLS.search(url):
-        raise TaskError("the URL contains control characters")
+    _check_length(url)
     scheme = scheme_of(url)
     if scheme not in schemes:
-        expected = f": expected one of {', '.join(schemes)}" if schemes else ""
-        raise TaskError(f"Protocol {scheme!r} is not enabled{expected}")
-    if _SCHEME.match(url) is None:
-        url = "http://" + url.lstrip("/")
+        raise _not_enabled(scheme, schemes)
+    text = _trim(url)
+    if not _SCHEME.match(text):
+        text = "http://" + text
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # its text may hold the user and password
-        raise TaskError("the URL cannot be read: its host or port is malformed") from None
-    if not parts.hostname:
-        raise TaskError("the URL names no host")
-    fit = _assemble(parts, parts.hostname, port)
-    _check_length(fit)
-    return fit
+        parsed = URL(text)
+    except ValueError:
+        raise TaskError(f"the URL cannot be read: {_explain(text)}") from None
+    return _checked(parsed)
+
+
+def join_location(base: str, location: bytes, schemes: tuple[str, ...] = _WEB) -> str:
+    """Where a Location leads from the fit URL `base`. Raises `TaskError`.
+
+    Bytes beyond ASCII are percent-encoded as they came: of UTF-8 the standard makes the same, and
+    by those of a legacy charset the server finds its page. A fragment is inherited when Location
+    has none (RFC 9110 10.2.2).
+    """
+    text = _BEYOND_ASCII.sub(lambda match: b"%%%02X" % match[0][0], location).decode("ascii")
+    _check_length(text)
+    try:
+        parsed = URL(text, base)
+    except ValueError:
+        raise TaskError(f"the Location cannot be followed: {_explain(_trim(text))}") from None
+    scheme = parsed.protocol.removesuffix(":")
+    if scheme not in schemes:  # mailto:, javascript:, tel: no guessing as for a typed URL
+        raise _not_enabled(scheme, schemes)
+    joined = _checked(parsed)
+    if "#" in base and "#" not in joined:
+        joined += "#" + base.partition("#")[2]
+        _check_length(joined)
+    return joined
 
 
 def scheme_of(url: str) -> str:
-    """The scheme in lower case, ``http`` if there is none; blanks before it do not count."""
-    match = _SCHEME.match(url.lstrip(" \t\r\n"))
-    return match[1].lower() if match else "http"
-
-
-def _check_length(url: str) -> None:
-    if len(url) > MAX_URL:
-        raise TaskError(f"the URL has {len(url)} characters: at most {MAX_URL} are taken")
-
-
-def _assemble(parts: SplitResult, hostname: str, port: int | None) -> str:
-    if "[" in parts.netloc.rpartition("@")[2]:
-        if not _IPV6.fullmatch(hostname):
-            raise TaskError("the host in brackets is no IPv6 address")
-        host = f"[{hostname}]"
-    else:
-        host = _ascii_host(hostname)
-    userinfo, at, _ = parts.netloc.rpartition("@")
-    netloc = quote(userinfo, safe=_SAFE) + at + host + (f":{port}" if port is not None else "")
-    path, query, fragment = (quote(part, safe=_SAFE) for part in parts[2:])
-    return urlunsplit((parts.scheme, netloc, path, query, fragment))
-
-
-def _ascii_host(host: str) -> str:
-    # libcurl decodes "%2e" in a host; done later, it would get past everything that judges hosts.
-    host = unquote(host).lower()
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError) as error:
-            raise TaskError(f"the host {host!r} is no domain name: {error}") from error
-    if not _HOST.fullmatch(host):
-        raise TaskError(f"the host {host!r} has characters that no domain name has")
-    return host
-
-
-def join_location(base: str, location: bytes, schemes: tuple[str, ...] = ("http", "https")) -> str:
-    """Where a Location leads. Its bytes are UTF-8 if they can be, else latin-1.
-
-    A fragment is inherited when Location has none (RFC 9110 10.2.2). Raises `TaskError`.
-    """
-    try:
-        text = location.decode("utf-8")
-    except UnicodeDecodeError:
-        text = location.decode("latin-1")
-    try:
-        joined = urljoin(base, text.strip(" \t"))
-    except ValueError as error:
-        raise TaskError(f"the Location cannot be read: {error}") from error
-    if not _SCHEME.match(joined):  # mailto:, javascript:, tel: no guessing as for a typed URL
-        scheme = joined.partition(":")[0][:100]
-        raise TaskError(f"Protocol {scheme!r} is not enabled: expected one of {', '.join(schemes)}")
-    if "#" in base and "#" not in text:
-        joined += "#" + base.partition("#")[2]
-    return fit_url(joined, schemes)
+    """The scheme in lower case, ``http`` if there is none: as `fit_url` reads it."""
+    match = _SCHEME.match(_trim(url))
+    return (match[1] or match[2]).lower() if match else "http"
 
 
 def origin_of(url: str) -> tuple[str, str, int]:
-    """Scheme, host in lower case, port: what RFC 6454 calls the origin."""
+    """Scheme, host and port of a fit URL: what RFC 6454 calls the origin."""
     parts = urlsplit(url)
     default = 443 if parts.scheme == "https" else 80
     return parts.scheme, parts.hostname or "", default if parts.port is None else parts.port
@@ -139,7 +129,72 @@ def loggable(url: str) -> str:
     """
     if url[:5].lower() == "data:":
         return url
-    start = match.end() if (match := _SCHEME.match(url)) else 0
-    end = match.start() if (match := _AUTHORITY_END.search(url, start)) else len(url)
-    host = url[start:end].rpartition("@")[2]
-    return url[:start] + (host + url[end:] if _LOGGABLE.fullmatch(host) else "***")
+    url = _trim(url)
+    start, end = _authority(url)
+    place, rest = url[start:end], url[end:]
+    host = place.rpartition("@")[2]
+    is_cut = place[-1:] in (":", "@") and "@" in rest  # "u:" of "u:/p@h", perhaps
+    return url[:start] + (host + rest if _LOGGABLE.fullmatch(host) and not is_cut else "***")
+
+
+def _trim(url: str) -> str:
+    return url.strip(_AROUND).translate(_TAKEN_OUT)
+
+
+def _check_length(url: str) -> None:
+    if len(url) > MAX_URL:
+        raise TaskError(f"the URL has {len(url)} characters: at most {MAX_URL} are taken")
+
+
+def _not_enabled(scheme: str, schemes: tuple[str, ...]) -> TaskError:
+    expected = f": expected one of {', '.join(schemes)}" if schemes else ""
+    return TaskError(f"Protocol {scheme[:100]!r} is not enabled{expected}")
+
+
+def _checked(parsed: URL) -> str:
+    if parsed.protocol != "file:" and not _HOST.fullmatch(parsed.hostname):
+        raise TaskError(
+            "the host of the URL is one for browsers only: no domain name is spelled so"
+        )
+    fit = parsed.href
+    _check_length(fit)
+    return fit
+
+
+def _authority(url: str) -> tuple[int, int]:
+    """Where user, host and port stand in a trimmed URL."""
+    match = _AUTHORITY_START.match(url)
+    assert match is not None  # it matches nothing, if need be
+    start = match.end()
+    end = _AUTHORITY_END.search(url, start)
+    return start, end.start() if end else len(url)
+
+
+def _explain(url: str) -> str:
+    """Why the standard refuses a trimmed URL, in words that repeat nothing of a password."""
+    if _HALVES.search(url):
+        return "it contains half a character"
+    if url[:5].lower() == "file:":
+        return "a file of this machine is file:///path"
+    start, end = _authority(url)
+    place = url[start:end].rpartition("@")[2]
+    host = _PORT.sub("", place)
+    if not host:
+        return "it names no host"
+    if host != place and _is_host(host):
+        return "its port is no number up to 65535"
+    if host.startswith("["):
+        return "the host in brackets is no IPv6 address"
+    # With an "@" anywhere, or more than one colon, it may be a password.
+    shown = "its host" if "@" in url or ":" in host else f"the host {host[:100]!r}"
+    if " " in host:
+        return f"{shown} has a blank in it"
+    return f"{shown} is neither a domain name nor an address"
+
+
+def _is_host(text: str) -> bool:
+    try:
+        URL(f"http://{text}")
+    except ValueError:
+        return False
+    return True

@@ -15,7 +15,6 @@ from fetcher.errors import Code, Outcome, TaskError
 from fetcher.model import Response
 from fetcher.urls import fit_url
 
-_AUTHORITY_END: Final = re.compile(r"[/?#]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 # libcurl's codes for an FTP server's refusals (``curl/curl.h``).
@@ -31,14 +30,12 @@ _TYPES: Final = MimeTypes()  # Python's own table: what this machine adds to it 
 
 def fit_file_url(url: str) -> str:
     """``file:///path`` in ASCII; the host is empty or localhost (RFC 8089). Raises `TaskError`."""
-    rest = url.lstrip(" \t\r\n")[len("file://") :]
-    host = _AUTHORITY_END.split(rest, maxsplit=1)[0]
-    if host.strip().lower() not in ("", "localhost"):
+    fit = fit_url(url, ("file",))
+    if not fit.startswith("file:///"):
         raise TaskError("a file:// URL names a file of this machine: expected file:///path")
-    fit = fit_url("file://localhost" + rest[len(host) :], ("file",))
     if "\x00" in file_path(fit):
         raise TaskError("the path of the file contains NUL")
-    return fit.replace("localhost", "", 1)
+    return fit
 
 
 def file_path(url: str) -> str:

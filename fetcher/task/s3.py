@@ -16,14 +16,14 @@ from fetcher.model import Request
 from fetcher.task.request import header_line
 from fetcher.urls import fit_url
 
-# The rest of an s3:// URL is judged by `fit_url`. Buckets of before 2018 may have upper case,
+# What the URL becomes is judged by `fit_url`. Buckets of before 2018 may have upper case,
 # underscores and up to 255 characters.
 _BUCKET: Final = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9])(?=[/?#]|\Z)", re.I)
 # Amazon's certificate is for one label before the region's name.
 _ONE_LABEL: Final = re.compile(r"[a-z0-9-]{3,63}")
 _DOT_SEGMENTS: Final = frozenset({b".", b".."})
 _REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # and halves of characters
 
 
 class S3(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,14 +70,16 @@ def build_s3_url(url: str, s3: S3) -> str:
     if not _REGION.fullmatch(s3.region):
         raise TaskError("AWS_REGION: expected the name of a region, such as eu-central-1")
     bucket = match[1]
-    parts = urlsplit(fit_url("s3://bucket" + url[match.end() :], ("s3",)))
-    path = unquote_to_bytes(parts.path or "/")
+    if _CONTROL.search(url):
+        raise TaskError("the URL contains control characters")
+    # Not by the URL standard, for which a key "a\\b" were "a/b".
+    rest, mark, query = url[match.end() :].partition("#")[0].partition("?")
+    path = unquote_to_bytes(rest or "/")
     if _DOT_SEGMENTS.intersection(path.split(b"/")):
         # libcurl would take another object: it signs no path that it may not shorten.
         raise TaskError("the key has '.' or '..' between slashes: libcurl cannot ask for that")
     key = quote(path, safe="/~")
-    query = f"?{parts.query}" if parts.query else ""
-    return fit_url(_s3_place(bucket, s3) + key + query)
+    return fit_url(_s3_place(bucket, s3) + key + mark + query)
 
 
 def _s3_place(bucket: str, s3: S3) -> str:

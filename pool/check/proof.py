@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -157,8 +156,7 @@ def find_tunnel_page(site: Sequence[str], judges: Sequence[str]) -> str | None:
     for url in map(fit_url, site):
         _, host, port = origin_of(url)
         if port == 80 and "." in host and literal_address(host) is None:
-            parts = urlsplit(url)
-            return urlunsplit(parts._replace(scheme="https", netloc=host))
+            return f"https://{host}/{url.split('/', 3)[3]}"
     return None
 
 

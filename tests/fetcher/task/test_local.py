@@ -25,10 +25,14 @@ FILES = [
     ("file:///a%20b%3F%23%25", "file:///a%20b%3F%23%25", "/a b?#%"),
     ("file:///ä", "file:///%C3%A4", "/ä"),
     ("file:///%ff", "file:///%ff", "/\udcff"),
-    ("file:///a/../b", "file:///a/../b", "/a/../b"),
+    ("file:///a/../b", "file:///b", "/b"),
+    ("file:///a\\b%5Cc", "file:///a/b%5Cc", "/a/b\\c"),
+    ("file:/a", "file:///a", "/a"),
+    ("file:a", "file:///a", "/a"),
+    ("\tfile:///a\nb", "file:///ab", "/ab"),
     ("file:///a?b#c", "file:///a?b#c", "/a"),
     ("file:///localhost/x", "file:///localhost/x", "/localhost/x"),
-    ("file://", "file://", "/"),
+    ("file://", "file:///", "/"),
 ]
 
 
@@ -44,7 +48,8 @@ BAD_FILES = [
     ("file://localhost:80/a", "a file of this machine"),
     ("file://../a", "a file of this machine"),
     ("file:///a%00b", "NUL"),
-    ("file:///a\x00b", "control characters"),
+    ("file:///a\x00b", "NUL"),
+    ("file:\\\\host\\a", "a file of this machine"),
     ("file:///" + "a" * MAX_URL, "at most"),
 ]
 
@@ -99,7 +104,9 @@ def test_a_head_is_built_as_a_server_would() -> None:
 FTP = [
     ("ftp://h/a b", "ftp://h/a%20b"),
     ("FTP://U:p%40@H:2121/ä", "ftp://U:p%40@h:2121/%C3%A4"),
-    ("ftp://h", "ftp://h"),
+    ("ftp://h", "ftp://h/"),
+    ("ftp:h:21/a\\b", "ftp://h/a/b"),
+    ("ftp://h/a\nb", "ftp://h/ab"),
     ("ftp://h/a;type=a", "ftp://h/a;type=a"),
 ]
 
@@ -116,7 +123,7 @@ def test_an_ftp_url_is_made_fit(url: str, fit: str) -> None:
         "ftp://h/%0D",
         "ftp://h/%00",
         "ftp://u%0aDELE:x@h/",
-        "ftp://h/a\nb",
+        "ftp://h/a\x01b",
         "ftp://",
     ],
 )

@@ -96,7 +96,7 @@ def test_the_rest_of_a_request_goes_on_but_its_cookie() -> None:
         ("https://h/a", b"https://h:443/b", True),
         ("http://h:81/a", b"http://h:81/b", True),
         ("http://h/a", b"https://h/b", True),
-        ("http://h:80/a", b"https://h:443/b", True),
+        ("http://h/a", b"https://h:443/b", True),
         ("http://h/a", b"https://h:8443/b", False),
         ("http://h:8080/a", b"https://h/b", False),
         ("http://h:81/a", b"https://h:81/b", False),
@@ -106,7 +106,14 @@ def test_the_rest_of_a_request_goes_on_but_its_cookie() -> None:
         ("http://h/a", b"https://x.h/b", False),
         ("http://h/a", b"//o/b", False),
         ("http://h/a", b"http://h./b", False),
-        ("http://h:80/a", b"http://h:0/b", False),
+        ("http://h/a", b"http://h:0/b", False),
+        # As browsers read them: by what the origin is then, not by what it looks like.
+        ("http://127.0.0.1/a", b"http://0x7f.1/b", True),
+        ("http://xn--bcher-kva.example/a", "http://BÜCHER.example/b".encode(), True),
+        ("http://h/a", b"http://h\\@o/b", True),
+        ("http://h/a", b"http:///o/b", False),
+        ("http://h/a", b"\\\\o\\b", False),
+        ("http://h/a", b"http://h@o/b", False),
     ],
 )
 @pytest.mark.parametrize("status", sorted(STATUSES))

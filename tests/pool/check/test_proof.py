@@ -72,7 +72,8 @@ def echo(*headers: tuple[str, str], address: str = EXIT) -> bytes:
 @pytest.mark.parametrize(
     ("site", "judges", "page"),
     [
-        (["http://www.baidu.com"], [], "https://www.baidu.com"),
+        (["http://www.baidu.com"], [], "https://www.baidu.com/"),
+        (["http://shop.test/a/?#b"], [], "https://shop.test/a/?#b"),
         (["http://u:p@www.shop.test:80/a?b=c"], ["http://j.test/"], "https://www.shop.test/a?b=c"),
         (["http://192.0.2.1/", "http://shop.test/"], [], "https://shop.test/"),
         (["http://shop.test:8080/", "http://192.0.2.1/", "http://[2001:db8::1]/"], [], None),
