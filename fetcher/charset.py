@@ -12,16 +12,18 @@ from typing import Final
 # Python's modules. Others have codecs that are quadratic (punycode) or no charsets
 # (unicode_escape).
 _CODECS: Final = frozenset(
-    {"utf_8", "utf_16", "utf_16_le", "utf_16_be", "latin_1", "koi8_r", "shift_jis"}
-    | {f"iso8859_{part}" for part in (1, 2, 5, 9, 15)}
-    | {f"cp{page}" for page in (1250, 1251, 1252, 1254, 1256)}
-    | {"gb2312", "gbk", "gb18030", "big5", "euc_jp", "euc_kr"}
+    {"ascii", "utf_8", "utf_16", "utf_16_le", "utf_16_be", "latin_1", "koi8_r", "koi8_u"}
+    | {f"iso8859_{part}" for part in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)}
+    | {f"cp{page}" for page in (866, 874, *range(1250, 1259))}
+    | {"gb2312", "gbk", "gb18030", "big5", "shift_jis", "euc_jp", "iso2022_jp", "euc_kr"}
+    | {"mac_roman", "mac_cyrillic"}
 )
 _BY_NAME: Final = {
     **{codec: codec for codec in _CODECS},
     **{name: codec for name, codec in aliases.items() if codec in _CODECS},
 }
 _CHARSET: Final = re.compile(r"""charset\s{0,9}=\s{0,9}["']?([\w.:-]{2,40})""", re.IGNORECASE)
+_LONGEST: Final = 40  # characters of a name
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
 
 _MARKS: Final = (
@@ -45,12 +47,17 @@ def decode_body(body: bytes, content_type: str, limit: int | None = None) -> str
         if body.startswith(mark):
             return body[len(mark) :].decode(codec, "replace")
     own = body[:_PRESCAN].decode("latin-1")
-    codec = _find_codec(content_type) or (_find_codec(own) if "<" in own else None) or "utf_8"
+    codec = _named_codec(content_type) or (_named_codec(own) if "<" in own else None) or "utf_8"
     return body.decode(codec, "replace")
 
 
-def _find_codec(text: str) -> str | None:
+def find_codec(name: str) -> str | None:
+    """Python's codec for a charset's name as people spell it; None if it is not in the list."""
+    return _BY_NAME.get(_PUNCTUATION.sub("_", name[:_LONGEST].lower()).strip("_"))
+
+
+def _named_codec(text: str) -> str | None:
     match = _CHARSET.search(text)
-    if match is None:
-        return None
-    return _BY_NAME.get(_PUNCTUATION.sub("_", match[1].lower()).strip("_"))
+    codec = find_codec(match[1]) if match else None
+    # Who says US-ASCII and sends more means what everybody else does.
+    return None if codec == "ascii" else codec

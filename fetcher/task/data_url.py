@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from fetcher.charset import find_codec
 from fetcher.errors import TaskError
 
 
@@ -27,7 +28,8 @@ def is_data_url(url: str) -> bool:
 def parse_data_url(url: str) -> Inline:
     """Decode a data: URL. The first comma ends the metadata; the scheme may be in any case.
 
-    Text in another charset is turned into UTF-8. Raises `TaskError`.
+    Text in another charset is turned into UTF-8; one that names none is taken for it, of which
+    RFC 2397's US-ASCII is a part. Raises `TaskError`.
     """
     head, comma, payload = url[5:].partition(",")
     if not comma:
@@ -42,10 +44,7 @@ def parse_data_url(url: str) -> Inline:
         return Inline(content, ";".join([media_type, *parameters]))
     charset = next((p[8:].strip('"') for p in parameters if p.lower().startswith("charset=")), "")
     if charset and charset.lower() not in ("utf-8", "utf8"):
-        try:
-            content = content.decode(charset).encode("utf-8")
-        except (LookupError, ValueError) as error:
-            raise TaskError(f"the data: URL is not in the charset it names: {error}") from error
+        content = _to_utf8(content, charset)
     rest = [p for p in parameters if not p.lower().startswith("charset=")]
     return Inline(content, ";".join([media_type, *rest, "charset=utf-8"]))
 
@@ -53,6 +52,16 @@ def parse_data_url(url: str) -> Inline:
 def _is_textual(media_type: str) -> bool:
     name = media_type.lower()
     return name.startswith("text/") or name.endswith(("json", "xml", "javascript"))
+
+
+def _to_utf8(content: bytes, charset: str) -> bytes:
+    codec = find_codec(charset)
+    if codec is None:
+        raise TaskError(f"the data: URL names a charset that is not known: {charset[:40]!r}")
+    try:
+        return content.decode(codec).encode("utf-8")
+    except ValueError as error:
+        raise TaskError(f"the data: URL is not in the charset it names: {error}") from error
 
 
 def _from_base64(payload: bytes) -> bytes:

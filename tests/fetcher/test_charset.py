@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.charset import decode_body
+from fetcher.charset import decode_body, find_codec
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ from fetcher.charset import decode_body
         (b"abc", "text/plain; charset=unicode_escape", "abc"),
         (b"abc", "text/plain; charset=zip", "abc"),
         (b"abc", "text/plain; charset=nonsense", "abc"),
+        ("é".encode(), "text/plain; charset=us-ascii", "é"),
         (b"", "", ""),
     ],
 )
@@ -61,6 +62,24 @@ def test_a_charset_has_many_spellings(spelling: str, codec: str | None) -> None:
     body = bytes(range(0xC0, 0x100)) * 2
     expected = body.decode(codec or "utf-8", "replace")
     assert decode_body(body, f"text/plain; charset={spelling}") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("US-ASCII", "ascii"),
+        ("Windows-1253", "cp1253"),
+        ("KOI8-U", "koi8_u"),
+        ("macintosh", "mac_roman"),
+        ("ISO-2022-JP", "iso2022_jp"),
+        ("punycode", None),
+        ("", None),
+        ("utf-8" + " " * 35, "utf_8"),
+        (" " * 40 + "utf-8", None),
+    ],
+)
+def test_a_name_alone_finds_its_codec(name: str, codec: str | None) -> None:
+    assert find_codec(name) == codec
 
 
 @pytest.mark.parametrize(

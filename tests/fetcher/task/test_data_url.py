@@ -44,6 +44,9 @@ def test_the_scheme_may_be_in_any_case(url: str, expected: bool) -> None:
         ("data:text/html;charset=gbk,%D6%D0", Inline("中".encode(), "text/html;charset=utf-8")),
         ('data:text/html;CHARSET="GBK",%D6%D0', Inline("中".encode(), "text/html;charset=utf-8")),
         ("data:;charset=gbk;base64,1tA=", Inline("中".encode(), PLAIN)),
+        ("data:;charset=US-ASCII,a", Inline(b"a", PLAIN)),
+        ("data:,%C3%A9", Inline("é".encode(), PLAIN)),
+        ("data:;charset=koi8-u,%B4", Inline("Є".encode(), PLAIN)),
         ("data:;charset=UTF-8,%C3%A9", Inline("é".encode(), PLAIN)),
         ("data:text/html;a=b;charset=utf8,x", Inline(b"x", "text/html;a=b;charset=utf-8")),
         ("data:text/html; a=b ,x", Inline(b"x", "text/html;a=b;charset=utf-8")),
@@ -71,7 +74,7 @@ def test_data_urls_are_decoded_by_rfc_2397(url: str, expected: Inline) -> None:
         ("data:;charset=nonsense,x", "charset"),
         ("data:;charset=hex,x", "charset"),
         ("data:;charset=a\x00b,x", "charset"),
-        ("data:;charset=ascii,%ff", "charset"),
+        ("data:;charset=ascii,%ff", "not in the charset it names"),
         ("data:;charset=unicode_escape,%5Cud800", "charset"),
     ],
 )
@@ -96,3 +99,12 @@ def test_base64_comes_back_as_it_was(content: bytes) -> None:
     encoded = base64.b64encode(content).decode()
     for url in (f"data:a/b;base64,{encoded}", f"data:a/b;base64,{encoded.rstrip('=')}"):
         assert parse_data_url(url).content == content
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", "idna", "unicode_escape", "raw_unicode_escape", "rot13", "zip", "utf-7"]
+)
+def test_no_codec_of_python_is_named_by_a_url(charset: str) -> None:
+    """Punycode is quadratic: 64 kB would hold the loop up for minutes."""
+    with pytest.raises(TaskError, match=f"a charset that is not known: '{charset}'"):
+        parse_data_url(f"data:;charset={charset}," + "a-" * 32_000)
