@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from fetcher.errors import ProxyError, TaskError
 from fetcher.proxy import Proxy, parse_as_curl, parse_proxy
+from fetcher.urls import fit_url, origin_of
 
 
 class Direct(msgspec.Struct, frozen=True):
@@ -168,8 +169,18 @@ def _is_exempt(host: str, port: int, entry: str) -> bool:
         if int(wanted) != port:
             return False
         entry = name
-    entry = entry.removeprefix("*").lstrip(".").rstrip(".").strip("[]")
+    entry = _fit_name(entry.removeprefix("*").lstrip(".").rstrip(".").strip("[]"))
     host = host.rstrip(".")
     # An address has no parent domain: "0.0.1" does not cover 127.0.0.1.
     below = address is None and host.endswith("." + entry)
     return bool(entry) and (host == entry or below)
+
+
+def _fit_name(entry: str) -> str:
+    """A name as fit URLs spell it, in its xn-- form; what is none stays as it is."""
+    if entry.isascii():
+        return entry
+    try:
+        return origin_of(fit_url(f"http://{entry}/"))[1]
+    except TaskError:
+        return entry

@@ -213,6 +213,11 @@ def test_without_a_variable_a_request_goes_direct(url: str) -> None:
         ("fe80::/10", "http://127.0.0.1/", False),
         ("::1", "http://h:1/", False),
         ("::/0", "http://127.0.0.1/", False),
+        ("bücher.example", "http://xn--bcher-kva.example/", True),
+        (".BÜCHER.example:80", "http://www.xn--bcher-kva.example/", True),
+        ("bücher.example:81", "http://xn--bcher-kva.example/", False),
+        ("xn--bcher-kva.example", "http://xn--bcher-kva.example/", True),
+        ("é b", "http://h/", False),
     ],
 )
 def test_no_proxy_knows_suffixes_blocks_and_ports(entry: str, url: str, exempt: bool) -> None:
