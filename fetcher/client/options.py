@@ -23,6 +23,7 @@ from fetcher.task.s3 import S3Request
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
 _AUTHORITY_END: Final = re.compile(r"[/?]")
+_EMPTY_QUERY: Final = re.compile(r"[^?#]*\?(?:#|\Z)")
 
 Setter = Callable[[int, Any], Any]
 
@@ -175,6 +176,9 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Found, *, http2
     elif proxy.scheme == "https":
         # Else libcurl 8.23 opens a new TLS connection to the proxy for each plain request.
         set_(pycurl.HTTPPROXYTUNNEL, 1)
+    elif proxy.scheme == "http" and not _is_https(request) and _EMPTY_QUERY.match(request.url):
+        # Else libcurl leaves out the "?", and "/a" is another resource than "/a?".
+        set_(pycurl.REQUEST_TARGET, _absolute_form(request.url))
 
 
 def _is_https(request: Request) -> bool:
@@ -208,11 +212,9 @@ def _set_absolute_form(set_: Setter, request: Request, proxy: Proxy) -> None:
     libcurl is told a plain http request, and the true target as its request line; Host and
     Proxy-Authorization are right then. A proxy spoken to over TLS is better an origin.
     """
-    scheme, _, rest = request.url.partition("#")[0].partition("://")
-    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
-    userinfo, at, place = authority.rpartition("@")
-    path = rest[len(authority) :]
-    set_(pycurl.REQUEST_TARGET, f"{scheme}://{place}{'' if path[:1] == '/' else '/'}{path}")
+    set_(pycurl.REQUEST_TARGET, _absolute_form(request.url))
+    rest = request.url.partition("#")[0].partition("://")[2]
+    userinfo, at, place = _AUTHORITY_END.split(rest, maxsplit=1)[0].rpartition("@")
     if proxy.scheme != "https":
         set_(pycurl.URL, f"http://{rest}")
         return
@@ -223,6 +225,15 @@ def _set_absolute_form(set_: Setter, request: Request, proxy: Proxy) -> None:
     set_(pycurl.PROXY, "")
     set_(pycurl.URL, f"{proxy.scheme}://{userinfo}{at}{proxy.authority}/")
     set_(pycurl.HTTPHEADER, lines)
+
+
+def _absolute_form(url: str) -> str:
+    """The URL as a request line for a proxy has it (RFC 9112 3.2.2)."""
+    scheme, _, rest = url.partition("#")[0].partition("://")
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    path = rest[len(authority) :]
+    place = authority.rpartition("@")[2]
+    return f"{scheme}://{place}{'' if path[:1] == '/' else '/'}{path}"
 
 
 def wire_lines(request: Request) -> list[bytes]:

@@ -477,6 +477,32 @@ async def test_what_a_proxy_is_asked_without_connect(
         assert (b"\r\nAuthorization: Basic dTpwQHc=\r\n" in fields) == authorization
 
 
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://{}/a?", "http://{}/a?"),
+        ("http://u:p@{}/?#f?", "http://{}/?"),
+        ("http://{}/a??", "http://{}/a??"),
+        ("http://{}/a?b?", "http://{}/a?b?"),
+        ("http://{}/a#?", "http://{}/a"),
+    ],
+)
+async def test_a_proxy_is_told_of_an_empty_query(certificates, url, target):
+    async with Tap(certificates) as tap:
+        place = f"127.0.0.1:{tap.http}"
+        exit = Exit(proxy=Proxy("http", "127.0.0.1", tap.http_proxy, "user-a", "secret-a"))
+        with closing(CurlClient(force_instance=True)) as client:
+            response = await run(client, Request(url=url.format(place)), exit)
+            plain = await run(client, Request(url=f"http://{place}/b?c"), exit)
+        assert response.status == plain.status == 200, response.message
+        starts = [arrival.wire.partition(b"\r\n")[0].decode() for arrival in tap.arrivals]
+        assert starts == [
+            f"GET {target.format(place)} HTTP/1.1",
+            f"GET http://{place}/b?c HTTP/1.1",
+        ]
+        assert response.url.endswith(url.partition("}")[2])
+
+
 # -- TLS ---------------------------------------------------------------------------------------
 
 
