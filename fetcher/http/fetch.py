@@ -56,6 +56,9 @@ _STATUS_OF: Final = {
 # comes, once.
 HELD: Final = 65536
 
+# Seconds for which a caller that still sends may go on, to come to read an answer.
+LINGER: Final = 2.0
+
 # What is over `HELD` is not kept.
 MAX_BODY: Final = 1 << 40
 
@@ -112,7 +115,10 @@ class FetchCall(HTTPMessageDelegate):
     status = 0  # of what was written, for the log
     has_place = is_fetching = is_served = is_paused = has_left = False
     keeps_cookies = False
+    has_all = False  # the whole of the request is here
+    is_lingering = False  # the answer is out, and the rest of the request comes in for nobody
     ends_by_closing = False  # nothing else says how long the answer is
+    ends_by_last_chunk = False
 
     def __init__(self, router: FetchRouter, request: HTTPServerRequest) -> None:
         assert isinstance(request.connection, HTTP1Connection)
@@ -145,7 +151,7 @@ class FetchCall(HTTPMessageDelegate):
         return self.declared is None or self.declared > HELD
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        if self.refusal is not None:
+        if self.refusal is not None or self.is_lingering:
             return None  # a client that still sends would miss the answer
         if self._is_long:
             self._expect(self._cut)
@@ -160,6 +166,10 @@ class FetchCall(HTTPMessageDelegate):
         return self.incoming.put(chunk)
 
     def finish(self) -> None:
+        self.has_all = True
+        if self.is_lingering:
+            self._close()
+            return
         self._stop_expecting()
         if self.incoming is not None:
             self.incoming.end()
@@ -281,6 +291,7 @@ class FetchCall(HTTPMessageDelegate):
         if length is not None:
             fields["Content-Length"] = length
         self.ends_by_closing = length is None and self.request.version == "HTTP/1.0"
+        self.ends_by_last_chunk = length is None and not self.ends_by_closing
         self.status = response.status
         text = _reason(response.status, response.head)
         start = ResponseStartLine("", response.status, text)
@@ -381,6 +392,21 @@ class FetchCall(HTTPMessageDelegate):
             return
         if self.incoming is not None:
             self.incoming.drop()
+        if self.has_all or self.ends_by_last_chunk:
+            self._close()
+        else:
+            # Closed now, with bytes of the caller's unread, the answer would be lost by a reset
+            # (RFC 9112 9.6). All of it is written.
+            self.is_lingering = True
+            self._stop_expecting()
+            self.stalled = self.loop.call_later(LINGER, self._close)
+
+    def _close(self) -> None:
+        if self.is_lingering:
+            self._stop_expecting()
+            self.is_lingering = False
+        if self.has_left:
+            return
         self.connection.finish()
         if self.stalled is None:
             self._end(self.status)
@@ -400,6 +426,8 @@ class FetchCall(HTTPMessageDelegate):
     def _sent(self, sent: "asyncio.Future[None]") -> None:
         if not sent.cancelled():
             sent.exception()
+        if self.is_lingering:
+            return
         self._stop_expecting()
         if self.is_paused and self.fetching is not None:
             self.is_paused = False

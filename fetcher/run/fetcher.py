@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from fetcher.client.body_budget import Budget
 from fetcher.errors import FetcherClosed, TaskError
-from fetcher.model import Client, ProxyChooser, Result, Task, Trust, Upload
+from fetcher.model import Client, Fetch, ProxyChooser, Result, Task, Trust, Upload
 from fetcher.route.route import Route
 from fetcher.run.build import build, change
 from fetcher.run.path import Fetching, Receiver
@@ -202,11 +203,13 @@ class Fetcher:
         """Read an answer as it comes, in constant memory: see `Reading`.
 
         Inside, `reading.result` is there, without content (or whole, where there is no more to
-        come); leaving ends the transfer. The task's time is for the head; `max_body` counts only if
-        the task says so. An `upload` is its body. Raises as `fetch`, and `AnswerBroken`
-        while reading.
+        come); leaving ends the transfer. The time of `fetcher.timeout` is for the head, a `timeout`
+        of the task's own for all of it; `max_body` counts only if the task says so. An `upload` is
+        its body. Raises as `fetch`, and `AnswerBroken` while reading.
         """
-        reading = self.read(_as_task(task, options), trust=trust, route=route, upload=upload)
+        given = _as_task(task, options)
+        patient = given.fetch is None or given.fetch.timeout is None
+        reading = self.read(given, trust=trust, route=route, upload=upload, patient=patient)
         try:
             await reading.head()
             yield reading
@@ -278,6 +281,10 @@ class Fetcher:
 
 def _as_task(task: AnyTask, options: dict[str, Any]) -> Task:
     if isinstance(task, str):
+        for name in options.keys() - set(Fetch.__struct_fields__):
+            close = get_close_matches(name, Fetch.__struct_fields__, 1)
+            rest = f"did you mean {close[0]}?" if close else "pyspider's `fetch` options are taken"
+            raise TaskError(f"there is no option {name}: {rest}")
         return parse_task({"url": task, "fetch": options})
     if options:
         raise TaskError("options go beside a URL; a task has its own `fetch`")

@@ -413,6 +413,21 @@ async def test_an_answer_before_the_end_of_the_body_is_handed_on(
         assert (await head_of(reader)).status == 413
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "gopher://h/"])
+async def test_a_caller_that_sends_on_reads_its_answer_all_the_same(
+    door: Entrance, url: str
+) -> None:
+    """Closed with bytes unread, the connection would be reset, and the answer be lost."""
+    size = 5_000_000
+    async with asking(door, url, b"Content-Length: %d" % size, method="PUT") as (reader, writer):
+        for _ in range(size // 100_000):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+        head = await head_of(reader)
+        assert head.status in (400, 502)
+        assert len(await reader.readexactly(int(head.one(b"content-length") or 0))) > 20
+
+
 async def test_a_target_that_cannot_be_reached_says_so_while_the_body_comes(
     door: Entrance,
 ) -> None:

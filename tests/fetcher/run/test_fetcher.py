@@ -200,3 +200,19 @@ async def test_a_closed_fetcher_says_so_to_all_who_wait_and_who_come(farm: Farm)
     waiting += [asyncio.create_task(fetcher.fetch(url)), asyncio.create_task(many())]
     ended = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(error) for error in ended] == [FetcherClosed] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timout": 3}, "there is no option timout: did you mean timeout?"),
+        ({"json": {"a": 1}}, "there is no option json: "),
+    ],
+)
+async def test_an_option_that_there_is_not_is_refused(options: dict[str, Any], words: str) -> None:
+    async with Fetcher.from_settings(proxy="direct") as fetcher:
+        with pytest.raises(TaskError, match=re.escape(words)):
+            await fetcher.fetch("http://127.0.0.1:1/", **options)
+        with pytest.raises(TaskError, match=re.escape(words)):
+            async with fetcher.stream("http://127.0.0.1:1/", **options):
+                pass

@@ -163,14 +163,24 @@ async def test_an_origin_that_stands_still_is_given_up(origin: RawOrigin) -> Non
                 await reading.read()
 
 
-async def test_the_tasks_time_is_for_the_head_alone(origin: RawOrigin, fetcher: Fetcher) -> None:
+async def test_the_time_of_the_settings_is_for_the_head_alone(origin: RawOrigin) -> None:
     late = origin.add(CHUNKED, Pause(0.5), b"2\r\nab\r\n0\r\n\r\n")
-    async with fetcher.stream(late, timeout=0.3) as reading:
-        assert b"".join([chunk async for chunk in reading]) == b"ab"
-    for script in [(HANG,), (b"HTTP/1.1 200 OK\r\nX: ", Endless(b"x", 0.01))]:
-        async with fetcher.stream(origin.add(*script), timeout=0.2) as reading:
-            assert reading.result.status_code == 599
-            assert reading.fetching is not None and reading.fetching.ending is Ending.LATE
+    async with Fetcher.from_settings(proxy="direct", timeout=0.3) as fetcher:
+        async with fetcher.stream(late) as reading:
+            assert b"".join([chunk async for chunk in reading]) == b"ab"
+        for script in [(HANG,), (b"HTTP/1.1 200 OK\r\nX: ", Endless(b"x", 0.01))]:
+            async with fetcher.stream(origin.add(*script)) as reading:
+                assert reading.result.status_code == 599
+                assert reading.fetching is not None and reading.fetching.ending is Ending.LATE
+
+
+async def test_a_time_of_the_tasks_own_is_for_all_of_it(
+    origin: RawOrigin, fetcher: Fetcher
+) -> None:
+    async with fetcher.stream(origin.add(CHUNKED, HANG), timeout=0.3) as reading:
+        assert reading.result.status_code == 200
+        with pytest.raises(AnswerBroken, match="timed out"):
+            await reading.read()
 
 
 async def test_who_is_not_patient_has_one_time_for_all(origin: RawOrigin, fetcher: Fetcher) -> None:
