@@ -28,7 +28,9 @@ class Fetch(msgspec.Struct, kw_only=True):
     """
 
     method: str | None = None
-    headers: dict[str, Any] | None = None  # null values are dropped, numbers become text
+    # Null values are dropped, numbers become text, of a list each is a line of its own.
+    headers: dict[str, Any] | None = None
+    omit_headers: list[str] | None = None  # not sent, even where we or libcurl would
     data: Any = None  # str, bytes, or a dict to be form-encoded
     cookies: dict[str, Any] | None = None
     user_agent: str | None = None

@@ -33,6 +33,9 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 # How long the body is says libcurl, who sends it; another word on it would split the request.
 _FRAMING: Final = frozenset({"Content-Length", "Transfer-Encoding"})
 
+# Of these a list is refused, as of any option that wants a text.
+_ONCE: Final = _FRAMING | {"Cookie", "Authorization", "Host", "User-Agent"}
+
 # With a body or without: methods whose request says how long its content is, even if empty.
 _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -153,11 +156,15 @@ def _header_lines(fetch: Fetch, track: Any, user_agent: str) -> tuple[list[bytes
     cookie = ""
     agent = _header_text("User-Agent", fetch.user_agent or user_agent)
     named: dict[str, str] = {"User-Agent": agent}
+    more: list[bytes] = []  # of headers that are sent several times
     if fetch.headers:
         for name, value in fetch.headers.items():
             if value is None:
                 continue
             spelling = header_case(name)
+            if isinstance(value, list) and value and spelling not in _ONCE:
+                value, *others = value
+                more += [header_line(spelling, _header_text(spelling, one)) for one in others]
             text = _header_text(spelling, value)
             if spelling in _FRAMING:
                 continue
@@ -168,7 +175,22 @@ def _header_lines(fetch: Fetch, track: Any, user_agent: str) -> tuple[list[bytes
     if track or fetch.etag or fetch.last_modified or fetch.last_modifed:
         for name, value in _validators(fetch, track):
             named.setdefault(name, _header_text(name, value))
-    return [header_line(name, value) for name, value in named.items()], cookie
+    lines = [header_line(name, value) for name, value in named.items()]
+    if more:
+        lines += more
+    if fetch.omit_headers:
+        lines = _omit(lines, fetch.omit_headers)
+    return lines, cookie
+
+
+def _omit(lines: list[bytes], names: list[str]) -> list[bytes]:
+    """Without those of these names; a name alone keeps libcurl from sending its own."""
+    spelled = (header_case(name) for name in names)
+    gone = list(dict.fromkeys(name.encode() for name in spelled if name not in _FRAMING))
+    return [
+        *(line for line in lines if re.split(b"[:;]", line, maxsplit=1)[0] not in gone),
+        *(name + b":" for name in gone),
+    ]
 
 
 @lru_cache(maxsize=1024)

@@ -253,10 +253,43 @@ def test_values_of_any_kind_reach_the_wire(value: Any, expected: bytes) -> None:
     assert lines(headers={"a": value}) == (expected,)
 
 
-@pytest.mark.parametrize("value", [True, False, [], ["a"], {}, {"a": 1}])
+@pytest.mark.parametrize("value", [True, False, [], [["a"]], ["a", True], {}, {"a": 1}])
 def test_values_that_are_neither_text_nor_number_are_refused(value: Any) -> None:
     with pytest.raises(TaskError, match="expected text or a number"):
         plan(headers={"a": value})
+
+
+def test_each_of_a_list_is_a_line() -> None:
+    made = lines(headers={"x-a": ["1", 2, ""], "B": ["3"]})
+    assert made == (b"X-A: 1", b"B: 3", b"X-A: 2", b"X-A;")
+
+
+@pytest.mark.parametrize(
+    "name", ["Cookie", "Authorization", "host", "User-Agent", "Content-Length", "transfer-encoding"]
+)
+def test_what_stands_once_in_a_request_is_no_list(name: str) -> None:
+    with pytest.raises(TaskError, match="expected text or a number"):
+        plan(headers={name: ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("omitted", "expected"),
+    [
+        (["user-agent"], (b"B;", b"C: 1", b"User-Agent:")),
+        (["Accept", "b", "ACCEPT"], (AGENT, b"C: 1", b"Accept:", b"B:")),
+        (["Content-Length", "Transfer-Encoding"], (AGENT, b"B;", b"C: 1")),
+        ([], (AGENT, b"B;", b"C: 1")),
+        (None, (AGENT, b"B;", b"C: 1")),
+    ],
+)
+def test_headers_may_be_left_out(omitted: list[str] | None, expected: tuple[bytes, ...]) -> None:
+    made = plan(headers={"b": "", "C": "1"}, omit_headers=omitted)
+    assert made.request.headers == expected
+
+
+def test_a_name_to_leave_out_is_a_token() -> None:
+    with pytest.raises(TaskError, match="not an HTTP token"):
+        plan(omit_headers=["a\r\nb"])
 
 
 def test_null_headers_are_dropped_and_of_two_spellings_the_last_counts() -> None:

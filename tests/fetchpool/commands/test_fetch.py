@@ -1,14 +1,17 @@
 import asyncio
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from tests.farm import Farm, Kind, Origin, body_of
-from tests.fetchpool.command import Outcome, run
+from tests.farm import Farm, Kind, Origin, SeenRequest, body_of
+from tests.fetchpool.command import Outcome, environment, run
+from tests.redis_server import unavailable
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -71,7 +74,7 @@ async def test_a_page_goes_to_a_file(tmp_path: Path, origin: Origin) -> None:
 async def test_what_is_asked_for_is_sent(
     tmp_path: Path, origin: Origin, words: list[str], method: str, data: str, kind: str | None
 ) -> None:
-    got = await fetch(tmp_path, *words, "-H", "X-One: 1:2", "-H", "X-Two:", f"{origin.url}/get")
+    got = await fetch(tmp_path, *words, "-H", "X-One: 1:2", "-H", "X-Two;", f"{origin.url}/get")
     [seen] = origin.requests
     assert (got.code, seen.method, seen.body.decode()) == (0, method, data)
     assert (seen.get("X-One"), seen.get("X-Two"), seen.get("Content-Type")) == ("1:2", "", kind)
@@ -111,6 +114,22 @@ async def test_a_url_that_leads_nowhere_is_one_and_a_sentence(tmp_path: Path, ur
         (["-H", "nonsense"], "-H 'nonsense': expected 'Name: value'"),
         (["-o", "missing/folder"], "-o missing/folder: No such file or directory"),
         (["-o", "."], "-o .: Is a directory"),
+        (["-o", "a", "-o", "b"], "-o: 2 of them for 1 URLs: expected one, or one each"),
+        (["-O", "-o", "a"], "-O: expected one for each URL, or --remote-name-all, and no -o"),
+        (["-O", "http://127.0.0.1:1/a/"], "-O: expected one for each URL"),
+        (["-OO", "http://127.0.0.1:1/a/.."], "-O: the URL's path ends with no name"),
+        (["-d", "@missing"], "missing: No such file or directory"),
+        (["-d", "@."], ".: is a folder, not a file"),
+        (["-H", "@missing"], "missing: No such file or directory"),
+        (["-b", "missing"], "missing: No such file or directory"),
+        (["-w", "@missing"], "missing: No such file or directory"),
+        (["-w", "%{nope}"], "-w: %{nope} is not known here"),
+        (["-u", "secret"], "-u: expected user:password"),
+        (["-e", "x;auto"], "-e: ';auto' is not done here"),
+        (["-I", "-d", "x"], "-I and -d: one request has one method"),
+        (["-x", "vmess://user:secret@h:1"], "unknown proxy scheme 'vmess'"),
+        (["-x", "h:1", "--proxy", "direct"], "-x and --proxy: expected one of them"),
+        (["--json", '{"a": 1}'], "--json prints the whole result here and takes nothing"),
         (["--proxy", "gopher://user:secret@x:1"], "unknown proxy scheme 'gopher'"),
         (["--proxy", "pool:"], "needs a site"),
     ],
@@ -169,3 +188,184 @@ async def test_an_empty_pool_is_never_left_for_the_own_address(
     assert (got.code, got.out) == (1, "")
     assert "no proxy in the pool (0 alive of 0)" in got.err
     assert not origin.requests
+
+
+# -- beside curl ---------------------------------------------------------------------------------
+
+CURL = shutil.which("curl")
+# What each of the two says of itself.
+OWN = ("User-Agent", "Accept-Encoding", "Host", "Connection", "Content-Length")
+COOKIES = """\
+127.0.0.1\tFALSE\t/\tFALSE\t0\tck\tcv
+#HttpOnly_127.0.0.1\tFALSE\t/p\tFALSE\t0\tck2\tcv2
+.other.test\tTRUE\t/\tFALSE\t0\tno\tno
+127.0.0.1\tFALSE\t/\tTRUE\t0\tsec\tx
+127.0.0.1\tFALSE\t/\tFALSE\t1\told\tx
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "-d a=1",
+        "-d @lines",
+        "-d @-",
+        "-d @- -d @-",
+        "-d a=1 -d b=2 --data-raw @x --data-binary @lines -d c",
+        "--data-ascii @lines",
+        "--data-urlencode @lines --data-urlencode n=é&",
+        "-da --data-urlencode =b",
+        "-d a -H Content-Type:",
+        "-d a -H content-type:x/y",
+        "-d a -X PUT",
+        "-XPATCH --data-binary @lines -H Content-Type:a/b",
+        "-X DELETE -d a",
+        "-X OPTIONS",
+        "-X POST",
+        "-G -d a=1 -d b=2",
+        "-G --data-urlencode q=é&",
+        "-G -d a -X POST",
+        "-G",
+        "-I",
+        "-I -G -d a",
+        "-H X-A:1 -H X-A:2 -H X-B:3",
+        "-H X-A; -H X-B:",
+        "-H Accept: -H User-Agent:",
+        "-H @headers",
+        "-H @-",
+        "-H Accept:text/html -H User-Agent:me",
+        "-u user:pass:word",
+        "-u é:p",
+        "-u a:b -H Authorization:mine",
+        "--oauth2-bearer token",
+        "-A me",
+        "-A me -H User-Agent:other",
+        "-e http://there/",
+        "-e x -H Referer:y",
+        "-b a=1",
+        "-b a=1 -b b=2",
+        "-b a=1;c=3",
+        "-b cookies",
+        "-b a=1 -b cookies",
+        "-b a=1 -H Cookie:z=1",
+        "-r 0-5",
+        "-sSLk --compressed -m 5 --connect-timeout 3",
+    ],
+)
+async def test_what_arrives_is_what_curl_sends(tmp_path: Path, origin: Origin, words: str) -> None:
+    if CURL is None:
+        unavailable("no curl on PATH")
+    (tmp_path / "lines").write_bytes(b"l1\r\nl2 & \xe9\n")
+    (tmp_path / "headers").write_bytes(b"X-A: 1\r\n\nX-B;\nX-C:\n")
+    (tmp_path / "cookies").write_text(COOKIES)
+    given = words.split(" ") if words else []
+    stdin = b"X-S: 1\n" if "@-" in given and "-H" in given else b"in\r\nput"
+    url = f"{origin.url}/get?z"
+    await asyncio.to_thread(
+        subprocess.run,
+        [CURL, "-s", *given, url],
+        cwd=tmp_path, env=environment(), input=stdin, check=True, capture_output=True,
+    )  # fmt: skip
+    got = await asyncio.to_thread(
+        lambda: run(tmp_path, "fetch", "--proxy", "direct", *given, url, stdin=stdin)
+    )
+    assert (got.code, got.err) == (0, "")
+    theirs, ours = origin.requests
+    assert (ours.method, ours.body) == (theirs.method, theirs.body)
+    assert ours.target.lower() == theirs.target.lower()  # curl 7.88 writes %c3 behind -G
+    asked = [word.partition(":")[0] for word in given]
+    own = [name.lower() for name in OWN if name not in asked]
+    assert _headers(ours, own) == _headers(theirs, own)
+
+
+def _headers(seen: SeenRequest, own: list[str]) -> list[tuple[str, str]]:
+    return sorted((k.lower(), v.strip()) for k, v in seen.headers if k.lower() not in own)
+
+
+async def test_an_empty_agent_is_none(tmp_path: Path, origin: Origin) -> None:
+    for words in (["-A", ""], ["-H", "user-agent:"], ["-A", "x", "-H", "User-Agent:"]):
+        assert (await fetch(tmp_path, *words, f"{origin.url}/get")).code == 0
+        assert origin.requests[-1].get("User-Agent") is None
+
+
+# -- what comes out ------------------------------------------------------------------------------
+
+
+async def test_each_url_may_have_its_file(tmp_path: Path, origin: Origin) -> None:
+    urls = (f"{origin.url}/bytes/5", f"{origin.url}/bytes/7?x=/y")
+    got = await fetch(tmp_path, "-o", "a", "-o", "b", *urls, "-w", r"%{filename_effective}\n")
+    assert (got.code, got.out) == (0, "a\nb\n")
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [body_of(5), body_of(7)]
+    for words in (["-OO"], ["--remote-name-all"]):
+        assert (await fetch(tmp_path, *words, *urls)).code == 0
+        assert [(tmp_path / name).read_bytes() for name in "57"] == [body_of(5), body_of(7)]
+        (tmp_path / "5").unlink()
+    assert (await fetch(tmp_path, "-o", "-", urls[0])).raw == body_of(5)
+
+
+async def test_a_line_may_follow_each_page(tmp_path: Path, origin: Origin) -> None:
+    form = r"|%{http_code} %{size_download} %{num_redirects} %{urlnum} %{method}\n"
+    got = await fetch(
+        tmp_path,
+        "-w",
+        form,
+        f"{origin.url}/bytes/0",
+        f"{origin.url}/redirect/2",
+        "http://127.0.0.1:1/",
+    )
+    lines = [line.partition("|")[2] for line in got.out.splitlines() if "|" in line]
+    assert lines[0] == "200 0 0 0 GET"
+    assert lines[1].startswith("200 ")
+    assert lines[1].endswith(" 2 1 GET")
+    assert lines[2].startswith("000 0 0 2")
+    (tmp_path / "form").write_text("%{http_code}\n")
+    assert (await fetch(tmp_path, "-w", "@form", f"{origin.url}/bytes/0")).out == "200"
+
+
+async def test_head_prints_the_headers(tmp_path: Path, origin: Origin) -> None:
+    got = await fetch(tmp_path, "-I", f"{origin.url}/bytes/5")
+    assert got.out.startswith("HTTP 200\r\n")
+    assert got.out.endswith("\r\n\r\n")
+    assert origin.requests[-1].method == "HEAD"
+
+
+async def test_redirects_are_followed_unless_told_otherwise(tmp_path: Path, origin: Origin) -> None:
+    url = f"{origin.url}/redirect/2"
+    assert (await fetch(tmp_path, "-L", url)).code == 0
+    kept = await fetch(tmp_path, "--no-location", "-w", "%{http_code}", url)
+    assert (kept.code, kept.out[-3:]) == (1, "302")
+    few = await fetch(tmp_path, "--max-redirs", "1", url)
+    assert few.code == 1
+
+
+async def test_failures_are_as_loud_as_asked_for(tmp_path: Path, origin: Origin) -> None:
+    url = f"{origin.url}/status/404"
+    loud, silent = await fetch(tmp_path, url), await fetch(tmp_path, "-s", url)
+    assert "HTTP 404" in loud.err
+    assert (silent.code, silent.err) == (1, "")
+    assert (await fetch(tmp_path, "-sS", url)).err == loud.err
+    failing = await fetch(tmp_path, "-f", "-i", url)
+    assert (failing.code, failing.out) == (1, "")
+
+
+async def test_a_proxy_may_be_spelled_as_for_curl(tmp_path: Path) -> None:
+    async with Farm({Kind.GOOD: 1, Kind.SOCKS4: 1}, tls=False) as farm:
+        good, socks = farm.one(Kind.GOOD), farm.one(Kind.SOCKS4)
+        page = f"{farm.origin.url}/ip"
+        for through, origin in (
+            (good.address, good.host),
+            (f"http://{good.address}/path", good.host),
+            (f"socks://{socks.address}", socks.host),
+            ("", "127.0.0.1"),
+            ("direct", "127.0.0.1"),
+        ):
+            got = await fetch(tmp_path, "-x", through, page)
+            assert (got.code, json.loads(got.out)["origin"]) == (0, origin)
+
+
+async def test_a_certificate_that_nobody_trusts_is_taken_if_asked_for(tmp_path: Path) -> None:
+    async with Farm({}) as farm:
+        page = f"{farm.origin.https_url}/bytes/5"
+        assert (await fetch(tmp_path, page)).code == 1
+        assert (await fetch(tmp_path, "-k", page)).raw == body_of(5)
