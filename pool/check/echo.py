@@ -73,7 +73,7 @@ def _find_parts(url: str) -> Iterator[str]:
         shown = _spell_all(f"[{host}]" if ":" in host else host)
         name = f"{shown}(?:{_spell(':')}[0-9]{{1,5}})?"
         yield f"{_BEFORE}{begin}{name}(?:{at}{asked}{end}|{_SLASH}?{end})"
-        yield rf"{_BEFORE}{_NOT_LINKED}{name}(?!{_spell('.')}\w|[\w-])"
+        yield rf"{_BEFORE}{_NOT_LINKED}(?:\*?\.)?{name}(?!{_spell('.')}\w|[\w-])"
     if path:
         yield f"{_BEFORE}{_spell_all(path)}{_SLASH}?{asked}{end}"
     for pair in query.split("&"):

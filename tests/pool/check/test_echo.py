@@ -61,6 +61,10 @@ def test_one_url_of_several_is_enough() -> None:
         "www.shop.example.",
         "www.shop.example/favicon",  # a path of somebody else's: no link leads there
         "shop.example",
+        "*.shop.example",
+        ".shop.example",
+        "*.www.shop.example",
+        "me@www.shop.example",
         "http%3A%2F%2Fwww.shop.example%2F",
         "http%3a%2f%2fwww.shop.example%2f",
         "http%253A%252F%252Fwww.shop.example%252F",
