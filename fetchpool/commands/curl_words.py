@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from fetcher.errors import TaskError
-from fetchpool.files.text import STDIN, open_file, read_bytes, read_lines
+from fetchpool.files.text import opened, read_bytes, read_lines
 
 # curl takes these out of what `-d @FILE` reads, so that a text is one line.
 _LINE_SIGNS: Final = b"\r\n\0"
@@ -106,8 +106,7 @@ def _lines(given: Sequence[str]) -> Iterator[str]:
         if not text.startswith("@"):
             yield text
             continue
-        file = open_file(text[1:])
-        try:
+        with opened(text[1:]) as file:
             for number, raw in enumerate(read_lines(file), 1):
                 line = os.fsdecode(raw)
                 if not line.strip() or line.startswith("#"):
@@ -115,9 +114,6 @@ def _lines(given: Sequence[str]) -> Iterator[str]:
                 if ":" not in line and not line.rstrip().endswith(";"):
                     raise TaskError(f"-H {text}: line {number}: expected 'Name: value'")
                 yield line
-        finally:
-            if text[1:] != STDIN:
-                file.close()
 
 
 def _split(line: str) -> tuple[str, str | None]:

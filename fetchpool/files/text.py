@@ -7,6 +7,7 @@ line to refuse it or to make something of it.
 """
 
 import codecs
+import contextlib
 import io
 import itertools
 import re
@@ -58,14 +59,21 @@ def open_file(name: str) -> IO[bytes]:
         raise FileError(f"{name}: {_explain(error)}") from None
 
 
-def read_bytes(name: str) -> bytes:
-    """All bytes of a file as they are. Raises `FileError`."""
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[IO[bytes]]:
+    """`open_file` for the time of a block; standard input stays open."""
     file = open_file(name)
     try:
-        raw = _read(file, file.read, MOST + 1)
+        yield file
     finally:
         if name != STDIN:
             file.close()
+
+
+def read_bytes(name: str) -> bytes:
+    """All bytes of a file as they are. Raises `FileError`."""
+    with opened(name) as file:
+        raw = _read(file, file.read, MOST + 1)
     if len(raw) > MOST:
         raise FileError(f"{name}: more than {MOST:,} bytes")
     return raw

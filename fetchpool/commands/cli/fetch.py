@@ -28,12 +28,14 @@ _ELSEWHERE: Final = (
     (("-F", "--form", "--form-string"), True, "send a body made elsewhere: --data-binary @FILE"
      " -H 'Content-Type: multipart/form-data; boundary=...'"),
     (("-T", "--upload-file"), True, "-X PUT --data-binary @FILE"),
-    (("-c", "--cookie-jar"), True, "--json prints the cookies"),
+    (("-c", "--cookie-jar"), True, "--json prints them; and settings go before the command"),
     (("-D", "--dump-header"), True, "-i prints the headers"),
     (("-C", "--continue-at"), True, "-r FROM- asks for the rest"),
     (("-z", "--time-cond"), True, "-H 'If-Modified-Since: DATE'"),
     (("-K", "--config"), True, "write the options themselves"),
     (("--url",), True, "write the URL itself"),
+    (("--location-trusted",), False, "credentials go to the place that they are for"),
+    (("--post301", "--post302", "--post303"), False, "redirects are followed as browsers do"),
     (("-n", "--netrc"), False, "-u USER:PASSWORD"),
     (("--netrc-file",), True, "-u USER:PASSWORD"),
     (("--digest", "--ntlm", "--negotiate", "--anyauth"), False, "only Basic is done: -u"),
@@ -236,7 +238,8 @@ def fetch(
     """
     settings = setup.prepare(quiet=True)
     from fetchpool.commands.curl_words import Data
-    from fetchpool.commands.fetch import FetchOptions, fetch_all
+    from fetchpool.commands.fetch import fetch_all
+    from fetchpool.commands.fetch_options import FetchOptions
 
     data = tuple(Data(kind, value) for kind, value in context.meta[_DATA_META])
     wanted = FetchOptions(proxy=UNSET if proxy is None else proxy, data=data, **options)

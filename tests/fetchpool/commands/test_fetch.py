@@ -127,6 +127,7 @@ async def test_a_url_that_leads_nowhere_is_one_and_a_sentence(tmp_path: Path, ur
         (["-u", "secret"], "-u: expected user:password"),
         (["-e", "x;auto"], "-e: ';auto' is not done here"),
         (["-I", "-d", "x"], "-I and -d: one request has one method"),
+        (["-s", "fetcher.timeout=5"], "-s is curl's --silent behind the command"),
         (["-x", "vmess://user:secret@h:1"], "unknown proxy scheme 'vmess'"),
         (["-x", "h:1", "--proxy", "direct"], "-x and --proxy: expected one of them"),
         (["--json", '{"a": 1}'], "--json prints the whole result here and takes nothing"),
@@ -323,11 +324,14 @@ async def test_a_line_may_follow_each_page(tmp_path: Path, origin: Origin) -> No
     assert (await fetch(tmp_path, "-w", "@form", f"{origin.url}/bytes/0")).out == "200"
 
 
-async def test_head_prints_the_headers(tmp_path: Path, origin: Origin) -> None:
-    got = await fetch(tmp_path, "-I", f"{origin.url}/bytes/5")
+@pytest.mark.parametrize(("words", "method"), [(["-I"], "HEAD"), (["-I", "-X", "GET"], "GET")])
+async def test_head_prints_the_headers(
+    tmp_path: Path, origin: Origin, words: list[str], method: str
+) -> None:
+    got = await fetch(tmp_path, *words, f"{origin.url}/bytes/5")
     assert got.out.startswith("HTTP 200\r\n")
     assert got.out.endswith("\r\n\r\n")
-    assert origin.requests[-1].method == "HEAD"
+    assert origin.requests[-1].method == method
 
 
 async def test_redirects_are_followed_unless_told_otherwise(tmp_path: Path, origin: Origin) -> None:
