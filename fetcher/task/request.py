@@ -33,6 +33,9 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 # How long the body is says libcurl, who sends it; another word on it would split the request.
 _FRAMING: Final = frozenset({"Content-Length", "Transfer-Encoding"})
 
+# Without its credentials a proxy would seem to turn us away.
+_KEPT: Final = _FRAMING | {"Proxy-Authorization"}
+
 # Of these a list is refused, as of any option that wants a text.
 _ONCE: Final = _FRAMING | {"Cookie", "Authorization", "Host", "User-Agent"}
 
@@ -186,7 +189,7 @@ def _header_lines(fetch: Fetch, track: Any, user_agent: str) -> tuple[list[bytes
 def _omit(lines: list[bytes], names: list[str]) -> list[bytes]:
     """Without those of these names; a name alone keeps libcurl from sending its own."""
     spelled = (header_case(name) for name in names)
-    gone = list(dict.fromkeys(name.encode() for name in spelled if name not in _FRAMING))
+    gone = list(dict.fromkeys(name.encode() for name in spelled if name not in _KEPT))
     return [
         *(line for line in lines if re.split(b"[:;]", line, maxsplit=1)[0] not in gone),
         *(name + b":" for name in gone),
