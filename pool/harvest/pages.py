@@ -14,7 +14,7 @@ import msgspec
 from fetcher.errors import FetchpoolError
 from fetcher.model import Result
 from fetcher.task.result import NO_RESPONSE
-from fetcher.urls import loggable, origin_of
+from fetcher.urls import fit_url, loggable, origin_of
 from pool.model import Validators
 from pool.settings import Harvest
 from pool.source import Source
@@ -121,7 +121,7 @@ class Pages:
 
 def _host(url: str) -> str:
     try:
-        return origin_of(url)[1]
+        return origin_of(fit_url(url))[1]
     except ValueError:  # nobody can fetch it, and the error says why
         return ""
 
