@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import force_setattr
 
+from fetcher.pattern import compile_pattern
 from fetcher.proxy import parse_proxy
 from fetcher.settings import (
     Count,
@@ -238,6 +239,6 @@ def _check_regex(key: str, pattern: str | None) -> None:
     if pattern is None:
         return
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{key}: not a regular expression: {error}") from None
+        compile_pattern(pattern)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from fetcher.pattern import compile_pattern
 from fetcher.settings import Count
 from pool.selector import compile_rows, compile_selector
 
@@ -152,9 +153,9 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def _pattern_problems(pattern: str) -> Iterator[str]:
     try:
-        names = re.compile(pattern).groupindex.keys()
-    except re.error as error:
-        yield f"the pattern is not a regular expression: {error}"
+        names = compile_pattern(pattern).names
+    except ValueError as error:
+        yield f"the pattern is {error}"
     else:
         yield from _group_problems(names)
 

@@ -11,6 +11,8 @@ from html import escape
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from fetcher.pattern import Pattern
+
 _HOST_LABELS: Final = 2  # with fewer a parent domain names no site
 
 # A letter of a longer word, or of a longer name, stands on neither side of an echo.
@@ -32,7 +34,7 @@ def _spell(sign: str) -> str:
 _SLASH: Final = _spell("/")
 
 
-def find_echoed(body: re.Pattern[str], urls: Iterable[str]) -> str | None:
+def find_echoed(body: Pattern, urls: Iterable[str]) -> str | None:
     """The first of `urls` whose mere name fulfils `body`, None if no echo does.
 
     An expression that the empty text fulfils demands nothing to be there; it is not asked.

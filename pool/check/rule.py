@@ -12,12 +12,13 @@ from fetcher.charset import decode_body
 from fetcher.errors import Code, Outcome
 from fetcher.head import field
 from fetcher.model import Response
+from fetcher.pattern import Pattern, compile_pattern
 from fetcher.urls import loggable
 from pool.check.echo import build_echo, find_echoed
 from pool.model import Kind
 from pool.settings import Site
 
-# An operator's expression may be slow: it sees no more bytes than this.
+# An operator's expression sees no more bytes than this: it runs on the loop.
 BODY_SEEN: Final = 65536
 
 
@@ -25,20 +26,20 @@ class SiteRule(msgspec.Struct, frozen=True):
     """What a good answer looks like. Empty statuses: any status will do."""
 
     statuses: frozenset[int]
-    body: re.Pattern[str] | None
+    body: Pattern | None
     # What names the site's own URLs, if that alone would fulfil `body`: such places do not count.
     echo: re.Pattern[str] | None = None
 
 
 def build_site_rule(site: Site) -> SiteRule:
-    body = re.compile(site.body) if site.body is not None else None
+    body = compile_pattern(site.body) if site.body is not None else None
     is_echoed = body is not None and find_echoed(body, site.url) is not None
     return SiteRule(frozenset(site.status), body, build_echo(site.url) if is_echoed else None)
 
 
 def find_weakness(site: Site) -> str | None:
     """What makes the site's rule prove little, in words for its operator; None if nothing does."""
-    url = find_echoed(re.compile(site.body), site.url) if site.body is not None else None
+    url = find_echoed(compile_pattern(site.body), site.url) if site.body is not None else None
     if url is None:
         return None
     return (
@@ -80,10 +81,10 @@ def _classify_answer(response: Response, rule: SiteRule) -> Kind:
     return Kind.PASSED
 
 
-def _is_fulfilled(body: re.Pattern[str], echo: re.Pattern[str] | None, text: str) -> bool:
+def _is_fulfilled(body: Pattern, echo: re.Pattern[str] | None, text: str) -> bool:
     if not body.search(text):
         return False
-    return echo is None or body.search(echo.sub(" ", text)) is not None
+    return echo is None or body.search(echo.sub(" ", text))
 
 
 def read_text(response: Response) -> str:

@@ -14,7 +14,6 @@ few proxies fail at a host while it answers nobody, it is the host that was away
 answered before and will again.
 """
 
-import re
 from collections import OrderedDict, deque
 from enum import Enum
 from typing import Final
@@ -23,6 +22,7 @@ import msgspec
 
 from fetcher.errors import Outcome
 from fetcher.model import Response
+from fetcher.pattern import Pattern, compile_pattern
 from fetcher.proxy import Proxy
 from pool.check.rule import read_text
 from pool.model import Effect, Kind, Record
@@ -56,7 +56,7 @@ class BanRule(msgspec.Struct, frozen=True):
     """What an answer looks like by which a site bans a proxy."""
 
     statuses: frozenset[int]
-    body: re.Pattern[str] | None
+    body: Pattern | None
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ def build_ban_rule(site: Site) -> BanRule | None:
     """None if the site has no such rule, so that nothing is held against its answers."""
     if not site.ban.status and site.ban.body is None:
         return None
-    body = re.compile(site.ban.body) if site.ban.body is not None else None
+    body = compile_pattern(site.ban.body) if site.ban.body is not None else None
     return BanRule(frozenset(site.ban.status), body)
 
 
@@ -129,7 +129,7 @@ def _weigh_answer(response: Response, ban: BanRule | None) -> Finding:
 def _is_ban(response: Response, ban: BanRule) -> bool:
     if response.status in ban.statuses:
         return True
-    return ban.body is not None and ban.body.search(read_text(response)) is not None
+    return ban.body is not None and ban.body.search(read_text(response))
 
 
 def weigh_report(ok: bool, error: str) -> Finding:

@@ -1,9 +1,8 @@
-import re
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fetcher.pattern import compile_pattern
 from pool.check.echo import build_echo, find_echoed
 
 HOME = "http://www.shop.example/"
@@ -25,7 +24,7 @@ PAGE = "https://shop.example:8443/a-b/c?q=hens&x=%C3%A9"
         (HOME, "百度一下", False),
         (HOME, "", False),  # demands nothing
         (HOME, ".*", False),
-        (HOME, "^(?!.*denied)", False),
+        (HOME, "^", False),
         (HOME, "^$", False),
         (PAGE, "hens", True),
         (PAGE, "q=hens", True),
@@ -40,11 +39,11 @@ PAGE = "https://shop.example:8443/a-b/c?q=hens&x=%C3%A9"
 def test_an_expression_is_echoed_if_a_name_of_the_url_fulfils_it(
     url: str, body: str, echoed: bool
 ) -> None:
-    assert find_echoed(re.compile(body), [url]) == (url if echoed else None)
+    assert find_echoed(compile_pattern(body), [url]) == (url if echoed else None)
 
 
 def test_one_url_of_several_is_enough() -> None:
-    assert find_echoed(re.compile("shop"), ["http://other.test/", HOME, PAGE]) == HOME
+    assert find_echoed(compile_pattern("shop"), ["http://other.test/", HOME, PAGE]) == HOME
 
 
 # What pages make of a URL: squid, Apache, MikroTik, Fortinet, JavaScript, mails about phishing.

@@ -1,6 +1,6 @@
 """An operator's pattern over a text of any length."""
 
-from pool.sources.pattern import OVERLAP, WINDOW, find_pattern
+from pool.sources.pattern import find_pattern
 
 CELLS = r"<td>(?P<host>[\d.]+)</td>\s*<td>(?P<port>\d+)</td>"
 
@@ -34,19 +34,12 @@ def test_an_empty_text_and_an_empty_match_give_nothing() -> None:
     assert members("xyz", "(?P<host>x*)") == []
 
 
-def test_windows_neither_lose_nor_cut_a_proxy() -> None:
+def test_every_row_of_a_long_text_is_found() -> None:
     rows = [f"18.8.{n // 250}.{n % 250}:8080" for n in range(15_000)]
     text = "\n".join(rows)
-    assert len(text) > 3 * WINDOW
     assert members(text, r"(?P<host>\d+\.\d+\.\d+\.\d+):(?P<port>\d+)") == rows
 
 
-def test_windows_without_a_gap_overlap_all_the_same() -> None:
-    text = "x" * (WINDOW - OVERLAP // 2) + "=8.8.4.1:80;" + "x" * WINDOW
-    assert members(text, "=(?P<host>[^;]+);") == ["8.8.4.1:80"]
-
-
-def test_a_match_at_the_end_of_a_window_is_seen_whole() -> None:
-    text = "x " * (WINDOW // 2 - 5) + "8.8.4.1:8080 " + "x" * 9
-    assert text[:WINDOW].endswith("8.8.4.1:80")
-    assert members(text, r"(?P<host>\d[\d.]+):(?P<port>\d+)") == ["8.8.4.1:8080"]
+def test_a_match_may_be_as_long_as_it_likes() -> None:
+    text = "x" * 99_999 + "=8.8.4.1:80;" + "x" * 99_999
+    assert members(text, "x+=(?P<host>[^;]+);x+") == ["8.8.4.1:80"]
