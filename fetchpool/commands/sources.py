@@ -22,6 +22,7 @@ from pool.harvest.accounts import SourceRow, list_sources
 from pool.harvest.harvester import NO_LIMIT, AnySource
 from pool.harvest.pages import Pages, SourceError
 from pool.harvest.plugins import Plugin, PluginError, load_plugins, run_plugin
+from pool.source import Source
 from pool.sources.found import Found
 
 SHOWN: Final = 10  # proxies of a source that are printed, and reasons to refuse some
@@ -105,16 +106,23 @@ async def try_source(settings: Settings, source: AnySource) -> bool:
         found = {}
         async with Fetcher.from_settings(settings.fetcher, environment=os.environ) as fetcher:
             pages = Pages(fetcher.fetch, settings.pool.harvest)
-            for url in source.urls(datetime.now(UTC)):
-                try:
-                    page = await pages.read(source, url)
-                except SourceError as error:
-                    click.echo(str(error), err=True)
-                    continue
-                click.echo(f"{len(page.found):6} in {loggable(url)}")
-                for one in page.found:
-                    found.setdefault(one.proxy.member, one)
+            try:
+                for url in source.urls(datetime.now(UTC)):
+                    for one in await _try_page(pages, source, url):
+                        found.setdefault(one.proxy.member, one)
+            finally:
+                await pages.close()
     return _report(found, allow_private=settings.pool.allow_private)
+
+
+async def _try_page(pages: Pages, source: Source, url: str) -> list[Found]:
+    try:
+        page = await pages.read(source, url)
+    except SourceError as error:
+        click.echo(str(error), err=True)
+        return []
+    click.echo(f"{len(page.found):6} in {loggable(url)}")
+    return page.found
 
 
 async def _crawl(settings: Settings, plugin: Plugin) -> dict[str, Found]:

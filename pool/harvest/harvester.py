@@ -93,6 +93,7 @@ class Harvester:
             await self._rounds.run()
         finally:
             await self._cancel()
+            await self._pages.close()
 
     def stop(self) -> None:
         """`run` returns; what is under way is left to others."""
@@ -106,6 +107,7 @@ class Harvester:
             self._reap()
         finally:
             await self._cancel()
+            await self._pages.close()
 
     async def _cancel(self) -> None:
         for task in self._under_way.values():

@@ -5,12 +5,15 @@ A decision module: nothing here is proven; lists err and lie, and only checks te
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
 
 from fetcher.proxy import Proxy
 from pool.admission import admit, canonical
+
+REPEATED: Final = 10  # times that a list may say the same, on the average
 
 Anonymity = Literal["transparent", "anonymous", "elite"]
 
@@ -115,10 +118,13 @@ def build_found(proxy: Proxy, country: object = None, anonymity: object = None) 
 
 
 def distinct(found: Iterable[Found], limit: int) -> list[Found]:
-    """The first `limit` different proxies in their order; of equals the first stays."""
+    """The first `limit` different proxies in their order; of equals the first stays.
+
+    At most `REPEATED` times as many are looked at: some lists repeat one proxy without end.
+    """
     kept: dict[Proxy, Found] = {}
     if limit > 0:
-        for one in found:
+        for one in islice(found, REPEATED * limit):
             kept.setdefault(one.proxy, one)
             if len(kept) >= limit:
                 break

@@ -19,6 +19,8 @@ from pool.sources.text import CELL, ROW
 
 _TR: Final = re.compile(r"</?tr\b[^<>]*+>", re.IGNORECASE)
 _TAG: Final = re.compile(r"<[A-Za-z/!?][^<>]*+>")
+# No character has such a number, and Python reads none of so many digits.
+_NO_REFERENCE: Final = re.compile(r"&#[0-9]{100,}+;?")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -40,7 +42,7 @@ def visible_text(text: str) -> str:
     if "<" in text:
         text = _TAG.sub(CELL, _TR.sub(ROW, text))
     if "&" in text:
-        text = unescape(text).replace("\xa0", " ")
+        text = unescape(_NO_REFERENCE.sub("\ufffd", text)).replace("\xa0", " ")
     return text
 
 

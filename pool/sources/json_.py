@@ -24,6 +24,8 @@ _ANONYMITY: Final = ("anonymity", "anonymitylevel", "proxylevel", "anon", "level
 _COUNTRY: Final = ("countrycode", "isocode", "country", "cc")
 _LOCATION: Final = ("geolocation", "geo", "location", "ipdata", "country")
 
+LINES: Final = 250_000  # ten times the longest list in the field
+
 # An object without objects inside, as scripts hold them in arrays.
 _FLAT: Final = re.compile(r"""\{\s{0,99}+["'][^{}]{10,4000}+\}""")
 
@@ -68,7 +70,8 @@ def find_siblings(document: object, scheme: str) -> Iterator[Found]:
 def decode(text: str) -> list[object]:
     """The document in `text`, or those on its lines; empty if it is neither.
 
-    Lines count if the first one is an object; later ones may be broken (a body that was cut).
+    Lines count if the first one is an object; later ones may be broken (a body that was cut), and
+    those behind `LINES` are not read.
     """
     text = text.lstrip()
     if text[:1] not in ("{", "["):
@@ -79,7 +82,7 @@ def decode(text: str) -> list[object]:
     first, _, _ = text.partition("\n")
     if not (first[:1] == "{" and _decode(first)[0]):
         return []
-    decoded = (_decode(line) for line in text.splitlines() if line)
+    decoded = (_decode(line) for line in text.splitlines()[:LINES] if line)
     return [document for found, document in decoded if found]
 
 

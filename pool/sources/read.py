@@ -1,6 +1,6 @@
 """Reading one body of a source: bytes in, proxies out.
 
-A decision module: pure, so that the harvester can run it in a thread when a body is large.
+A decision module: pure, so that the harvester can run it in another process.
 """
 
 from fetcher.charset import decode_body
@@ -16,8 +16,8 @@ def read(source: Source, body: bytes, content_type: str, limit: int) -> list[Fou
     """The first `limit` different proxies of a body, as `source` says it is to be read.
 
     `content_type` is the header's value, or empty. Bad bodies (cut, binary, another format) give
-    fewer proxies or none, never an error. Cost is linear in the body; above 256 kB run it in a
-    thread.
+    fewer proxies or none, never an error. Cost is linear in the body but for what a selector or a
+    pattern does.
     """
     text = decode_body(body, content_type)
     if source.select is not None:

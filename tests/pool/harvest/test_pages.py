@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,13 +13,14 @@ from fetcher.client.curl import CurlClient
 from fetcher.model import Result, Trust
 from fetcher.run.fetcher import Fetcher
 from fetcher.task.request import Defaults
-from pool.harvest.pages import IN_THREAD, Pages, SourceError, Unreached
+from pool.harvest.pages import IN_PLACE, Pages, SourceError, Unreached, is_quick
 from pool.model import Validators
 from pool.settings import Harvest
 from pool.source import Source
 from tests.farm import Farm
 from tests.fetcher.fetchers import build_fetcher
 from tests.raw_origin import Endless, RawOrigin
+from tests.standstill import Standstill
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -45,7 +47,11 @@ def answer(*headers: str, body: bytes = LIST, status: str = "200 OK") -> bytes:
 @contextlib.asynccontextmanager
 async def reading(harvest: Harvest | None = None) -> AsyncIterator[tuple[RawOrigin, Pages]]:
     async with RawOrigin() as origin, fetching() as fetcher:
-        yield origin, Pages(fetcher.fetch, harvest or Harvest(), pause=0.0)
+        pages = Pages(fetcher.fetch, harvest or Harvest(), pause=0.0)
+        try:
+            yield origin, pages
+        finally:
+            await pages.close()
 
 
 def make(url: str, **fields: Any) -> Source:
@@ -238,13 +244,74 @@ async def test_no_more_is_taken_of_an_answer_than_the_limit(
         assert len((await pages.read(make(url, max_items=own), url)).found) == count
 
 
-@pytest.mark.parametrize("size", [IN_THREAD, IN_THREAD + 1])
+@pytest.mark.parametrize("size", [IN_PLACE, IN_PLACE + 1])
 async def test_large_lists_are_read_too(size: int) -> None:
     body = b"8.8.8.8:3128\n".ljust(size - 13) + b"\n8.8.4.4:3128"
     assert len(body) == size
     async with reading() as (origin, pages):
         url = origin.add(answer(body=body))
         assert len((await pages.read(make(url), url)).found) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "way", "expected"),
+    [
+        (IN_PLACE, {}, True),
+        (IN_PLACE + 1, {}, False),
+        (IN_PLACE, {"json": {"items": "data"}}, True),
+        (1, {"select": {"row": "tr", "host": "td"}}, False),
+        (1, {"pattern": "(?P<host>.)"}, False),
+    ],
+)
+def test_what_may_take_long_is_not_read_on_the_loop(
+    size: int, way: dict[str, Any], expected: bool
+) -> None:
+    source = msgspec.convert({"name": "one", "url": "http://list.test", **way}, Source)
+    assert is_quick(source, size) is expected
+
+
+M10 = 10_000_000
+EVIL: dict[str, tuple[bytes, dict[str, Any], int | None]] = {
+    "ampersands": (b"&" * M10, {}, 0),
+    "broken JSON": (b'{"a":[' * (M10 // 6), {}, 0),
+    "JSON's brackets": (b"[" * M10, {}, 0),
+    "one proxy a million times": (b"8.8.4.1:80\n" * 1_000_000, {}, 1),
+    "one proxy a million times, then others": (
+        b"8.8.4.1:80\n" * 100_000 + b"8.8.4.2:80\n" + b"8.8.4.1:80\n" * 800_000, {}, 2,
+    ),
+    "JSON lines of nothing": (b"{}\n" * (M10 // 3), {}, None),
+    "a number of 5,000 digits": (b"8.8.4.1:80 &#" + b"5" * 5000 + b"; 8.8.4.2:80", {}, 2),
+    "many such numbers": (b"8.8.4.1:80\n" + (b"&#" + b"5" * 5000) * 1999, {}, 1),
+    "cells side by side": (
+        b"<table><tr>" + b"<td>" * 60_000,
+        {"select": {"row": "tr", "host": "td:nth-child(1)"}},
+        None,
+    ),
+    "a pattern that looks far ahead": (
+        b"1" * 600_000, {"pattern": r"(?P<host>\d)(?:.*x)?"}, None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVIL)
+@pytest.mark.timeout(60)
+async def test_no_list_holds_up_the_loop(name: str) -> None:
+    """None: whether it can be read in time depends on the machine."""
+    body, way, expected = EVIL[name]
+    async with reading(
+        Harvest(timeout=15.0 if expected is not None else 1.0, max_bytes=20_000_000)
+    ) as (origin, pages):
+        url = origin.add(answer(body=body))
+        source = msgspec.convert({"name": "one", "url": url, **way}, Source)
+        found = None
+        with Standstill() as standstill:
+            try:
+                found = len((await pages.read(source, url)).found)
+            except SourceError as error:
+                assert re.search("no proxy in|not read within|memory|timed out", str(error))
+        assert standstill.longest < 0.2
+        if expected is not None:
+            assert (found or 0) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The vocabularies of lists, in our words."""
 
+from itertools import repeat
+
 import pytest
 
 from fetcher.proxy import Proxy
 from pool.sources.found import (
+    REPEATED,
     Found,
     build_found,
     distinct,
@@ -139,3 +142,12 @@ def test_the_first_of_equals_stays_in_order_up_to_the_limit(limit: int) -> None:
         for host, country in (("8.8.4.2", "US"), ("8.8.4.1", None), ("8.8.4.2", "DE"))
     ]
     assert distinct(rows, limit) == rows[: max(0, min(limit, 2))]
+
+
+@pytest.mark.parametrize(("before", "expected"), [(0, 2), (19, 2), (20, 1), (21, 1)])
+def test_one_that_is_repeated_without_end_ends_the_list(before: int, expected: int) -> None:
+    first, second = (Found(Proxy("http", f"8.8.4.{n}", 80)) for n in (1, 2))
+    rows = [*[first] * max(before, 1), second]
+    assert REPEATED * 2 == 20
+    assert len(distinct(rows, 2)) == expected
+    assert len(distinct(repeat(first), 2)) == 1

@@ -84,6 +84,13 @@ def test_what_stands_before_the_cut_is_read() -> None:
     assert [one.proxy.port for one in rows(TABLE[: TABLE.index("<tr><td colspan")])] == [80]
 
 
+@pytest.mark.parametrize("digits", [8, 99, 100, 4300, 4301, 50_000])
+@pytest.mark.parametrize("sign", ["&#", "&#x"])
+def test_a_reference_to_no_character_loses_nothing_else(sign: str, digits: int) -> None:
+    text = f"8.8.4.1:80 {sign}{'9' * digits}; 8.8.4.2:80 &#56;"
+    assert visible_text(text) == "8.8.4.1:80 \ufffd 8.8.4.2:80 8"
+
+
 def test_the_visible_text_has_cells_for_tags() -> None:
     assert visible_text("<td>8.8.4.1</td><td>80&nbsp;</td>") == (
         f"{CELL}8.8.4.1{CELL}{CELL}80 {CELL}"

@@ -7,7 +7,7 @@ import pytest
 
 from pool.source import Path
 from pool.sources.found import distinct
-from pool.sources.json_ import decode, find_path, find_siblings, split_flat
+from pool.sources.json_ import LINES, decode, find_path, find_siblings, split_flat
 
 ANSWER = tuple[str, str | None, str | None]
 
@@ -205,6 +205,12 @@ def test_lines_of_json_are_documents_even_if_one_is_broken() -> None:
     lines = [json.dumps({"ip": f"8.8.4.{n}", "port": 80, "geo": {"x": n}}) for n in range(3)]
     text = "\n" + lines[0] + "\n\n" + lines[1] + "\n" + lines[2][:-9]
     assert [member for member, _, _ in by_path(text, port="port")] == ["8.8.4.0:80", "8.8.4.1:80"]
+
+
+@pytest.mark.parametrize("before", [LINES - 2, LINES - 1, LINES, LINES + 1])
+def test_lines_behind_the_limit_are_not_read(before: int) -> None:
+    text = '{"a": 1}\n' + "{\n" * (before - 1) + '{"ip": "8.8.4.1:80"}'
+    assert len(decode(text)) == 1 + (before < LINES)
 
 
 @pytest.mark.parametrize(
