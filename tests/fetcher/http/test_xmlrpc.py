@@ -1,6 +1,7 @@
 import base64
 import datetime
 import math
+import time
 import xmlrpc.client
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from fetcher.http.xmlrpc import (
     MAX_DEPTH,
+    PIECE,
     Call,
     Code,
     Fault,
@@ -162,6 +164,43 @@ def test_elements_may_be_nested_up_to_the_limit(levels: int) -> None:
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 100_000])
 def test_deeper_ones_are_refused(levels: int) -> None:
     assert str(refused(nested(levels))) == f"more than {MAX_DEPTH} elements within each other"
+
+
+def with_attribute(size: int) -> bytes:
+    return call_with(f"<int a='{'x' * size}'>1</int>")
+
+
+@pytest.mark.parametrize("size", [PIECE - 1000, 10 * PIECE])
+def test_a_tag_may_be_as_long_as_a_piece_and_not_much_longer(size: int) -> None:
+    if size < PIECE:
+        assert parse_call(with_attribute(size)).params == (1,)
+    else:
+        assert str(refused(with_attribute(size))) == f"a tag or comment of more than {PIECE} bytes"
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+def test_what_is_cut_between_pieces_is_read_whole(size: int) -> None:
+    body = call_with(f"<string>{'&amp;é' * (size // 7)}</string>")
+    assert parse_call(body).params == ("&é" * (size // 7),)
+    assert len(parse_call(call_with("<string>" + "x" * size + "</string>")).params[0]) == size
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" ".join(b"a%d='>'" % n for n in range(800_000)).join([b"<int ", b">1</int>"]),
+        b"".join(b"<a%d/>" % n for n in range(900_000)),
+        b"".join(b"<a%d:x/>" % n for n in range(900_000)),
+        b"<!--" + b"x" * 9_000_000 + b"-->",
+        b"<" + b"v" * 9_000_000 + b">",
+    ],
+    ids=["attributes", "names", "prefixes", "a comment", "a name"],
+)
+def test_no_call_holds_the_interpreter(body: bytes) -> None:
+    whole = HEAD.encode() + b"<params><param><value>" + body + b"</value></param></params>"
+    began = time.process_time()
+    refused(whole + TAIL.encode())
+    assert time.process_time() - began < 0.1
 
 
 def test_sixty_levels_of_lists_are_within_the_limit() -> None:
