@@ -10,6 +10,7 @@ Behind its last step the connection is closed, unless that step says otherwise.
 import asyncio
 import enum
 import socket
+import ssl
 import struct
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -54,11 +55,20 @@ NOT_FOUND: Final[Script] = (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\
 
 
 class RawOrigin:
-    """`scripts` by path, without the query; others get a plain 404."""
+    """`scripts` by path, without the query; others are served by `otherwise`."""
 
-    def __init__(self, host: str = "127.0.0.1", *, greeting: Script = ()) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        *,
+        greeting: Script = (),
+        otherwise: Script = NOT_FOUND,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.host = host
         self.greeting = greeting
+        self.otherwise = otherwise
+        self.tls = tls
         self.scripts: dict[str, Script] = {}
         self.connections = 0
         self.open = 0  # of them
@@ -68,10 +78,10 @@ class RawOrigin:
 
     async def __aenter__(self) -> Self:
         self.port = await self._stack.enter_async_context(
-            serving(self._accept, self.host, limit=MAX_HEAD)
+            serving(self._accept, self.host, limit=MAX_HEAD, tls=self.tls)
         )
         self.netloc = f"{self.host}:{self.port}"
-        self.url = f"http://{self.netloc}"
+        self.url = f"{'https' if self.tls else 'http'}://{self.netloc}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -107,7 +117,7 @@ class RawOrigin:
             head = await reader.readuntil(b"\r\n\r\n")
             target = [*head.split(b" ", 2), b""][1]
             path = target.partition(b"?")[0].decode("latin-1")
-            script = self.scripts.get(path, NOT_FOUND)
+            script = self.scripts.get(path, self.otherwise)
             if not await self._play(script, reader, writer) or script[-1:] != (KEEP,):
                 return
 

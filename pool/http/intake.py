@@ -19,10 +19,15 @@ from pool.sources.found import Found, read_anonymity_cell, read_country, read_sc
 from pool.sources.json_ import find_siblings
 from pool.sources.text import find_text
 
-MOST: Final = 100_000  # proxies at once: ten times what a pool holds
+MOST: Final = 100_000  # proxies at once: ten times what a pool holds; what is refused counts too
+SIGNS: Final = 10 * MOST  # that part one thing from the next: each becomes an object in memory
+LONGEST: Final = 4096  # characters of a line
 
 # In a text, all lines behind this one are spelled as in the settings.
 TLS: Final = "# https:// is TLS to the proxy"
+
+_TOO_MANY: Final = f"more than {MOST:,} proxies at once: give them in parts"
+_TOO_LONG: Final = f"it has more than {LONGEST} characters"
 
 _COLUMN: Final = re.compile(r"(?i)\A(?:[\w .-]*,)*\s*\"?(proxy|ip|host|ip_?address)\"?\s*(,|\Z)")
 
@@ -80,6 +85,8 @@ def read_given(body: bytes, *, allow_private: bool) -> Intake:
     proxy may be its user and password the line is refused. Raises IntakeError.
     """
     text = body.decode("utf-8-sig", "replace").strip()
+    if sum(map(text.count, ",[{\n\r")) > SIGNS:
+        raise IntakeError(_TOO_MANY)
     if text[:1] in ("{", "[", '"'):
         try:
             document = msgspec.json.decode(text)
@@ -105,7 +112,9 @@ Item = list[Found] | Refused
 def _sort_out(items: Iterable[Item], allow_private: bool) -> Intake:
     kept: dict[Proxy, Found] = {}
     refused: dict[tuple[str, str], Refused] = {}
-    for item in items:
+    for number, item in enumerate(items, 1):
+        if number > MOST:
+            raise IntakeError(_TOO_MANY)
         if isinstance(item, Refused):
             refused[item.proxy, item.reason] = item
             continue
@@ -117,7 +126,7 @@ def _sort_out(items: Iterable[Item], allow_private: bool) -> Intake:
             else:
                 kept.setdefault(proxy, msgspec.structs.replace(found, proxy=proxy))
         if len(kept) + len(refused) > MOST:
-            raise IntakeError(f"more than {MOST:,} proxies at once: give them in parts")
+            raise IntakeError(_TOO_MANY)
     return Intake(list(kept.values()), list(refused.values()))
 
 
@@ -166,6 +175,9 @@ def _read_lines(lines: list[str]) -> Iterator[Item]:
         line, where = line.strip(), f"line {n}"
         spelled = spelled or line == TLS
         if not line or line.startswith("#"):
+            continue
+        if len(line) > LONGEST:
+            yield Refused(where, _TOO_LONG)
             continue
         # Names without a scheme only we can take for proxies: the line is meant to be one.
         yield (not spelled and _find(line, where)) or _read_text(line, where)
@@ -221,6 +233,8 @@ def _is_claim(word: str) -> bool:
 
 def _read_text(text: str, where: str) -> Item:
     text = text.strip()
+    if len(text) > LONGEST:
+        return Refused(where, _TOO_LONG)
     try:
         proxy = parse_proxy(text)
     except ProxyError as error:

@@ -32,9 +32,9 @@ from fetcher.settings import Queue
 from fetcher.task.wire import BadTask, Undecodable, parse_message
 from fetcher.urls import MAX_URL
 from fetchpool.redis.connect import connect
-from tests import hostile
 from tests.e2e.sandbox import HOST, MAX_BODY, Sandbox
-from tests.hostile import BROTLI, NETLOC, chunked, head
+from tests.hostile import spoilt
+from tests.hostile.spoilt import BROTLI, NETLOC, chunked, head
 from tests.raw_origin import (
     HALF_CLOSE,
     HANG,
@@ -523,12 +523,12 @@ def one_field(name: bytes, values: st.SearchStrategy[bytes], status: bytes) -> A
 
 
 ANSWERS: dict[str, st.SearchStrategy[bytes]] = {
-    "responses": hostile.RESPONSES,
-    "status lines": hostile.spoilt(hostile.STATUS_LINES).map(status),
-    "locations": one_field(b"Location", hostile.LOCATIONS, b"302 Found"),
-    "cookies": one_field(b"Set-Cookie", hostile.SET_COOKIES, b"302 Found\r\nLocation: /good"),
-    "chunks": hostile.CHUNKED.map(lambda body: ok(CHUNKS, body=body)),
-    "codings": hostile.CODED.map(lambda pair: coded(*pair)),
+    "responses": spoilt.RESPONSES,
+    "status lines": spoilt.spoilt(spoilt.STATUS_LINES).map(status),
+    "locations": one_field(b"Location", spoilt.LOCATIONS, b"302 Found"),
+    "cookies": one_field(b"Set-Cookie", spoilt.SET_COOKIES, b"302 Found\r\nLocation: /good"),
+    "chunks": spoilt.CHUNKED.map(lambda body: ok(CHUNKS, body=body)),
+    "codings": spoilt.CODED.map(lambda pair: coded(*pair)),
 }
 
 
@@ -539,7 +539,7 @@ def test_every_answer_becomes_one_result_and_spoils_no_other(
 ) -> None:
     with boxed() as (runner, box):
 
-        @given(hostile.answers(answers), st.sampled_from(["GET", "HEAD", "POST"]))
+        @given(spoilt.answers(answers), st.sampled_from(["GET", "HEAD", "POST"]))
         def holds(script: Script, method: str) -> None:
             runner.run(box.serve(*placed(script, box.origin), method=method))
 
@@ -550,7 +550,7 @@ def test_every_answer_becomes_one_result_and_spoils_no_other(
 def test_every_robots_txt_gives_a_verdict() -> None:
     with boxed() as (runner, box):
 
-        @given(hostile.answers(hostile.ROBOTS.map(lambda body: ok(body=body)), st.none()))
+        @given(spoilt.answers(spoilt.ROBOTS.map(lambda body: ok(body=body)), st.none()))
         def holds(script: Script) -> None:
             box.origin.scripts["/robots.txt"] = script
             result = runner.run(box.fetch(box.origin.url + "/good", robots_txt=True))
@@ -563,7 +563,7 @@ def test_every_robots_txt_gives_a_verdict() -> None:
 def test_every_proxys_answer_becomes_one_result() -> None:
     with boxed() as (runner, box):
 
-        @given(hostile.answers(hostile.RESPONSES), st.sampled_from(["http", "https"]))
+        @given(spoilt.answers(spoilt.RESPONSES), st.sampled_from(["http", "https"]))
         def holds(script: Script, scheme: str) -> None:
             box.origin.scripts["/case"] = script
             box.origin.scripts[f"{scheme}://{box.origin.netloc}/case"] = script
@@ -623,7 +623,7 @@ def test_every_message_of_the_queue_comes_out_once_or_lies_with_the_dead(
     with RedisServer.start(tmp_path) as server, boxed() as (runner, box):
         queues = Queue(maxsize=0, dead_max=1_000_000)
 
-        @given(st.lists(hostile.messages(box.origin.url + "/good"), max_size=20))
+        @given(st.lists(spoilt.messages(box.origin.url + "/good"), max_size=20))
         def holds(messages: list[bytes]) -> None:
             runner.run(pass_through(box, server.url, queues, messages))
 

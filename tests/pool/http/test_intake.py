@@ -7,6 +7,8 @@ import pytest
 from fetcher.proxy import parse_proxy
 from pool.http import intake
 from pool.http.intake import (
+    LONGEST,
+    SIGNS,
     TLS,
     IntakeError,
     Refused,
@@ -173,8 +175,47 @@ def test_so_many_are_taken_at_once(more: int, fits: bool, monkeypatch: pytest.Mo
     if fits:
         assert len(members(lines)) == 100 + more
     else:
-        with pytest.raises(IntakeError, match="more than 100 proxies at once"):
+        with pytest.raises(IntakeError, match="proxies at once"):
             members(lines)
+
+
+def test_several_on_a_line_count_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MOST", 100)
+    lines = [f"8.8.8.8:{port} 8.8.4.4:{port}" for port in range(1, 52)]
+    assert len(members("\n".join(lines[:50]))) == 100
+    with pytest.raises(IntakeError, match="proxies at once"):
+        members("\n".join(lines))
+
+
+@pytest.mark.parametrize("line", ["8.8.8.8:80", "nonsense"], ids=["equal", "refused"])
+def test_what_is_no_further_proxy_counts_too(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MOST", 100)
+    for count in (99, 100):
+        given = read_given(f"{line}\n".encode() * count, allow_private=False)
+        assert len(given.found) + len(given.refused) == (1 if line[0] == "8" else count)
+    with pytest.raises(IntakeError, match="proxies at once"):
+        read_given(f"{line}\n".encode() * 101, allow_private=False)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_body_is_not_taken_apart_into_more_things_than_are_taken(more: int) -> None:
+    body = (b"[[" + b"," * (SIGNS - 2 + more)).ljust(SIGNS + 9)
+    if more > 0:
+        with pytest.raises(IntakeError, match="more than 100,000 proxies at once"):
+            read_given(body, allow_private=False)
+    else:
+        assert len(read_given(body, allow_private=False).refused) == 1
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_a_line_may_be_so_long(more: int) -> None:
+    note = "8.8.8.8:80 # ".ljust(LONGEST + more, "x")
+    for given in (note, json.dumps([note])):
+        intake_of = read_given(given.encode(), allow_private=False)
+        assert [one.proxy.member for one in intake_of.found] == ["8.8.8.8:80"] * (more <= 0)
+        assert len(intake_of.refused) == (more > 0)
+        if more > 0:
+            assert intake_of.refused[0].reason == f"it has more than {LONGEST} characters"
 
 
 @pytest.mark.parametrize("depth", [10, 1000, 100_000])

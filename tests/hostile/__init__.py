@@ -1,0 +1,1 @@
+"""Peers that mean harm, and what each of them costs a running service."""

@@ -1,0 +1,91 @@
+"""A program beside the service that sees how it does: `python -m tests.hostile.watch PORT`.
+
+It asks for /livez without a pause but a short one, on one connection, and fetches a page of its own
+through /fetch on another, which is what a neighbour of the hostile case does. On each line of its
+standard input it says what it has seen since the line before, as JSON.
+
+A program of its own, since the case keeps the test's loop busy too.
+"""
+
+import asyncio
+import sys
+import time
+from typing import Final
+
+import msgspec
+
+from tests.serving import Streams, serving
+
+PAUSE: Final = 0.01  # seconds between two questions
+PATIENCE: Final = 20.0
+PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
+
+
+class Seen(msgspec.Struct):
+    """Times in seconds, the longest of each."""
+
+    standstill: float = 0.0  # until /livez was answered
+    neighbour: float = 0.0  # until the page was there
+    served: int = 0
+    failed: int = 0
+
+
+class Watch:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.seen = Seen()
+        self._since: dict[str, float] = {}  # what is being waited for -> since when
+
+    async def run(self) -> None:
+        async with serving(self._serve) as page, asyncio.TaskGroup() as tasks:
+            url = f"/fetch?url=http://127.0.0.1:{page}/"
+            watching = [
+                tasks.create_task(self._ask("standstill", "/livez")),
+                tasks.create_task(self._ask("neighbour", url)),
+            ]
+            while await asyncio.to_thread(sys.stdin.readline):
+                now = time.monotonic()
+                for name, since in self._since.items():
+                    self._note(name, now - since)
+                sys.stdout.write(msgspec.json.encode(self.seen).decode() + "\n")
+                sys.stdout.flush()
+                self.seen = Seen()
+            for task in watching:
+                task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(PAGE)
+            await writer.drain()
+
+    async def _ask(self, name: str, path: str) -> None:
+        streams: Streams | None = None
+        while True:
+            began = self._since[name] = time.monotonic()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    streams = streams or await asyncio.open_connection("127.0.0.1", self.port)
+                    is_well = await self._get(streams, path)
+            except (OSError, EOFError):  # a time-out is an OSError
+                streams, is_well = None, False
+            del self._since[name]
+            self._note(name, time.monotonic() - began)
+            if name == "neighbour":
+                self.seen.served += is_well
+                self.seen.failed += not is_well
+            await asyncio.sleep(PAUSE)
+
+    def _note(self, name: str, seconds: float) -> None:
+        setattr(self.seen, name, max(getattr(self.seen, name), seconds))
+
+    async def _get(self, streams: Streams, path: str) -> bool:
+        reader, writer = streams
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
+        await reader.readexactly(int(size))
+        return head.startswith(b"HTTP/1.1 200")
+
+
+if __name__ == "__main__":
+    asyncio.run(Watch(int(sys.argv[1])).run())
