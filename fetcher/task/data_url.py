@@ -6,12 +6,16 @@ so they are on the critical path of each of its projects.
 
 import base64
 import binascii
-from urllib.parse import unquote_to_bytes
+import re
+from typing import Final
 
 import msgspec
 
 from fetcher.charset import find_codec
 from fetcher.errors import TaskError
+
+MAX_RUNS: Final = 250_000  # they cost 0.5 us each
+_ESCAPES: Final = re.compile(rb"(?:%[0-9A-Fa-f]{2})++")
 
 
 class Inline(msgspec.Struct, frozen=True):
@@ -35,7 +39,7 @@ def parse_data_url(url: str) -> Inline:
     if not comma:
         raise TaskError("a data: URL needs a comma between its type and its content")
     media_type, *parameters = [part.strip() for part in head.split(";")]
-    content = unquote_to_bytes(payload.encode("utf-8", "replace"))
+    content = _unescape(payload.encode("utf-8", "replace"))
     if parameters and parameters[-1].lower() == "base64":
         parameters.pop()
         content = _from_base64(content)
@@ -62,6 +66,18 @@ def _to_utf8(content: bytes, charset: str) -> bytes:
         return content.decode(codec).encode("utf-8")
     except ValueError as error:
         raise TaskError(f"the data: URL is not in the charset it names: {error}") from error
+
+
+def _unescape(payload: bytes) -> bytes:
+    """``%41`` is ``A``; what is no such escape stays as it is. A run of escapes costs as one."""
+    content, count = _ESCAPES.subn(_unescape_run, payload, count=MAX_RUNS + 1)
+    if count > MAX_RUNS:
+        raise TaskError(f"the data: URL has escapes in {MAX_RUNS} places and more: use base64")
+    return content
+
+
+def _unescape_run(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[0].replace(b"%", b"").decode("ascii"))
 
 
 def _from_base64(payload: bytes) -> bytes:

@@ -24,6 +24,12 @@ _NOT_TEXT: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")  # half a character ha
 # Seconds; stands for no limit at all. libcurl counts milliseconds, in 31 bits where long is short.
 NO_LIMIT: Final = 2_000_000.0
 
+# libcurl sends no longer head than that, and takes a time that is quadratic in the lines: 8 s for
+# 100,000 of them.
+MAX_HEADERS: Final = 1_048_576  # characters of values
+MAX_LINES: Final = 5_000
+MAX_FORM: Final = 50_000  # fields; they cost 2 us each
+
 _FORM: Final = b"Content-Type: application/x-www-form-urlencoded"
 _NO_OPTIONS: Final = Fetch()
 
@@ -161,6 +167,9 @@ def _header_lines(fetch: Fetch, track: Any, user_agent: str) -> tuple[list[bytes
     named: dict[str, str] = {"User-Agent": agent}
     more: list[bytes] = []  # of headers that are sent several times
     if fetch.headers:
+        if len(fetch.headers) > MAX_LINES:
+            raise TaskError(f"fetch.headers: at most {MAX_LINES} can be sent")
+        size = 0
         for name, value in fetch.headers.items():
             if value is None:
                 continue
@@ -169,6 +178,9 @@ def _header_lines(fetch: Fetch, track: Any, user_agent: str) -> tuple[list[bytes
                 value, *others = value
                 more += [header_line(spelling, _header_text(spelling, one)) for one in others]
             text = _header_text(spelling, value)
+            size += len(text)
+            if size > MAX_HEADERS:
+                raise TaskError(f"fetch.headers: at most {MAX_HEADERS} characters can be sent")
             if spelling in _FRAMING:
                 continue
             if spelling == "Cookie":
@@ -262,6 +274,8 @@ def _body(data: Any, lines: list[bytes]) -> bytes | None:
     if isinstance(data, str):
         return data.encode("utf-8", "surrogatepass")
     if isinstance(data, dict):
+        if len(data) > MAX_FORM:
+            raise TaskError(f"fetch.data: a form may have {MAX_FORM} fields, more are sent as text")
         if not any(line.lower().startswith((b"content-type:", b"content-type;")) for line in lines):
             lines.append(_FORM)
         return urlencode(data, doseq=True, errors="surrogatepass").encode("ascii")

@@ -1,11 +1,12 @@
 import base64
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetcher.errors import TaskError
-from fetcher.task.data_url import Inline, is_data_url, parse_data_url
+from fetcher.task.data_url import MAX_RUNS, Inline, is_data_url, parse_data_url
 
 PLAIN = "text/plain;charset=utf-8"
 
@@ -108,3 +109,20 @@ def test_no_codec_of_python_is_named_by_a_url(charset: str) -> None:
     """Punycode is quadratic: 64 kB would hold the loop up for minutes."""
     with pytest.raises(TaskError, match=f"a charset that is not known: '{charset}'"):
         parse_data_url(f"data:;charset={charset}," + "a-" * 32_000)
+
+
+@given(st.lists(st.sampled_from(["%", "%4", "%41", "%E4%B8%AD", "%zz", "a", "%%", "%2541", "中"])))
+def test_escapes_are_what_they_are_to_the_standard_library(parts: list[str]) -> None:
+    payload = "".join(parts)
+    assert parse_data_url("data:a/b," + payload).content == unquote_to_bytes(payload)
+
+
+@pytest.mark.parametrize("runs", [MAX_RUNS - 1, MAX_RUNS])
+def test_escapes_may_stand_in_so_many_places(runs: int) -> None:
+    assert parse_data_url("data:," + "%41%42 " * runs).content == b"AB " * runs
+
+
+def test_with_more_it_is_refused_and_a_long_run_is_not() -> None:
+    with pytest.raises(TaskError, match="use base64"):
+        parse_data_url("data:," + "%41 " * (MAX_RUNS + 1))
+    assert parse_data_url("data:," + "%41" * 4 * MAX_RUNS).content == b"A" * 4 * MAX_RUNS

@@ -1,5 +1,6 @@
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from msgspec.structs import replace
 from fetcher.errors import TaskError
 from fetcher.model import Cookies, Fetch, Request, Task
 from fetcher.task.request import (
+    MAX_FORM,
+    MAX_HEADERS,
+    MAX_LINES,
     NO_LIMIT,
     Defaults,
     Plan,
@@ -501,3 +505,21 @@ def test_what_names_this_machine_is_for_the_operator(name: str) -> None:
     refuse_operators_options(Fetch())
     with pytest.raises(TaskError, match=f"fetch.{name}: only the operator"):
         refuse_operators_options(replace(Fetch(), **{name: "x"}))
+
+
+@pytest.mark.parametrize(
+    ("limit", "options", "words"),
+    [
+        (MAX_LINES, lambda n: {"headers": {f"X-{k}": "y" for k in range(n)}}, "at most 5000"),
+        (MAX_HEADERS, lambda n: {"headers": {"X": "y" * n}}, "at most 1048576 characters"),
+        (MAX_HEADERS, lambda n: {"headers": {"Cookie": "y" * 9, "X": "y" * (n - 9)}}, "at most"),
+        (MAX_FORM, lambda n: {"data": {f"a{k}": "b" for k in range(n)}}, "a form may have 50000"),
+    ],
+)
+def test_no_head_or_form_is_longer_than_can_be_sent(
+    limit: int, options: Callable[[int], dict[str, Any]], words: str
+) -> None:
+    for size in (limit - 1, limit):
+        assert plan(**options(size)).request.url == "http://h/"
+    with pytest.raises(TaskError, match=words):
+        plan(**options(limit + 1))
