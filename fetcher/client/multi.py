@@ -13,6 +13,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from fetcher.client.poller import build_poller
+from fetcher.client.watchdog import IDLE, Watchdog
 
 
 class Multi(CurlAsyncHTTPClient):
@@ -34,6 +35,8 @@ class Multi(CurlAsyncHTTPClient):
         self._asked: deque[int] = deque(maxlen=1)
         self._news: dict[Any, None] = {}  # whom libcurl's callbacks have given something to tell
         self._poller = build_poller(self._loop, self._on_ready)
+        self._watchdog = Watchdog()
+        self._watchdog.start()
         super().initialize(max_clients, defaults, max_body_size)
         # C code all the way, as it is called twice a transfer; what it notes is acted upon by
         # `_settle`, which follows whatever we ask of libcurl.
@@ -46,13 +49,16 @@ class Multi(CurlAsyncHTTPClient):
         return self._multi is None
 
     def _on_ready(self) -> None:
-        act = self._multi.socket_action
+        act, watchdog = self._multi.socket_action, self._watchdog
         # An exception out of a callback comes up through socket_action; what had ended by then
         # must be handed out all the same. What was left is still ready in the next turn.
         try:
             for fd, action in self._poller.take():
+                watchdog.turn += 1
+                watchdog.fd = fd
                 act(fd, action)
         finally:
+            watchdog.fd = IDLE
             self._settle()
 
     def _settle(self) -> None:
@@ -131,6 +137,7 @@ class Multi(CurlAsyncHTTPClient):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._watchdog.close()
         super().close()
         # libcurl has closed its sockets by now, and may have asked for a timer on the way.
         self._poller.close()
