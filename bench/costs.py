@@ -6,6 +6,7 @@ it.
 """
 
 import asyncio
+import gzip
 import logging
 import tempfile
 import time
@@ -22,6 +23,7 @@ from redis.asyncio import Redis
 
 from bench.measure import Row
 from fetcher.client.body_budget import Budget
+from fetcher.client.coding import Turn, Undo, codings_of, undo_short
 from fetcher.client.handle import AddressCheck, Handle
 from fetcher.client.names import NOTHING, is_spelled_alike, place_of
 from fetcher.client.options import Common
@@ -116,12 +118,24 @@ def task_steps() -> Iterator[Step]:
     yield "a response", lambda: response_of(handle, transfer, 0, "")
     response = response_of(handle, transfer, 0, "")
     response.body, response.status = b"x" * 1000, 200
+    yield "whether it is coded", lambda: codings_of(response.head)
+    page = gzip.compress(b"".join(b"<p>line %d of a page</p>\n" % line for line in range(500)))
+    yield "13 kB undone, gzip, one step", lambda: undo_short(("gzip",), page, 0)
+    yield "13 kB undone, gzip, in steps", lambda: undo_in_steps("gzip", page)
     headers, account = fields_dict(HEAD), Account(seconds=0.1, attempts=1)
     yield "a result", lambda: from_response(task, response, headers, account)
     result = from_response(task, response, headers, account)
     stats = Stats()
     yield "a result counted", lambda: stats.record_result(task, result, 1.0)
     yield "its message", lambda: encode_pair(message, result)
+
+
+def undo_in_steps(coding: str, body: bytes) -> None:
+    undo = Undo((coding,), 0)
+    undo.give(body)
+    undo.end()
+    for _ in undo.work(Turn()):
+        pass
 
 
 def other_steps() -> Iterator[Step]:

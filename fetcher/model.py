@@ -116,7 +116,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     cookie: bytes | None = None
     connect_timeout: float = 20.0
     max_body: int = 0  # decoded bytes; 0 = no limit
-    decode: bool = True  # offer and undo content codings; False asks for identity
+    decode: bool = True  # offer content codings; False asks for identity. They are undone anyway
+    takes: str = ""  # the Accept-Encoding of one who reads a stream: what he takes is left as it is
     validate_cert: bool = True
     client_cert: str | None = None  # PEM files of the operator
     client_key: str | None = None
@@ -176,6 +177,7 @@ class Response(msgspec.Struct, kw_only=True):
     status: int = 0
     head: bytes = b""  # raw header block of the final answer: no 1xx, no CONNECT answer
     body: bytes = b""
+    undone: bool = False  # its body is not coded as its head says
     address: str = ""  # the peer's address: the proxy's, if there was one
     sent: bool = False  # something of the request may have reached the target
     connect_code: int = 0  # of a failure: what the proxy answered to CONNECT; 0 = nothing
@@ -280,7 +282,7 @@ class Sink(Protocol):
         """The final head is complete."""
 
     def body(self, chunk: bytes) -> None:
-        """Some more of the decoded body."""
+        """Some more of the body, its codings undone."""
 
     def done(self, response: Response) -> None:
         """It has ended; called once, after all else."""

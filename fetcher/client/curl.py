@@ -22,6 +22,7 @@ import pycurl
 from msgspec.structs import replace
 
 from fetcher.client.body_budget import Budget
+from fetcher.client.coding import codings_of
 from fetcher.client.handle import AddressCheck, Handle, set_guard
 from fetcher.client.multi import Multi
 from fetcher.client.names import NO_NAMES, wanted_names
@@ -35,6 +36,7 @@ from fetcher.client.transfer import (
     response_of,
     unsent,
 )
+from fetcher.client.undoing import Undoing
 from fetcher.dns.cache import Addresses, Failure, build_failure
 from fetcher.dns.resolver import Resolver
 from fetcher.errors import ANSWERED, Code, Outcome
@@ -90,13 +92,22 @@ class CurlClient(Multi):
         self._unheard: set[CurlTransfer] = set()  # ended, but a sink that has paused does not know
         self._spare: list[Handle] = []
         super().initialize(max_clients, defaults, max_body_size, max_connections=max_connections)
+        self._undoing: Undoing[CurlTransfer] = Undoing(
+            self._loop,
+            self.budget,
+            shed_soon=self.shed_soon,
+            deliver=self._tell_done,
+            retell=self._retell,
+            left=self._left,
+        )
 
     # -- the thin path -------------------------------------------------------------------------
 
     @property
     def in_flight(self) -> int:
         """Transfers of the thin path that wait or run."""
-        return len(self._waiting) + len(self._resolving) + len(self._active)
+        under_way = len(self._waiting) + len(self._resolving) + len(self._active)
+        return under_way + len(self._undoing)
 
     def start(self, request: Request, exit: Exit, limits: Limits, sink: Sink) -> CurlTransfer:
         """Begin one transfer. `sink` hears of it from the loop, never from in here.
@@ -106,7 +117,7 @@ class CurlClient(Multi):
         transfer = CurlTransfer(self, request, exit, limits, sink)
         if not sink.whole:
             news = partial(self._news.setdefault, transfer)
-            transfer.stream = Stream(sink, self.budget, news)
+            transfer.stream = Stream(sink, self.budget, news, self._undoing.turn)
         if request.body is not None and not isinstance(request.body, bytes):
             transfer.sending = Sending(request.body)
             request.body.wake = partial(self._wake, transfer, transfer.sending)
@@ -245,20 +256,30 @@ class CurlClient(Multi):
     @property
     def largest_body(self) -> int:
         """Bytes that the largest body under way has so far."""
-        return max(map(_held, self._holding()), default=0)
+        return max(map(self._held, self._holding()), default=0)
 
     def _holding(self) -> Iterator[CurlTransfer]:
-        return chain(self._active.values(), self._unheard)
+        return chain(self._active.values(), self._unheard, self._undoing)
+
+    def _held(self, transfer: CurlTransfer) -> int:
+        """Bytes of its body that are here."""
+        if transfer.stream is not None:
+            return transfer.stream.held
+        if transfer.handle is not None:
+            return transfer.handle.size
+        return self._undoing.held(transfer)
 
     def end_largest(self) -> None:
         """End the transfer with the largest body."""
-        transfer = max(self._holding(), key=_held)
+        transfer = max(self._holding(), key=self._held)
         message = "all bodies together are over fetcher.body_budget, and this was the largest"
         if transfer.handle is not None:
             self._end(transfer, Code.OUT_OF_MEMORY, message, self.time() - transfer.started)
             self._settle_soon()
-        else:
+        elif transfer.stream is not None:
             self._lose(transfer, Code.OUT_OF_MEMORY, message)
+        else:
+            self._undoing.lose(transfer, Code.OUT_OF_MEMORY, message)
 
     def _give_up_waiting(self, transfer: CurlTransfer, *, had_all: bool) -> None:
         """The first byte did not come in time: end the attempt as libcurl would a time-out."""
@@ -301,6 +322,7 @@ class CurlClient(Multi):
         if transfer.handle is not None:
             self._release(transfer, transfer.handle, spoiled=True)
             self._settle_soon()
+        self._undoing.drop(transfer)
         if transfer.stream is not None:
             transfer.stream.drop()
             self._stop_holding(transfer)
@@ -331,7 +353,7 @@ class CurlClient(Multi):
         """Unless one of both ends is broken."""
         stream, sending = transfer.stream, transfer.sending
         if stream is not None and stream.broken:
-            self._end(transfer, Code.WRITE_ERROR, stream.broken)
+            self._end(transfer, stream.broken_as, stream.broken)
         elif sending is not None and sending.has_failed:
             self._end(transfer, Code.READ_ERROR, sending.break_off())
         else:
@@ -358,14 +380,29 @@ class CurlClient(Multi):
                 return
             stream.begin(response)
         stream.tell()
+        self._see_to_turns(transfer, stream)
+
+    def _see_to_turns(self, transfer: CurlTransfer, stream: Stream) -> None:
+        if stream.waits_for_turn:
+            self._undoing.tell_later(transfer)
+        elif stream.is_coded:
+            self._undoing.renew_soon()
+
+    def _retell(self, transfer: CurlTransfer) -> None:
+        """Its turn has come."""
+        self._news[transfer] = None
+        self._tell_news()
 
     def _end_stream(self, transfer: CurlTransfer, stream: Stream, response: Response) -> None:
         """The last word; a sink that has paused hears it when it has heard the rest."""
         stream.end(response)
+        self._see_to_turns(transfer, stream)
         if not stream.over:
             self._unheard.add(transfer)
-            left = max(transfer.started + transfer.limits.total - self.time(), 0.0)
-            transfer.timer = self._loop.call_later(left, self._lose_late, transfer)
+            transfer.timer = self._loop.call_later(self._left(transfer), self._lose_late, transfer)
+
+    def _left(self, transfer: CurlTransfer) -> float:
+        return max(transfer.started + transfer.limits.total - self.time(), 0.0)
 
     def _lose_late(self, transfer: CurlTransfer) -> None:
         waited = int((self.time() - transfer.started) * 1000)
@@ -448,6 +485,13 @@ class CurlClient(Multi):
         if transfer.stream is not None:
             self._end_stream(transfer, transfer.stream, response)
             return
+        if response.body:
+            codings = codings_of(response.head)
+            if codings and not self._undoing.begin(transfer, response, codings):
+                return
+        self._tell_done(transfer, response)
+
+    def _tell_done(self, transfer: CurlTransfer, response: Response) -> None:
         try:
             transfer.sink.done(response)
         except Exception:
@@ -462,6 +506,7 @@ class CurlClient(Multi):
             self.cancel(transfer)
         for transfer in list(self._holding()):
             self.cancel(transfer)
+        self._undoing.close()
         for spare in self._spare:
             spare.close()
         self._spare.clear()
@@ -471,14 +516,9 @@ class CurlClient(Multi):
         super().close()
 
 
-def _held(transfer: CurlTransfer) -> int:
-    """Bytes of its body that are here."""
-    if transfer.stream is not None:
-        return transfer.stream.held
-    return transfer.handle.size if transfer.handle is not None else 0
-
-
 def _is_slow_for_us(transfer: CurlTransfer) -> bool:
-    """Whether the answer may come slowly because its sink has paused, or we still send."""
+    """Whether the answer may come slowly: its sink has paused, it waits for its turn, we send."""
     stream, sending = transfer.stream, transfer.sending
-    return (stream is not None and stream.paused) or (sending is not None and not sending.complete)
+    if stream is not None and (stream.paused or stream.waits_for_turn):
+        return True
+    return sending is not None and not sending.complete

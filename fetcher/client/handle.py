@@ -12,10 +12,12 @@ import pycurl
 
 from fetcher.client.body_budget import Budget
 from fetcher.client.chunks import SMALL, Chunks, add_chunk
+from fetcher.client.coding import codings_of, wire_limit
 from fetcher.client.names import Found
 from fetcher.client.options import Common, Shape, is_tunnelled, set_options, set_rest, shape_of
 from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
+from fetcher.head import final_head
 from fetcher.model import Exit, Limits, Request
 
 AddressCheck = Callable[[str], bool]
@@ -53,11 +55,13 @@ class Handle:
         "_guard",
         "_is_head_all",
         "_is_through",
+        "_max_body",
         "_sending",
         "_shape",
         "_shed_soon",
         "_status_line",
         "_stream",
+        "_takes",
         "chunks",
         "complete",
         "connect_refused",
@@ -79,7 +83,8 @@ class Handle:
         self._budget = budget
         self._shed_soon = shed_soon
         self._shape: Shape | None = None  # of the last transfer, if its options are still set
-        self._body_limit = 0
+        self._body_limit = self._max_body = 0
+        self._takes = ""  # codings that are left as they are
         self._connect_ms = 0  # CONNECTTIMEOUT_MS as it is set
         self._stream: Stream | None = None  # where the body goes, if nobody wants it whole
         self._sending: Sending | None = None  # where the body to send is, if it is not there yet
@@ -91,9 +96,9 @@ class Handle:
         self.is_held_up = False  # libcurl was told to wait: the stream is full
         self.head_lines = 0  # of `lines`, up to the end of the final head; 0: not there yet
         self.lines: list[bytes] = []  # of the heads; always this list, as libcurl knows it
-        self.chunks: Chunks = []  # of the decoded body
+        self.chunks: Chunks = []  # of the body, coded as it came
         self.size = 0  # bytes of the body
-        self.truncated = False  # there was more than the request's max_body
+        self.truncated = False  # there was more than the request's max_body allows
         self.complete = False  # we stopped it ourselves, having all of it
         self.refused: str | None = None  # an address that the guard did not like
 
@@ -118,7 +123,8 @@ class Handle:
         `stream`: takes the body as it comes; `sending`: gives the body to send so. After the latter
         the handle is to be closed, so that none of what that needs stays on it.
         """
-        self._body_limit = request.max_body
+        self._body_limit = self._max_body = request.max_body
+        self._takes = request.takes
         self._stream, self._sending = stream, sending
         last = self._shape
         self._shape = shape = shape_of(request, exit, limits, found, streamed=stream is not None)
@@ -229,7 +235,7 @@ class Handle:
                 return None
             self.head_lines = len(self.lines)
             if self._stream is not None:
-                self._stream.news()
+                self._expect(self._stream)
             if self._is_head_all:
                 self.complete = True
                 return _STOP
@@ -237,16 +243,31 @@ class Handle:
             return _STOP  # libcurl asked anew, but what has come may have been told
         return None
 
+    def _expect(self, stream: Stream) -> None:
+        """The final head of a stream is here."""
+        head = final_head(b"".join(self.lines))
+        if stream.expect(head, self._max_body, self._takes):
+            self._body_limit = wire_limit(self._max_body)
+        stream.news()
+
+    def _raise_limit(self) -> int:
+        """There is more than `max_body`: of what will be undone, there may be a little more."""
+        if self._body_limit == self._max_body and codings_of(final_head(b"".join(self.lines))):
+            self._body_limit = wire_limit(self._max_body)
+        return self._body_limit
+
     def _write(self, chunk: bytes) -> int | None:
-        """WRITEFUNCTION: keep the decoded body up to `max_body` bytes."""
+        """WRITEFUNCTION: keep the body as it comes, up to `max_body` bytes."""
         limit = self._body_limit
         self.size += len(chunk)
         if not self._budget.hold(len(chunk)):
             self._shed_soon()
         if limit and self.size > limit:
-            self.truncated = True
-            self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
-            return _STOP
+            limit = self._raise_limit()
+            if self.size > limit:
+                self.truncated = True
+                self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
+                return _STOP
         if len(chunk) < SMALL:
             add_chunk(self.chunks, chunk)
         else:
@@ -254,7 +275,7 @@ class Handle:
         return None
 
     def _write_on(self, chunk: bytes) -> int | None:
-        """WRITEFUNCTION of a stream: hold the decoded body until it is told."""
+        """WRITEFUNCTION of a stream: hold the body until it is told."""
         stream = self._stream
         assert stream is not None
         if stream.is_full:

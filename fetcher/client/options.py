@@ -14,6 +14,7 @@ import msgspec
 import pycurl
 from msgspec.structs import replace
 
+from fetcher.client.coding import OFFERED
 from fetcher.client.names import NOTHING, Found, connect_to, is_left_to_libcurl, proxy_url
 from fetcher.model import Exit, Limits, Request
 from fetcher.proxy import Proxy
@@ -96,7 +97,8 @@ def set_options(
     set_ = curl.setopt
     set_(pycurl.NOSIGNAL, 1)
     set_(pycurl.PROTOCOLS, _PROTOCOLS)
-    set_(pycurl.ENCODING, "" if request.decode else "identity")
+    set_(pycurl.ENCODING, OFFERED if request.decode else "identity")
+    set_(pycurl.HTTP_CONTENT_DECODING, 0)  # offered only: libcurl would undo it in one call
     _set_method(set_, request)
     _set_exit(set_, request, exit, found, http2=common.http2)
     if common.resolved and not is_left_to_libcurl(exit):

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import pycurl
 from msgspec import structs
 
+from fetcher.client.coding import over_limit
 from fetcher.client.handle import MAX_CONNECT_HEAD, AddressCheck, Handle
 from fetcher.client.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike, place_of
 from fetcher.client.sending import Sending
@@ -285,12 +286,9 @@ def _explain(
         message = f"CONNECT tunnel failed, response {get(pycurl.HTTP_CONNECTCODE)}"
     elif handle.truncated:
         code = Code.FILESIZE_EXCEEDED
-        message = f"the body is over the limit of {transfer.request.max_body} bytes"
+        message = over_limit(transfer.request.max_body)
     elif code == _TOO_LARGE:
         code, message = Code.FILESIZE_EXCEEDED, message or "a header line is over 100000 bytes"
-    elif code == Code.WRITE_ERROR and not message:
-        # Our own callback says why; this is libcurl's decoder, which met noise.
-        code, message = Code.BAD_CONTENT_ENCODING, "the body is not what Content-Encoding says"
     elif handle.refused is not None and code in _REFUSALS:
         code = Code.ABORTED_BY_CALLBACK
         message = f"the address {handle.refused} is not public: refused"

@@ -193,20 +193,22 @@ CHUNKING = {
 
 TWICE = zlib.compress(gzip.compress(b"ok"))
 BOMB = gzip.compress(b"\0" * 50_000_000, 9)
+HOLLOW = gzip.compress(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 50_000_000, 9)
 CODINGS = {
-    "gzip that is none": row(coded(b"gzip", b"plain"), 599, "incorrect header check"),
-    "deflate that is none": row(coded(b"deflate", b"plain"), 599, "unencoding"),
+    "gzip that is none": row(coded(b"gzip", b"plain"), 200, "plain"),
+    "deflate that is none": row(coded(b"deflate", b"plain"), 200, "plain"),
     "brotli": row(coded(b"br", BROTLI), 200, "hello"),
-    "one we did not offer": row(coded(b"x", b"plain"), 599, "content encoding"),
+    "one we did not offer": row(coded(b"x", b"plain"), 200, "plain"),
     "a checksum that is wrong": row(
-        coded(b"gzip", gzip.compress(b"ok")[:-8] + b"\0" * 8), 599, "incorrect data check"
+        coded(b"gzip", gzip.compress(b"ok", mtime=0)[:-8] + b"\0" * 8), 200, "\x1f"
     ),
     "gzip of nothing": row(coded(b"gzip", b""), 200, ""),
-    "noise behind gzip": row(coded(b"gzip", gzip.compress(b"ok") + b"!"), 599, "Content-Encoding"),
-    "two of gzip": row(coded(b"gzip", gzip.compress(b"ok") * 2), 599, "gzip"),
+    "noise behind gzip": row(coded(b"gzip", gzip.compress(b"ok") + b"!"), 200, "ok"),
+    "two of gzip": row(coded(b"gzip", gzip.compress(b"ok") * 2), 200, "okok"),
     "two on each other": row(coded(b"gzip, deflate", TWICE), 200, "ok"),
-    "six on each other": row(coded(b"gzip," * 5 + b"gzip", TWICE), 599, "limit of 5"),
+    "six on each other": row(coded(b"gzip," * 5 + b"gzip", TWICE), 200, "x\x9c"),
     "a bomb": row(coded(b"gzip", BOMB), 599, f"the body is over the limit of {MAX_BODY} bytes"),
+    "a field without end": row(coded(b"gzip, gzip", HOLLOW), 599, "over the limit"),
     "a bomb in a bomb": row(coded(b"gzip, gzip", gzip.compress(BOMB)), 599, "over the limit"),
 }
 
@@ -307,7 +309,7 @@ async def test_whatever_an_origin_answers_becomes_a_result_that_says_so(
     result = await box.serve(*placed(one.script, box.origin))
     assert result.status_code == one.status
     if 200 <= one.status < 300:
-        assert one.words in result.content.decode()
+        assert one.words in result.content.decode("latin-1")
     else:
         assert one.words in str(result.error)
 
