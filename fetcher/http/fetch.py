@@ -98,7 +98,8 @@ class FetchCall(HTTPMessageDelegate):
     """One request: what the connection tells, what the fetch tells, and what is written.
 
     Method, end-to-end headers and body go on; status, headers and body come back, with
-    ``X-Fetch-*`` beside them. Our own failures are JSON, marked ``X-Fetch-Error: 1``.
+    ``X-Fetch-*`` beside them. Its coding stays on the body if the caller's Accept-Encoding has
+    it, and else is undone. Our own failures are JSON, marked ``X-Fetch-Error: 1``.
     """
 
     OPTIONS: ClassVar[dict[str, Callable[[str], Any]]] = {
@@ -228,6 +229,7 @@ class FetchCall(HTTPMessageDelegate):
             receiver=self,
             upload=self.incoming,
             patient="timeout" not in self.request.query_arguments,
+            takes=self.request.headers.get("Accept-Encoding", ""),
         )
         if fetching.done is not None:
             self.fetching = fetching
@@ -264,7 +266,7 @@ class FetchCall(HTTPMessageDelegate):
             raise TaskError("proxy: callers may not name one here (api.caller_proxy)")
         if limits.max_body:
             options["max_body"] = limits.max_body
-        if "Range" in self.request.headers:
+        if "Range" in self.request.headers and "Accept-Encoding" not in self.request.headers:
             options["use_gzip"] = False  # a range is one of the bytes that are sent
         headers = forwarding.forwarded_headers(self.request.headers.get_all())
         return forwarding.task_for(url, self.method, headers, bytes(self.body), options)
@@ -287,9 +289,11 @@ class FetchCall(HTTPMessageDelegate):
         assert response is not None
         self.fetching = fetching
         fields = self._fields(fetching, result)
-        length = _length(response.head) if self.method != "HEAD" else None
+        length = field(response.head, b"content-length")
+        if response.undone or self.method == "HEAD":
+            length = None
         if length is not None:
-            fields["Content-Length"] = length
+            fields["Content-Length"] = length.decode("latin-1")
         self.ends_by_closing = length is None and self.request.version == "HTTP/1.0"
         self.ends_by_last_chunk = length is None and not self.ends_by_closing
         self.status = response.status
@@ -330,7 +334,10 @@ class FetchCall(HTTPMessageDelegate):
             pairs = forwarding.inline_headers(result.headers["Content-Type"])
         else:
             pairs = forwarding.returned_headers(
-                response.head, method=self.method, cookies=self.keeps_cookies
+                response.head,
+                method=self.method,
+                cookies=self.keeps_cookies,
+                undone=response.undone,
             )
         seen = set()
         for name, value in pairs:  # all of them are clean: `add` looks at each again
@@ -488,14 +495,6 @@ def _declared(headers: HTTPHeaders) -> int | None:
         return 0
     text = headers["Content-Length"]
     return int(text) if text.isdecimal() else 0  # Tornado refuses it in a moment
-
-
-def _length(head: bytes) -> str | None:
-    """How long the body is that goes on, if that can be known: it is handed on decoded."""
-    length = field(head, b"content-length")
-    if length is None or field(head, b"content-encoding") is not None:
-        return None
-    return length.decode("latin-1")
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from fetcher.head import SHORT_HEAD, field, field_lines, fields
+from fetcher.head import SHORT_HEAD, field_lines, fields
 from fetcher.model import Fetch, Task
 
 # RFC 9110 7.6.1 and its older companions; a message's own framing is each hop's business.
@@ -25,7 +25,6 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 _REQUEST_DROPPED: Final = _HOP_BY_HOP | {
-    "Accept-Encoding",  # the fetcher's own: it undoes what it asked for
     "Api-Key",
     "Content-Length",
     "Expect",
@@ -40,7 +39,6 @@ _FROM_BROWSERS: Final = frozenset({"Cookie", "Origin", "Referer"})
 _RESPONSE_DROPPED: Final = _HOP_BY_HOP | {
     "Alt-Svc",
     "Clear-Site-Data",
-    "Content-Encoding",  # the body goes on decoded
     "Content-Length",
     "Content-Security-Policy",
     "Nel",
@@ -52,6 +50,8 @@ _RESPONSE_DROPPED: Final = _HOP_BY_HOP | {
     "X-Content-Type-Options",
 }
 _RESPONSE_PREFIXES: Final = ("Access-Control-", "Proxy-", "X-Fetch-")
+
+CODED: Final = "Content-Encoding"
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -83,21 +83,26 @@ def forwarded_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, bytes]:
     }
 
 
-def returned_headers(head: bytes, *, method: str, cookies: bool) -> list[tuple[str, str]]:
+def returned_headers(
+    head: bytes, *, method: str, cookies: bool, undone: bool = False
+) -> list[tuple[str, str]]:
     """The target's fields as they go back, in order; Set-Cookie under another name.
 
     Values are latin-1 text of the very bytes received, control characters as spaces (RFC 9110
-    5.5). `cookies`: Set-Cookie as it is. Of a HEAD the Content-Length goes on, unless it is that
-    of a coding that a GET would undo.
+    5.5). `cookies`: Set-Cookie as it is. `undone`: the body goes on without its coding, or would.
+    Of a HEAD the Content-Length goes on, unless it is that of such a body.
     """
     if len(head) <= SHORT_HEAD and method != "HEAD":
         # Servers say the same lines over and over: known ones cost 0.1 us instead of 1.
         known = list(map(_return_line, field_lines(head)))
         if _CAREFUL not in known:
-            return [pair for pair in known if pair is not None]
+            pairs = [pair for pair in known if pair is not None]
+            return [pair for pair in pairs if pair[0] != CODED] if undone else pairs
     pairs = _fields(head)
     dropped = _RESPONSE_DROPPED | _listed(",".join(v for name, v in pairs if name == "Connection"))
-    if method == "HEAD" and field(head, b"content-encoding") is None:
+    if undone:
+        dropped |= {CODED}
+    elif method == "HEAD":
         dropped -= {"Content-Length"}
     out = []
     for name, value in pairs:

@@ -84,16 +84,19 @@ class Fetcher:
         receiver: Receiver | None = None,
         upload: Upload | None = None,
         patient: bool = False,
+        takes: str = "",
     ) -> Fetching:
         """Start a task; `done` is called exactly once, perhaps before this returns.
 
         `route` is the caller's default instead of the fetcher's. A `receiver` takes the answer as
         it comes, and an `upload`, sent once, is the body; `patient`: the task's time is for the
-        head alone, the whole may take `fetcher.max_timeout`.
+        head alone, the whole may take `fetcher.max_timeout`. `takes`: the receiver's
+        Accept-Encoding, so that what is coded like that comes as it is.
         """
         fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)
         if receiver is not None:
             fetching.receiver, fetching.upload, fetching.is_patient = receiver, upload, patient
+            fetching.takes = takes
         fetching.begin()
         return fetching
 
@@ -225,10 +228,11 @@ class Fetcher:
         upload: Upload | None = None,
         whole: bool = False,
         patient: bool = True,
+        takes: str = "",
     ) -> Reading:
         """Start a task, and await its answer; who no longer wants it says `leave`.
 
-        `whole`: it is read when all of it is here. `patient` as in `run`.
+        `whole`: it is read when all of it is here. `patient` and `takes` as in `run`.
         """
         self._refuse_closed()
         fetching: Fetching | None = None
@@ -253,6 +257,7 @@ class Fetcher:
             receiver=receiver,
             upload=upload,
             patient=patient and not whole,
+            takes=takes,
         )
         return reading
 

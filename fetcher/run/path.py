@@ -98,6 +98,7 @@ class Fetching:
     receiver: Receiver | None = None
     upload: Upload | None = None
     is_patient = False
+    takes = ""  # the receiver's Accept-Encoding
     begun: Result | None = None  # what the receiver has been told, without content
     received = 0  # bytes that have gone on to it since
 
@@ -158,6 +159,8 @@ class Fetching:
             self.clients = clients
         if self.upload is not None:
             plan = replace(plan, request=replace(plan.request, body=self.upload))
+        if self.takes:
+            plan = replace(plan, request=replace(plan.request, takes=self.takes))
         self.plan = plan
         self.shown_url = plan.shown_url
         self.deadline: float = self.started + plan.timeout
@@ -234,12 +237,15 @@ class Fetching:
                 self._end_without(f"{reason}: refused", Ending.REFUSED)
                 return
         self.trying_since: float = now
-        limits = self.failover.limits(exit, self.request, left)
+        request = self.request
+        limits = self.failover.limits(exit, request, left)
         if self.upload is not None and self.is_patient:
             # Its time begins when all of it has been sent.
             limits = replace(limits, total=self._longest, first_byte=limits.first_byte or left)
+        if request.takes and self.failover.find_hold(exit, request.url):
+            request = replace(request, takes="")  # a site's rules are to read it
         sink = WholeBody(self.answered) if self.receiver is None else Held(self)
-        self.transfer = self.clients[self.trust].start(self.request, exit, limits, sink)
+        self.transfer = self.clients[self.trust].start(request, exit, limits, sink)
 
     @property
     def _longest(self) -> float:

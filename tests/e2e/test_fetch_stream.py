@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
@@ -234,12 +235,26 @@ async def test_a_range_is_one_of_the_very_bytes(door: Entrance) -> None:
         b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-4/9\r\nContent-Length: 3\r\n"
         b"ETag: e\r\n\r\ncde"
     )
-    got = await door.fetch(b"Range: bytes=2-4", b"If-Range: e")
-    [asked] = door.origin.seen
-    assert (asked.one(b"range"), asked.one(b"if-range")) == (b"bytes=2-4", b"e")
-    assert asked.one(b"accept-encoding") == b"identity"
-    assert (got.status, got.body) == (206, b"cde")
-    assert got.one(b"content-range") == b"bytes 2-4/9"
+    for more, wanted in (((), b"identity"), ((b"Accept-Encoding: gzip",), b"gzip")):
+        got = await door.fetch(b"Range: bytes=2-4", b"If-Range: e", *more)
+        asked = door.origin.seen[-1]
+        assert (asked.one(b"range"), asked.one(b"if-range")) == (b"bytes=2-4", b"e")
+        assert asked.one(b"accept-encoding") == wanted
+        assert (got.status, got.body) == (206, b"cde")
+        assert got.one(b"content-range") == b"bytes 2-4/9"
+
+
+async def test_a_range_of_a_coded_body_is_left_to_a_caller_who_accepts_the_coding(
+    door: Entrance,
+) -> None:
+    middle = gzip.compress(bytes(range(256)) * 9)[20:30]
+    door.origin.answer = (
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 20-29/99\r\n"
+        b"Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\n" + middle
+    )
+    got = await door.fetch(b"Range: bytes=20-29", b"Accept-Encoding: gzip")
+    assert (got.status, got.body, got.one(b"content-encoding")) == (206, middle, b"gzip")
+    assert (got.one(b"content-length"), got.one(b"content-range")) == (b"10", b"bytes 20-29/99")
 
 
 async def test_trailers_are_no_part_of_the_body_nor_of_the_head(

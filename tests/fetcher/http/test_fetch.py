@@ -123,15 +123,50 @@ async def test_what_no_server_may_send_spoils_only_itself(door: Entrance) -> Non
     assert not [name for name, _ in got.fields if name.startswith((b"x y", b"x-\xe9"))]
 
 
-async def test_a_coded_body_comes_back_decoded(door: Entrance) -> None:
+@pytest.mark.parametrize("accepted", [None, b"br", b"identity", b"gzip;q=0, *", b"br, zstd"])
+async def test_a_coded_body_comes_back_decoded(door: Entrance, accepted: bytes | None) -> None:
     coded = gzip.compress(body_of(5000))
-    door.origin.answer = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (
-        len(coded),
-        coded,
-    )
-    got = await door.fetch(b"Accept-Encoding: br")
+    door.origin.answer = coded_answer(b"gzip", coded)
+    got = await door.fetch(*([b"Accept-Encoding: " + accepted] if accepted else []))
+    asked = door.origin.seen[0].one(b"accept-encoding")
+    assert asked == (accepted or b"deflate, gzip, br, zstd")
     assert got.body == body_of(5000)
     assert (got.one(b"content-encoding"), got.one(b"content-length")) == (None, b"5000")
+
+
+@pytest.mark.parametrize("accepted", [b"gzip", b"gzip, deflate, br", b"x-gzip;q=0.5", b"*"])
+async def test_a_body_in_a_coding_that_the_caller_accepts_comes_back_as_it_is(
+    door: Entrance, accepted: bytes
+) -> None:
+    coded = gzip.compress(body_of(5000))
+    door.origin.answer = coded_answer(b"gzip", coded)
+    for method in ("GET", "POST", "HEAD"):
+        got = await door.fetch(b"Accept-Encoding: " + accepted, method=method)
+        assert door.origin.seen[-1].one(b"accept-encoding") == accepted
+        assert got.body == (coded if method != "HEAD" else b"")
+        assert got.one(b"content-encoding") == b"gzip"
+        assert got.one(b"content-length") == b"%d" % len(coded)
+
+
+@pytest.mark.parametrize("word", [b"UTF-8", b"zip", b"gzip, gzip, gzip"])
+async def test_a_coding_that_cannot_be_undone_stays_on_the_body(
+    door: Entrance, word: bytes
+) -> None:
+    door.origin.answer = coded_answer(word, b"hello")
+    got = await door.fetch()
+    assert (got.status, got.body) == (200, b"hello")
+    assert (got.one(b"content-encoding"), got.one(b"content-length")) == (word, b"5")
+
+
+async def test_plain_text_that_calls_itself_coded_comes_back_as_text(door: Entrance) -> None:
+    door.origin.answer = coded_answer(b"gzip", b"hi")
+    got = await door.fetch()
+    assert (got.status, got.body, got.one(b"content-encoding")) == (200, b"hi", None)
+
+
+def coded_answer(coding: bytes, body: bytes) -> bytes:
+    lines = (b"Content-Encoding: " + coding, b"Content-Length: %d" % len(body))
+    return OK + b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 async def test_a_chunked_body_comes_back_whole(door: Entrance) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gzip
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import pytest_asyncio
 from fetcher.client.curl import CurlClient
 from fetcher.errors import Outcome, TaskError
 from fetcher.guard import is_public
-from fetcher.model import Exit, Response, Result, Target, Task, Trust, Verdict
+from fetcher.model import Exit, Fetch, Response, Result, Target, Task, Trust, Verdict
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.route.route import DIRECT, ENVIRONMENT, read_environment
 from fetcher.run.fetcher import Fetcher
@@ -369,6 +370,24 @@ async def test_dead_proxies_are_passed_by_on_the_way(farm):
     assert all(attempt.error and attempt.seconds >= 0 for attempt in told.attempts)
     assert [report[0] for report in pool.reports] == [proxy.address for proxy in proxies]
     assert [request.peer for request in farm.origin.requests] == [proxies[-1].host]
+
+
+@pytest.mark.parametrize(("hold", "takes", "is_left"), [
+    (0, "gzip", True), (0, "br", False), (0, "", False), (9, "gzip", False),
+])  # fmt: skip
+async def test_a_reader_gets_the_coding_he_takes_unless_a_sites_rules_are_to_read_the_body(
+    farm, hold, takes, is_left
+):
+    pool = FarmPool(farm.add(Kind.GOOD))
+    pool.hold = hold
+    task = Task(url=farm.origin.url + "/gzip", fetch=Fetch(proxy="pool"))
+    with fetching(chooser=pool) as fetcher:
+        reading = fetcher.read(task, takes=takes)
+        await reading.head()
+        body = b"".join([chunk async for chunk in reading])
+    assert b'"gzipped": true' in (gzip.decompress(body) if is_left else body)
+    assert reading.fetching is not None and reading.fetching.response is not None
+    assert reading.fetching.response.undone is not is_left
 
 
 @pytest.mark.parametrize(("retries", "status"), [(0, 599), (1, 599), (2, 200), (3, 200)])
