@@ -25,7 +25,7 @@ from bench.measure import Row
 from fetcher.client.body_budget import Budget
 from fetcher.client.coding import Turn, Undo, codings_of, undo_short
 from fetcher.client.handle import AddressCheck, Handle
-from fetcher.client.names import NOTHING, is_spelled_alike, place_of
+from fetcher.client.names import NO_LOOKUPS, destination_of, is_spelled_alike
 from fetcher.client.options import Common
 from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import CurlTransfer, response_of
@@ -39,7 +39,7 @@ from fetcher.route.route import ENVIRONMENT
 from fetcher.settings import Queue
 from fetcher.stats.windows import Stats
 from fetcher.task.request import Defaults, build_plan
-from fetcher.task.result import Account, from_response
+from fetcher.task.result import Progress, from_response
 from fetcher.task.wire import encode_pair, parse_message
 from fetcher.urls import fit_url
 from fetchpool.redis.connect import connect
@@ -91,8 +91,8 @@ def task_steps() -> Iterator[Step]:
     yield "its ways out", lambda: Failover(ENVIRONMENT, ways, 3, trust=Trust.OPEN)
     yield "the exit it takes", lambda: failover.leave(None, URL)
     yield "what an attempt may take", lambda: failover.limits(DIRECT, plan.request, 120.0)
-    yield "where a URL leads", lambda: place_of(URL)
-    place = place_of(URL)
+    yield "where a URL leads", lambda: destination_of(URL)
+    place = destination_of(URL)
     yield "is it spelled as libcurl does", lambda: is_spelled_alike(URL, place)
     owner, limits = Owner(), Limits(total=120.0, connect=20.0)
     yield (
@@ -101,7 +101,7 @@ def task_steps() -> Iterator[Step]:
     )
     transfer = CurlTransfer(owner, plan.request, DIRECT, limits, WholeBody(print))
     handle = Handle(None, Budget(), print)
-    prepare = (plan.request, DIRECT, limits, NOTHING, Common())
+    prepare = (plan.request, DIRECT, limits, NO_LOOKUPS, Common())
     yield "a handle set for a request alike", lambda: handle.prepare(*prepare)
     other = msgspec.structs.replace(plan.request, headers=(b"User-Agent: other",))
 
@@ -122,9 +122,9 @@ def task_steps() -> Iterator[Step]:
     page = gzip.compress(b"".join(b"<p>line %d of a page</p>\n" % line for line in range(500)))
     yield "13 kB undone, gzip, one step", lambda: undo_short(("gzip",), page, 0)
     yield "13 kB undone, gzip, in steps", lambda: undo_in_steps("gzip", page)
-    headers, account = fields_dict(HEAD), Account(seconds=0.1, attempts=1)
-    yield "a result", lambda: from_response(task, response, headers, account)
-    result = from_response(task, response, headers, account)
+    headers, progress = fields_dict(HEAD), Progress(seconds=0.1, attempts=1)
+    yield "a result", lambda: from_response(task, response, headers, progress)
+    result = from_response(task, response, headers, progress)
     stats = Stats()
     yield "a result counted", lambda: stats.record_result(task, result, 1.0)
     yield "its message", lambda: encode_pair(message, result)

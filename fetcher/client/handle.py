@@ -13,7 +13,7 @@ import pycurl
 from fetcher.client.body_budget import Budget
 from fetcher.client.chunks import SMALL, Chunks, add_chunk
 from fetcher.client.coding import codings_of, wire_limit
-from fetcher.client.names import Found
+from fetcher.client.names import Lookups
 from fetcher.client.options import Common, Shape, is_tunnelled, set_options, set_rest, shape_of
 from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
@@ -112,7 +112,7 @@ class Handle:
         request: Request,
         exit: Exit,
         limits: Limits,
-        found: Found,
+        found: Lookups,
         common: Common,
         stream: Stream | None = None,
         sending: Sending | None = None,

@@ -36,18 +36,18 @@ class Names(msgspec.Struct, frozen=True):
     proxy: str | None = None
 
 
-class Found(msgspec.Struct, frozen=True):
+class Lookups(msgspec.Struct, frozen=True):
     """The addresses to use instead of names."""
 
     target: str | None = None
     proxy: str | None = None
 
 
-NOTHING: Final = Found()
+NO_LOOKUPS: Final = Lookups()
 NO_NAMES: Final = Names()
 
 
-class Place(msgspec.Struct, frozen=True):
+class Destination(msgspec.Struct, frozen=True):
     """Where a URL leads: its host as written, and the names to look up for a direct request."""
 
     host: str
@@ -56,7 +56,7 @@ class Place(msgspec.Struct, frozen=True):
     plain: bool = False  # libcurl spells it the same way
 
 
-def wanted_names(place: Place, exit: Exit, *, judged: bool) -> Names:
+def wanted_names(place: Destination, exit: Exit, *, judged: bool) -> Names:
     """What to look up; `NO_NAMES` itself if nothing.
 
     `judged`: the target's address must be known even through a proxy.
@@ -77,21 +77,21 @@ def is_left_to_libcurl(exit: Exit) -> bool:
     return proxy is not None and proxy.scheme == "https" and _is_name(proxy.host)
 
 
-def place_of(url: str) -> Place:
+def destination_of(url: str) -> Destination:
     """Where a URL leads that `fit_url` has passed; 0.3 us for a host that came lately."""
     end = url.find("/", 8)
-    return _parse_place(url[:end]) if 0 < end < _LONGEST else _parse_place.__wrapped__(url)
+    return _parse(url[:end]) if 0 < end < _LONGEST else _parse.__wrapped__(url)
 
 
 @lru_cache(maxsize=8192)
-def _parse_place(url: str) -> Place:
+def _parse(url: str) -> Destination:
     match = _PLACE.match(url)
     if match is None:
-        return Place("", "", NO_NAMES)
+        return Destination("", "", NO_NAMES)
     port = match[3] or ("443" if match[1].lower() == "https" else "80")
     host = match[2]
     address = literal_address(host)
-    return Place(
+    return Destination(
         host,
         port,
         Names(host) if host and address is None else NO_NAMES,
@@ -99,7 +99,7 @@ def _parse_place(url: str) -> Place:
     )
 
 
-def is_spelled_alike(url: str, place: Place) -> bool:
+def is_spelled_alike(url: str, place: Destination) -> bool:
     """Whether libcurl names this URL just as it was given, so that it need not be asked.
 
     It removes userinfo, and reads addresses in odd spellings; what else it would change, `fit_url`
@@ -117,7 +117,7 @@ def _is_name(host: str) -> bool:
 
 def connect_to(url: str, address: str) -> str:
     """CONNECT_TO's ``HOST:PORT:ADDRESS:PORT``."""
-    place = place_of(url)
+    place = destination_of(url)
     assert place.host, "asked for a URL without a host"
     return f"{place.host}:{place.port}:{_bracketed(address)}:{place.port}"
 

@@ -15,7 +15,7 @@ import pycurl
 from msgspec.structs import replace
 
 from fetcher.client.coding import OFFERED
-from fetcher.client.names import NOTHING, Found, connect_to, is_left_to_libcurl, proxy_url
+from fetcher.client.names import NO_LOOKUPS, Lookups, connect_to, is_left_to_libcurl, proxy_url
 from fetcher.model import Exit, Limits, Request
 from fetcher.proxy import Proxy
 from fetcher.task.request import sends_body
@@ -48,7 +48,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 def shape_of(
-    request: Request, exit: Exit, limits: Limits, found: Found, *, streamed: bool = False
+    request: Request, exit: Exit, limits: Limits, found: Lookups, *, streamed: bool = False
 ) -> Shape | None:
     """The shape of a plain request: direct, without a body, on any connection; else None."""
     if exit.proxy is not None or request.body is not None or limits.fresh or not limits.keep:
@@ -62,7 +62,7 @@ def shape_of(
 
 
 def set_rest(
-    curl: pycurl.Curl, request: Request, limits: Limits, found: Found, connect_ms: int
+    curl: pycurl.Curl, request: Request, limits: Limits, found: Lookups, connect_ms: int
 ) -> int:
     """What may differ between two requests of one shape; before `set_options`, if that is needed.
 
@@ -88,7 +88,7 @@ def set_options(
     exit: Exit,
     limits: Limits,
     common: Common,
-    found: Found = NOTHING,
+    found: Lookups = NO_LOOKUPS,
 ) -> None:
     """Everything but the callbacks and `set_rest`.
 
@@ -152,7 +152,7 @@ def _set_method(set_: Setter, request: Request) -> None:
     set_(pycurl.HTTPHEADER, lines)
 
 
-def _set_exit(set_: Setter, request: Request, exit: Exit, found: Found, *, http2: bool) -> None:
+def _set_exit(set_: Setter, request: Request, exit: Exit, found: Lookups, *, http2: bool) -> None:
     # Both always: libcurl applies the environment's proxies to an unset PROXY, and its
     # no_proxy even to an explicit one.
     set_(pycurl.NOPROXY, "")

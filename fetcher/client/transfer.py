@@ -9,7 +9,14 @@ from msgspec import structs
 
 from fetcher.client.coding import over_limit
 from fetcher.client.handle import MAX_CONNECT_HEAD, AddressCheck, Handle
-from fetcher.client.names import NOTHING, RESOLVED_HERE, Found, Names, is_spelled_alike, place_of
+from fetcher.client.names import (
+    NO_LOOKUPS,
+    RESOLVED_HERE,
+    Lookups,
+    Names,
+    destination_of,
+    is_spelled_alike,
+)
 from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
 from fetcher.dns.cache import Addresses
@@ -69,7 +76,7 @@ class CurlTransfer:
     """One transfer of the thin path."""
 
     # What few transfers change, as attributes of the class: that is 0.15 us less for each.
-    found = NOTHING
+    found = NO_LOOKUPS
     untried: tuple[str, ...] = ()  # further addresses of the name that is connected to
     resolved = 0.0  # seconds it took
     waiter: Waiter | None = None
@@ -92,7 +99,7 @@ class CurlTransfer:
     ) -> None:
         self.client = client
         self.request = request
-        self.place = place_of(request.url)
+        self.place = destination_of(request.url)
         self.exit = exit
         self.limits = limits
         self.sink = sink
@@ -156,7 +163,7 @@ class CurlTransfer:
         # It is a SOCKS proxy's business whether it reaches the target.
         first = proxy or (target if self.exit.proxy is None else ())
         self.untried = first[1:MAX_CONNECTS]
-        self.found = Found(
+        self.found = Lookups(
             target[0] if target and not self._target_is_the_proxys() else None,
             proxy[0] if proxy else None,
         )
@@ -209,7 +216,7 @@ class CurlTransfer:
 
     def limits_left(self) -> Limits:
         """The limits less the time that names and other addresses have cost."""
-        if self.found is NOTHING:  # no name of this transfer was ours to look up
+        if self.found is NO_LOOKUPS:  # no name of this transfer was ours to look up
             return self.limits
         spent = self.client.time() - self.started
         return structs.replace(

@@ -23,8 +23,8 @@ from fetcher.http.gate import Gate
 from fetcher.http.handler import Handler, Places, application
 from fetcher.http.xmlrpc import (
     Call,
-    Code,
     Fault,
+    FaultCode,
     encode_fault,
     encode_value,
     parse_call,
@@ -35,7 +35,7 @@ from fetcher.run.fetcher import Fetcher
 from fetcher.run.reading import Reading
 from fetcher.stats.shared import Counters
 from fetcher.stats.windows import ATTRIBUTES, WINDOWS, Stats
-from fetcher.task.result import Account, from_refusal
+from fetcher.task.result import Progress, from_refusal
 from fetcher.task.wire import BadTask, Undecodable, encode_result, parse_message
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def check_call(call: Call) -> None:
     if given != expected:
         names = ", ".join(f"{name}: {kind}" for name, kind in method.parameters)
         got = ", ".join(given[:10]) or "nothing"
-        raise Fault(Code.BAD_PARAMS, f"expected {call.method}({names}), got {got}")
+        raise Fault(FaultCode.BAD_PARAMS, f"expected {call.method}({names}), got {got}")
 
 
 def find_method(name: str) -> Method:
@@ -96,7 +96,8 @@ def find_method(name: str) -> Method:
     method = METHODS.get(name)
     if method is None:
         raise Fault(
-            Code.NO_METHOD, f"there is no method {name[:50]!r}: system.listMethods names them all"
+            FaultCode.NO_METHOD,
+            f"there is no method {name[:50]!r}: system.listMethods names them all",
         )
     return method
 
@@ -121,7 +122,7 @@ def parse_task_struct(tree: dict[Any, Any]) -> Task:
     except BadTask:
         raise
     except (OverflowError, TypeError, ValueError, Undecodable) as error:
-        raise Fault(Code.BAD_PARAMS, f"fetch: not a task: {error}") from error
+        raise Fault(FaultCode.BAD_PARAMS, f"fetch: not a task: {error}") from error
     return task
 
 
@@ -237,7 +238,7 @@ class RpcHandler(Handler):
                 case _:
                     return describe(call)
         except RedisAway as error:
-            raise Fault(Code.BUSY, f"{call.method}: {error}") from error
+            raise Fault(FaultCode.BUSY, f"{call.method}: {error}") from error
 
     async def _size(self) -> int:
         counters = self.entrance.counters
@@ -250,7 +251,7 @@ class RpcHandler(Handler):
         ):
             if value not in known:
                 words = f"counter: {name}: expected {' or '.join(known)}, got {value[:50]!r}"
-                raise Fault(Code.BAD_PARAMS, words)
+                raise Fault(FaultCode.BAD_PARAMS, words)
         if self.entrance.counters is not None:
             return await self.entrance.counters.read(window, attribute)
         return self.entrance.stats.read(window, attribute, self.entrance.clock())
@@ -258,9 +259,9 @@ class RpcHandler(Handler):
     async def _fetch(self, tree: dict[Any, Any]) -> None:
         places = self.entrance.places
         if places.closed:
-            raise Fault(Code.BUSY, "the service is stopping")
+            raise Fault(FaultCode.BUSY, "the service is stopping")
         if places.taken >= MAX_FETCHES:
-            raise Fault(Code.BUSY, f"{MAX_FETCHES} fetches are under way here: try again")
+            raise Fault(FaultCode.BUSY, f"{MAX_FETCHES} fetches are under way here: try again")
         with places:
             result = await self._result(tree)
             if result is not None:
@@ -271,7 +272,7 @@ class RpcHandler(Handler):
         try:
             task = await _aside(len(self.request.body), parse_task_struct, tree)
         except BadTask as error:
-            result = from_refusal(error.task, str(error), Account())
+            result = from_refusal(error.task, str(error), Progress())
             self.entrance.stats.record_result(error.task, result, self.entrance.clock())
             return result
         if self._left:

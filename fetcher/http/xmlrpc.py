@@ -48,7 +48,7 @@ _TYPE_NAMES: Final[dict[type, str]] = {
 }
 
 
-class Code(IntEnum):
+class FaultCode(IntEnum):
     """The usual codes of faults (the interoperability proposal by Dan Libby)."""
 
     NOT_XML = -32700
@@ -61,7 +61,7 @@ class Code(IntEnum):
 class Fault(FetchpoolError):
     """The call is refused; `str` of it is for the caller."""
 
-    def __init__(self, code: Code, words: str) -> None:
+    def __init__(self, code: FaultCode, words: str) -> None:
         super().__init__(words)
         self.code = code
 
@@ -82,14 +82,14 @@ def parse_call(body: bytes) -> Call:
         parser.close()
         params = reader.close()
     except DefusedXmlException as error:  # a ValueError, so before the others
-        raise Fault(Code.NOT_XML, "a document type or entities: refused") from error
+        raise Fault(FaultCode.NOT_XML, "a document type or entities: refused") from error
     except ExpatError as error:
-        raise Fault(Code.NOT_XML, f"not well-formed XML: {error}") from error
+        raise Fault(FaultCode.NOT_XML, f"not well-formed XML: {error}") from error
     except _NONSENSE as error:
-        raise Fault(Code.NO_CALL, f"no XML-RPC call: {_words(error)}") from error
+        raise Fault(FaultCode.NO_CALL, f"no XML-RPC call: {_words(error)}") from error
     method = reader.getmethodname()
     if method is None:
-        raise Fault(Code.NO_CALL, "no XML-RPC call: it names no method")
+        raise Fault(FaultCode.NO_CALL, "no XML-RPC call: it names no method")
     return Call(method, params)
 
 
@@ -98,7 +98,7 @@ def _feed(parser: DefusedExpatParser, body: bytes) -> None:
     for end in range(PIECE, len(body) + PIECE, PIECE):
         parser.feed(body[end - PIECE : end])
         if min(end, len(body)) - expat.CurrentByteIndex > 2 * PIECE:
-            raise Fault(Code.NOT_XML, f"a tag or comment of more than {PIECE} bytes")
+            raise Fault(FaultCode.NOT_XML, f"a tag or comment of more than {PIECE} bytes")
 
 
 def encode_value(value: Any) -> bytes:
@@ -138,10 +138,10 @@ class _Reader(client.Unmarshaller):
     def start(self, tag: str, attrs: Any) -> None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise Fault(Code.NO_CALL, f"more than {MAX_DEPTH} elements within each other")
+            raise Fault(FaultCode.NO_CALL, f"more than {MAX_DEPTH} elements within each other")
         name = tag.rpartition(":")[2]  # ex:nil, ex:i8
         if name not in self.dispatch and name not in _AROUND:
-            raise Fault(Code.NO_CALL, f"no XML-RPC call: unknown tag {tag[:40]!r}")
+            raise Fault(FaultCode.NO_CALL, f"no XML-RPC call: unknown tag {tag[:40]!r}")
         super().start(tag, attrs)
 
     def end(self, tag: str) -> None:

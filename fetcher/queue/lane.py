@@ -16,7 +16,7 @@ from fetcher.queue.transport import Finished, Lease, Transport
 from fetcher.queue.turns import Turns
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
-from fetcher.task.result import Account, from_refusal
+from fetcher.task.result import Progress, from_refusal
 from fetcher.task.wire import BadTask, Undecodable, encode_pair, parse_message
 from fetcher.urls import fit_url, loggable, origin_of
 
@@ -98,7 +98,7 @@ class QueueLane:
             done(self._hold(Finished(item.id, reason=str(error))))
             return
         except BadTask as error:
-            result = from_refusal(error.task, str(error), Account())
+            result = from_refusal(error.task, str(error), Progress())
             self.fetcher.count(error.task, result)
             done(self._hold(_finished(item.id, error.task, error.raw, result)))
             return
@@ -122,7 +122,7 @@ class QueueLane:
             fetching = self.fetcher.run(task, ended)
         except Exception as error:
             logger.exception("a task could not be started")
-            ended(None, from_refusal(task, f"{type(error).__name__}: {error}", Account()))
+            ended(None, from_refusal(task, f"{type(error).__name__}: {error}", Progress()))
             return
         if fetching.done is not None:  # a data: URL has ended by now
             self._running[id_] = fetching
@@ -133,7 +133,7 @@ class QueueLane:
         reason = f"given up after {times} deliveries: its lease ran out in the middle of each"
         url = loggable(job.task.url)[:_SHOWN]
         logger.warning("a task goes to the dead list: %s: %s", url, reason)
-        result = from_refusal(job.task, reason, Account())
+        result = from_refusal(job.task, reason, Progress())
         self.fetcher.count(job.task, result)
         finished = _finished(job.lease.id, job.task, job.raw, result)
         job.done(self._hold(replace(finished, reason=reason)))
@@ -221,7 +221,7 @@ class QueueLane:
         except BadTask as bad:
             task, raw = bad.task, bad.raw
         logger.warning("%s: %s", loggable(task.url)[:_SHOWN], reason)
-        result = from_refusal(task, reason, Account())
+        result = from_refusal(task, reason, Progress())
         for _ in range(2):
             yield replace(_finished(item.id, task, raw, result), reason=item.reason)
             result.save = None
@@ -255,7 +255,7 @@ def _finished(lease: bytes, task: Task, raw: bytes, result: Result) -> Finished:
     try:
         return Finished(lease, encode_pair(raw, result))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        refusal = from_refusal(task, f"the result cannot be encoded: {error}", Account())
+        refusal = from_refusal(task, f"the result cannot be encoded: {error}", Progress())
         refusal.save = None
         return Finished(lease, encode_pair(raw, refusal))
 

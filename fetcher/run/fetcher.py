@@ -302,7 +302,7 @@ def _as_task(task: AnyTask, options: dict[str, Any]) -> Task:
 
 def _refuse(task: Any, error: TaskError) -> Result:
     echo = echo_of(task if isinstance(task, dict) else {})
-    return results.from_refusal(echo, str(error), results.Account())
+    return results.from_refusal(echo, str(error), results.Progress())
 
 
 async def _iterate(tasks: Iterable[AnyTask] | AsyncIterable[AnyTask]) -> AsyncIterator[AnyTask]:

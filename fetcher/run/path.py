@@ -125,7 +125,7 @@ class Fetching:
         try:
             self._prepare()
         except TaskError as error:
-            self._end(results.from_refusal(self.task, str(error), self._account()), Ending.BAD_TASK)
+            self._end(results.from_refusal(self.task, str(error), self._so_far()), Ending.BAD_TASK)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             self._end_by_exception(error)
 
@@ -136,12 +136,12 @@ class Fetching:
             special = special_scheme(task.url, policy.schemes, self.trust)
             if special == "data":
                 inline = parse_data_url(task.url)
-                self._end(results.from_data_url(task, inline, self._account()), Ending.ANSWERED)
+                self._end(results.from_data_url(task, inline, self._so_far()), Ending.ANSWERED)
                 return
         fetch = task.fetch or _NO_OPTIONS
         renderer = results.RENDERERS.get(fetch.fetch_type) if fetch.fetch_type else None
         if renderer is not None and self._find_clients(renderer) is None:
-            self._end(results.not_enabled(task, renderer, self._account()), Ending.NOT_ENABLED)
+            self._end(results.not_enabled(task, renderer, self._so_far()), Ending.NOT_ENABLED)
             return
         if self.trust is GUARDED:
             refuse_operators_options(fetch)
@@ -271,14 +271,14 @@ class Fetching:
             return
         self.response = response
         if response.outcome is not ANSWERED:
-            self._end(results.from_failure(self.task, response, self._account()), _ending(response))
+            self._end(results.from_failure(self.task, response, self._so_far()), _ending(response))
             return
         headers = self._learn(response)
         following = self._next_request(response)
         if following is not None:
             self._follow(following, response)
             return
-        self._end(results.from_response(self.task, response, headers, self._account()), _ENDED_WELL)
+        self._end(results.from_response(self.task, response, headers, self._so_far()), _ENDED_WELL)
 
     def _learn(self, response: Response) -> dict[str, str]:
         """The answer's headers; what cookies are among them is kept."""
@@ -347,7 +347,7 @@ class Fetching:
             self.response = response
             whole = replace(response, body=b"") if response.body else response
             headers = self._learn(response)
-            self.begun = results.from_response(self.task, whole, headers, self._account())
+            self.begun = results.from_response(self.task, whole, headers, self._so_far())
             if self.is_patient and transfer is not None and not isinstance(transfer, Waiter):
                 transfer.extend(self._longest)
             if self.receiver is not None:
@@ -377,7 +377,7 @@ class Fetching:
             self.begun.time = monotonic() - self.started
             self._end(self.begun, _ENDED_WELL)
         else:
-            failed = results.from_failure(self.task, response, self._account())
+            failed = results.from_failure(self.task, response, self._so_far())
             self._end(failed, _ending(response))
 
     def pause(self) -> None:
@@ -437,14 +437,14 @@ class Fetching:
 
     def _end_without(self, reason: str, ending: Ending) -> None:
         """There is no response, or none that the task asked for; `reason` says why."""
-        account, url = self._account(), self.request.url
-        result = results.from_refusal(self.task, f"HTTP 599: {reason}", account, url=url)
+        progress, url = self._so_far(), self.request.url
+        result = results.from_refusal(self.task, f"HTTP 599: {reason}", progress, url=url)
         self._end(result, ending)
 
     def _end_disallowed(self) -> None:
         error = "HTTP 403: Disallowed by robots.txt"
         result = results.from_refusal(
-            self.task, error, self._account(), url=self.request.url, status=results.FORBIDDEN
+            self.task, error, self._so_far(), url=self.request.url, status=results.FORBIDDEN
         )
         self._end(result, Ending.REFUSED)
 
@@ -460,12 +460,12 @@ class Fetching:
         logger.exception("a step of %s failed", loggable(self.task.url))
         text = "".join(traceback.format_exception(error))
         words = f"{type(error).__name__}: {error}"
-        result = results.from_refusal(self.task, words, self._account(), traceback=text)
+        result = results.from_refusal(self.task, words, self._so_far(), traceback=text)
         self._end(result, Ending.BUG)
 
-    def _account(self) -> results.Account:
+    def _so_far(self) -> results.Progress:
         exit = self.exit
-        return results.Account(
+        return results.Progress(
             seconds=monotonic() - self.started,
             cookies=self.cookies.public() if self.cookies is not None else {},
             proxy=exit.proxy.url if exit is not None and exit.proxy is not None else None,

@@ -25,7 +25,7 @@ RENDERERS: Final = {
 }
 
 
-class Account(msgspec.Struct, frozen=True):
+class Progress(msgspec.Struct, frozen=True):
     """What the driver knows beside the last response."""
 
     seconds: float = 0.0
@@ -36,19 +36,19 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def from_response(
-    task: Task, response: Response, headers: dict[str, str], account: Account
+    task: Task, response: Response, headers: dict[str, str], progress: Progress
 ) -> Result:
     """A complete answer, whatever its status; anything but 2xx has an `error` (304 too)."""
-    result = _result(task, response, response.status, headers, account)
+    result = _result(task, response, response.status, headers, progress)
     if not 200 <= response.status < 300:
         result.error = f"HTTP {response.status}: {reason(response.head, response.status)}"
     return result
 
 
-def from_failure(task: Task, response: Response, account: Account) -> Result:
+def from_failure(task: Task, response: Response, progress: Progress) -> Result:
     """No complete answer: 599, with the headers and the part of the body that did arrive."""
     headers = fields_dict(response.head) if response.head else {}
-    result = _result(task, response, NO_RESPONSE, headers, account)
+    result = _result(task, response, NO_RESPONSE, headers, progress)
     result.error = f"HTTP 599: {response.message}"
     result.traceback = None
     return result
@@ -57,7 +57,7 @@ def from_failure(task: Task, response: Response, account: Account) -> Result:
 def from_refusal(
     task: Task,
     error: str,
-    account: Account,
+    progress: Progress,
     *,
     url: str | None = None,
     status: int = NO_RESPONSE,
@@ -67,55 +67,55 @@ def from_refusal(
     return Result(
         status_code=status,
         orig_url=task.url,
-        url=account.url or url or task.url,
+        url=progress.url or url or task.url,
         error=error,
         traceback=traceback,
-        time=account.seconds,
-        cookies=account.cookies,
+        time=progress.seconds,
+        cookies=progress.cookies,
         save=_save(task),
-        proxy=account.proxy,
-        attempts=account.attempts,
+        proxy=progress.proxy,
+        attempts=progress.attempts,
     )
 
 
-def from_data_url(task: Task, inline: Inline, account: Account) -> Result:
+def from_data_url(task: Task, inline: Inline, progress: Progress) -> Result:
     return Result(
         status_code=200,
         orig_url=task.url,
         url=task.url,
         headers={"Content-Type": inline.content_type},
         content=inline.content,
-        time=account.seconds,
+        time=progress.seconds,
         save=_save(task),
     )
 
 
-def not_enabled(task: Task, renderer: str, account: Account) -> Result:
+def not_enabled(task: Task, renderer: str, progress: Progress) -> Result:
     """pyspider's answer when the renderer that a task asks for is not there: no `error`."""
     return Result(
         status_code=NOT_ENABLED,
         orig_url=task.url,
         url=task.url,
         content=f"{renderer} is not enabled.".encode(),
-        time=account.seconds,
+        time=progress.seconds,
         save=_save(task),
     )
 
 
 def _result(
-    task: Task, response: Response, status: int, headers: dict[str, str], account: Account
+    task: Task, response: Response, status: int, headers: dict[str, str], progress: Progress
 ) -> Result:
     return Result(
         status_code=status,
         orig_url=task.url,
-        url=account.url or response.url,
+        url=progress.url or response.url,
         headers=headers,
         content=response.body,
-        cookies=account.cookies,
-        time=account.seconds,
+        cookies=progress.cookies,
+        time=progress.seconds,
         save=_save(task),
-        proxy=account.proxy,
-        attempts=account.attempts,
+        proxy=progress.proxy,
+        attempts=progress.attempts,
         timing=response.timing,
     )
 

@@ -21,8 +21,8 @@ from pool.check.due import DAY, DayBudget, TokenBucket, estimate_bytes, next_che
 from pool.check.echo_judges import EchoJudges
 from pool.check.proof import (
     NOTHING,
+    EchoReading,
     Learned,
-    Reading,
     is_https,
     is_proof_due,
     learn,
@@ -210,7 +210,7 @@ class CheckLane:
         if reading.told:
             self._judges.heard(chosen)
         elif not await self._judges.doubt(chosen, question, member):
-            reading = Reading()
+            reading = EchoReading()
         return reading.learned, self._add_up(request, response)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

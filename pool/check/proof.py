@@ -100,7 +100,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING: Final = Learned()
 
 
-class Reading(msgspec.Struct, frozen=True):
+class EchoReading(msgspec.Struct, frozen=True):
     """What an answer means, if `told`: the judge itself was heard. Else what it means only if the
     judge turns out to answer well without the proxy."""
 
@@ -108,7 +108,7 @@ class Reading(msgspec.Struct, frozen=True):
     told: bool = False
 
 
-_UNREADABLE: Final = Reading()
+_UNREADABLE: Final = EchoReading()
 
 
 # -- when, and what becomes of it ------------------------------------------------------------------
@@ -284,7 +284,7 @@ def read_page(response: Response) -> Sight | None:
     return Sight(None, None, signs=False, echoes=False)
 
 
-def read_plain(response: Response, question: Question) -> Reading:
+def read_plain(response: Response, question: Question) -> EchoReading:
     """What the answer to a plain http question through a proxy tells."""
     sight = question.sight
     if response.outcome is not Outcome.ANSWERED and response.code != Code.FILESIZE_EXCEEDED:
@@ -297,24 +297,24 @@ def read_plain(response: Response, question: Question) -> Reading:
             exit=UNSET if echo.address is None else echo.address,
             anonymity=UNSET if anonymity is None else anonymity,
         )
-        return Reading(learned, told=True)
+        return EchoReading(learned, told=True)
     if not sight.signs or response.stranger or response.status == 429 or response.status >= 500:
         return _UNREADABLE  # somebody may have said that he could not answer
-    return Reading(Learned(unaltered=False, exit=None, anonymity=None))
+    return EchoReading(Learned(unaltered=False, exit=None, anonymity=None))
 
 
-def read_tunnel(response: Response, question: Question, proxy: Proxy) -> Reading:
+def read_tunnel(response: Response, question: Question, proxy: Proxy) -> EchoReading:
     """What the answer to an https question tells, whose certificate had to be verified."""
     if response.outcome is Outcome.ANSWERED:
         echo = _heard(response, question)
         exit = echo.address if echo is not None and echo.address is not None else UNSET
-        return Reading(Learned(connect=True, tls=True, exit=exit), told=True)
+        return EchoReading(Learned(connect=True, tls=True, exit=exit), told=True)
     if response.outcome is not Outcome.PATH:
         return _UNREADABLE
     is_tunnel = proxy.scheme.startswith("socks") and response.code != Code.PROXY
     if is_tunnel or 200 <= response.connect_code < 300:
-        return Reading(Learned(connect=True, tls=False))
-    return Reading(Learned(connect=False, tls=None))
+        return EchoReading(Learned(connect=True, tls=False))
+    return EchoReading(Learned(connect=False, tls=None))
 
 
 def _heard(response: Response, question: Question) -> Echo | None:

@@ -20,7 +20,7 @@ import pytest
 from ada_url import URL
 
 from fetcher.client.curl import CurlClient
-from fetcher.client.names import Found, place_of
+from fetcher.client.names import Lookups, destination_of
 from fetcher.client.options import Common, set_options, set_rest
 from fetcher.client.sinks import WholeBody
 from fetcher.errors import Code, TaskError
@@ -87,7 +87,7 @@ def test_all_who_read_a_fit_url_find_the_same_place(count: int, scale: int) -> N
     for url in fit_urls(scale, count):
         reading = Reading.of(url)
         assert origin_of(url) == (reading.scheme, reading.host, reading.port), url
-        place = place_of(url)
+        place = destination_of(url)
         assert (place.host.strip("[]"), int(place.port)) == (reading.host, reading.port), url
         # Whatever spells an address has become one, which all read alike.
         assert literal_address(reading.host) in (None, reading.host), url
@@ -190,9 +190,9 @@ def test_libcurl_connects_to_the_address_that_was_read(count: int, scale: int) -
 
     curl = pycurl.Curl()
     for url in fit_urls(scale + 2, count):
-        reading, spot = Reading.of(url), place_of(url)
+        reading, spot = Reading.of(url), destination_of(url)
         assert spot.host.strip("[]") == reading.host  # or it would be looked up
-        found = Found(target=ELSEWHERE if spot.names.target is not None else None)
+        found = Lookups(target=ELSEWHERE if spot.names.target is not None else None)
         curl.reset()
         request = Request(url=url)
         set_rest(curl, request, LIMITS, found, 0)

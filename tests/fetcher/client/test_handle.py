@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from fetcher.client.body_budget import Budget
 from fetcher.client.handle import MAX_CONNECT_HEAD, Handle
-from fetcher.client.names import NOTHING
+from fetcher.client.names import NO_LOOKUPS
 from fetcher.client.options import Common
 from fetcher.model import DIRECT, Exit, Limits, Request
 from fetcher.proxy import Proxy
@@ -39,7 +39,7 @@ class Sheds:
 
 async def fetch(handle: Handle, request: Request, exit: Exit = DIRECT) -> int:
     """libcurl's code for one transfer, in a thread: the handle alone, without any client."""
-    handle.prepare(request, exit, LIMITS, NOTHING, Common())
+    handle.prepare(request, exit, LIMITS, NO_LOOKUPS, Common())
     try:
         await asyncio.to_thread(handle.curl.perform)
     except pycurl.error as error:
@@ -116,7 +116,7 @@ async def test_a_head_with_a_body_of_its_own_ends_with_its_head(origin) -> None:
 async def test_what_cannot_be_set_is_raised(request_) -> None:
     handle = Sheds().handle()
     with pytest.raises((pycurl.error, ValueError, TypeError)):
-        handle.prepare(request_, DIRECT, LIMITS, NOTHING, Common())
+        handle.prepare(request_, DIRECT, LIMITS, NO_LOOKUPS, Common())
     handle.close()
 
 

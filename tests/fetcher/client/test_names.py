@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from fetcher.client.names import (
     Names,
     connect_to,
+    destination_of,
     is_left_to_libcurl,
     is_spelled_alike,
-    place_of,
     proxy_url,
     wanted_names,
 )
@@ -55,7 +55,7 @@ URL = "http://shop.test/a"
     ],
 )
 def test_which_names_are_looked_up_here(proxy, judged, target, by):
-    assert wanted_names(place_of(URL), exit_by(proxy), judged=judged) == Names(target, by)
+    assert wanted_names(destination_of(URL), exit_by(proxy), judged=judged) == Names(target, by)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_which_names_are_looked_up_here(proxy, judged, target, by):
     ],
 )
 def test_the_name_in_a_url(url, target):
-    assert wanted_names(place_of(url), DIRECT, judged=False) == Names(target)
+    assert wanted_names(destination_of(url), DIRECT, judged=False) == Names(target)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_url_said_to_be_spelled_alike_is_what_libcurl_names(scheme, host, port
         url = fit_url(spelled)
     except TaskError:
         return
-    if not is_spelled_alike(url, place_of(url)):
+    if not is_spelled_alike(url, destination_of(url)):
         return
     curl = pycurl.Curl()
     curl.setopt(pycurl.URL, url)
@@ -176,7 +176,7 @@ def test_a_url_said_to_be_spelled_alike_is_what_libcurl_names(scheme, host, port
 )
 def test_in_doubt_libcurl_is_asked_for_the_url(url, is_alike):
     fit = fit_url(url)
-    assert is_spelled_alike(fit, place_of(fit)) == is_alike
+    assert is_spelled_alike(fit, destination_of(fit)) == is_alike
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from fetcher.client.curl import CurlClient
-from fetcher.client.names import NOTHING, Found
+from fetcher.client.names import NO_LOOKUPS, Lookups
 from fetcher.client.options import Common, set_options, shape_of
 from fetcher.client.sinks import WholeBody
 from fetcher.errors import Code, Outcome
@@ -663,9 +663,9 @@ PLAIN = Request(url="http://h/1", headers=(AGENT,))
     ],
 )
 def test_plain_requests_differ_in_what_is_set_for_each(request_, limits):
-    shape = shape_of(PLAIN, DIRECT, LIMITS, NOTHING)
+    shape = shape_of(PLAIN, DIRECT, LIMITS, NO_LOOKUPS)
     assert shape is not None
-    assert shape_of(request_, DIRECT, limits, NOTHING) == shape
+    assert shape_of(request_, DIRECT, limits, NO_LOOKUPS) == shape
 
 
 @pytest.mark.parametrize(
@@ -686,12 +686,12 @@ def test_plain_requests_differ_in_what_is_set_for_each(request_, limits):
 )
 def test_all_else_makes_another_shape(change):
     other = msgspec.structs.replace(PLAIN, **change)
-    shape = shape_of(other, DIRECT, LIMITS, NOTHING)
+    shape = shape_of(other, DIRECT, LIMITS, NO_LOOKUPS)
     assert shape is not None
-    assert shape != shape_of(PLAIN, DIRECT, LIMITS, NOTHING)
+    assert shape != shape_of(PLAIN, DIRECT, LIMITS, NO_LOOKUPS)
     values = {name: getattr(PLAIN, name) for name in PLAIN.__struct_fields__}
-    assert shape_of(S3Request(**values, signer=S3()), DIRECT, LIMITS, NOTHING) != shape
-    assert shape_of(PLAIN, DIRECT, LIMITS, Found("127.0.0.1")) != shape
+    assert shape_of(S3Request(**values, signer=S3()), DIRECT, LIMITS, NO_LOOKUPS) != shape
+    assert shape_of(PLAIN, DIRECT, LIMITS, Lookups("127.0.0.1")) != shape
 
 
 @pytest.mark.parametrize(
@@ -705,7 +705,7 @@ def test_all_else_makes_another_shape(change):
     ids=["a body", "a proxy", "fresh", "not kept"],
 )
 def test_what_is_not_plain_has_no_shape(request_, exit, limits):
-    assert shape_of(request_, exit, limits, NOTHING) is None
+    assert shape_of(request_, exit, limits, NO_LOOKUPS) is None
 
 
 # -- names ---------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from fetcher.http.rpc import (
     parse_task_struct,
     rpc_application,
 )
-from fetcher.http.xmlrpc import Call, Code, Fault
+from fetcher.http.xmlrpc import Call, Fault, FaultCode
 from fetcher.model import Trust
 from fetcher.route.route import DIRECT
 from fetcher.run.fetcher import Fetcher
@@ -246,7 +246,7 @@ async def test_what_is_no_task_is_a_fault(
     entrance: Entrance, params: tuple[Any, ...], words: str
 ) -> None:
     fault = await entrance.fault(entrance.call("fetch", *params))
-    assert (fault.faultCode, fault.faultString) == (Code.BAD_PARAMS, words)
+    assert (fault.faultCode, fault.faultString) == (FaultCode.BAD_PARAMS, words)
 
 
 async def test_fetches_of_several_callers_run_at_once(entrance: Entrance) -> None:
@@ -301,11 +301,11 @@ async def test_beyond_the_places_and_while_stopping_there_is_a_fault(
     assert (await entrance.fetch(task))["status_code"] == 200
     with entrance.places:
         fault = await entrance.fault(entrance.call("fetch", task))
-        assert (fault.faultCode, "try again" in fault.faultString) == (Code.BUSY, True)
+        assert (fault.faultCode, "try again" in fault.faultString) == (FaultCode.BUSY, True)
     assert (await entrance.fetch(task))["status_code"] == 200
     await entrance.places.close(0)
     fault = await entrance.fault(entrance.call("fetch", task))
-    assert (fault.faultCode, fault.faultString) == (Code.BUSY, "the service is stopping")
+    assert (fault.faultCode, fault.faultString) == (FaultCode.BUSY, "the service is stopping")
 
 
 # -- counter, _quit, system ------------------------------------------------------------------------
@@ -335,7 +335,7 @@ async def test_the_first_of_several_workers_tells_of_all(redis: Redis) -> None:
         assert await entrance.call("counter", "1h", "avg") == expected
         assert await entrance.call("size") == 3
         fault = await entrance.fault(entrance.call("counter", "1d", "sum"))
-        assert fault.faultCode == Code.BAD_PARAMS
+        assert fault.faultCode == FaultCode.BAD_PARAMS
 
 
 @pytest.mark.parametrize("call", [("size",), ("counter", "5m", "sum")])
@@ -343,7 +343,7 @@ async def test_a_redis_that_is_away_is_a_fault(call: tuple[str, ...]) -> None:
     away = connect("redis://127.0.0.1:1/0")
     async with serving(redis=away) as entrance:
         fault = await entrance.fault(entrance.call(*call))
-        assert fault.faultCode == Code.BUSY
+        assert fault.faultCode == FaultCode.BUSY
         assert fault.faultString.startswith(f"{call[0]}: Redis failed: Error 111")
         assert await entrance.call("_quit") is True
     await away.aclose()
@@ -367,11 +367,11 @@ async def test_wrong_arguments_of_counter_are_named(
     entrance: Entrance, params: tuple[Any, ...], words: str
 ) -> None:
     fault = await entrance.fault(entrance.call("counter", *params))
-    assert (fault.faultCode, fault.faultString) == (Code.BAD_PARAMS, words)
+    assert (fault.faultCode, fault.faultString) == (FaultCode.BAD_PARAMS, words)
 
 
 async def test_quit_is_answered_before_the_service_is_asked_to_stop(entrance: Entrance) -> None:
-    assert (await entrance.fault(entrance.call("_quit", 1))).faultCode == Code.BAD_PARAMS
+    assert (await entrance.fault(entrance.call("_quit", 1))).faultCode == FaultCode.BAD_PARAMS
     assert entrance.quits == 0
     assert await entrance.call("_quit") is True
     await wait_until(lambda: entrance.quits == 1)
@@ -386,13 +386,13 @@ async def test_the_methods_describe_themselves(entrance: Entrance) -> None:
     assert await entrance.call("system.methodSignature", "fetch") == [["base64", "struct"]]
     assert await entrance.call("system.methodSignature", "size") == [["int"]]
     fault = await entrance.fault(entrance.call("system.methodHelp", "nothing"))
-    assert fault.faultCode == Code.NO_METHOD
+    assert fault.faultCode == FaultCode.NO_METHOD
 
 
 @pytest.mark.parametrize("method", ["nothing", "_fetch", "quit", "system.multicall", "x" * 999])
 async def test_an_unknown_method_is_a_fault(entrance: Entrance, method: str) -> None:
     fault = await entrance.fault(entrance.call(method))
-    assert fault.faultCode == Code.NO_METHOD
+    assert fault.faultCode == FaultCode.NO_METHOD
     assert len(fault.faultString) < 150
 
 
@@ -495,21 +495,23 @@ async def test_elsewhere_there_is_nothing(entrance: Entrance, path: str) -> None
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", Code.NOT_XML),
-        (b"{}", Code.NOT_XML),
-        (b"a=b", Code.NOT_XML),
-        (LIST[:-3], Code.NOT_XML),
-        (b"<!DOCTYPE a [<!ENTITY b 'c'>]>" + LIST.partition(b"?>")[2], Code.NOT_XML),
-        (b"<a/>", Code.NO_CALL),
-        (b"<methodCall><methodName/></methodCall>", Code.NO_METHOD),
+        (b"", FaultCode.NOT_XML),
+        (b"{}", FaultCode.NOT_XML),
+        (b"a=b", FaultCode.NOT_XML),
+        (LIST[:-3], FaultCode.NOT_XML),
+        (b"<!DOCTYPE a [<!ENTITY b 'c'>]>" + LIST.partition(b"?>")[2], FaultCode.NOT_XML),
+        (b"<a/>", FaultCode.NO_CALL),
+        (b"<methodCall><methodName/></methodCall>", FaultCode.NO_METHOD),
         (LIST.replace(b"<params>", b"<params><param><value><i8>x</i8></value></param>"),
-         Code.NO_CALL),
+         FaultCode.NO_CALL),
         (xmlrpc.client.dumps(({"a": 0},), "fetch").replace("int>", "i8>")
-         .replace(">0<", f">{2**64}<").encode(), Code.BAD_PARAMS),
-        (b" " * 300_000, Code.NOT_XML),
+         .replace(">0<", f">{2**64}<").encode(), FaultCode.BAD_PARAMS),
+        (b" " * 300_000, FaultCode.NOT_XML),
     ],
 )  # fmt: skip
-async def test_a_malformed_call_is_a_fault(entrance: Entrance, body: bytes, code: Code) -> None:
+async def test_a_malformed_call_is_a_fault(
+    entrance: Entrance, body: bytes, code: FaultCode
+) -> None:
     answer = await entrance.send(body=body)
     assert (answer.code, answer.headers["Content-Type"]) == (200, "text/xml")
     with pytest.raises(xmlrpc.client.Fault) as caught:
@@ -545,7 +547,7 @@ def test_a_method_takes_what_its_table_says_and_nothing_else(name: str) -> None:
     for wrong in ((*right, None), (*right[:-1], 1.5) if right else (1.5,)):
         with pytest.raises(Fault) as caught:
             check_call(Call(name, wrong))
-        assert caught.value.code is Code.BAD_PARAMS
+        assert caught.value.code is FaultCode.BAD_PARAMS
         assert str(caught.value).startswith(f"expected {name}(")
 
 
@@ -570,6 +572,6 @@ def test_any_struct_is_a_task_a_result_or_a_fault(tree: dict[str, Any]) -> None:
         assert str(refusal)
         assert isinstance(refusal.task.url, str)
     except Fault as fault:
-        assert fault.code is Code.BAD_PARAMS
+        assert fault.code is FaultCode.BAD_PARAMS
     else:
         assert isinstance(task.url, str)

@@ -14,8 +14,8 @@ from fetcher.http.xmlrpc import (
     MAX_DEPTH,
     PIECE,
     Call,
-    Code,
     Fault,
+    FaultCode,
     encode_fault,
     encode_value,
     parse_call,
@@ -100,50 +100,50 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_document_type_is_refused_before_anything_in_it_counts(name: str) -> None:
     fault = refused(BOMBS[name].encode())
-    assert fault.code is Code.NOT_XML
+    assert fault.code is FaultCode.NOT_XML
     assert str(fault) == "a document type or entities: refused"
 
 
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", Code.NOT_XML),
-        (b" ", Code.NOT_XML),
-        (b"hello", Code.NOT_XML),
-        (b"{}", Code.NOT_XML),
-        (b"\x00", Code.NOT_XML),
-        (b"\x1f\x8b\x08\x00", Code.NOT_XML),
-        (b"<methodCall>", Code.NOT_XML),
-        (b"<methodCall></method>", Code.NOT_XML),
-        (f"{HEAD}{TAIL}{HEAD}{TAIL}".encode(), Code.NOT_XML),
-        (b"<methodCall>&undefined;</methodCall>", Code.NOT_XML),
-        (b"<methodCall>\xff</methodCall>", Code.NOT_XML),
-        (call_with("<value>&#0;</value>"), Code.NOT_XML),
-        (call_with("<value>&#xD800;</value>"), Code.NOT_XML),
-        (b"<?xml version='1.0' encoding='no-such'?><a/>", Code.NO_CALL),
-        (b"<?xml version='1.0' encoding='zlib'?><a/>", Code.NO_CALL),
-        (b"<html/>", Code.NO_CALL),
-        (b"<methodCall/>", Code.NO_CALL),
-        (b"<methodCall><params/></methodCall>", Code.NO_CALL),
-        (xmlrpc.client.dumps((1,), methodresponse=True).encode(), Code.NO_CALL),
-        (xmlrpc.client.dumps(xmlrpc.client.Fault(1, "no")).encode(), Code.NO_CALL),
-        (f"{HEAD}<fault><value>a</value></fault>{TAIL}".encode(), Code.NO_CALL),
-        (f"{HEAD}<fault/>{TAIL}".encode(), Code.NO_CALL),
-        (call_with("<value><int>x</int></value>"), Code.NO_CALL),
-        (call_with("<value><int/></value>"), Code.NO_CALL),
-        (call_with(f"<value><int>{'9' * 5_000}</int></value>"), Code.NO_CALL),
-        (call_with("<value><boolean>2</boolean></value>"), Code.NO_CALL),
-        (call_with("<value><double>x</double></value>"), Code.NO_CALL),
-        (call_with("<value><bigdecimal>x</bigdecimal></value>"), Code.NO_CALL),
-        (call_with("<value><base64>a</base64></value>"), Code.NO_CALL),
-        (call_with("<value><base64>\u4e2d</base64></value>"), Code.NO_CALL),
-        (call_with("<value><unknown/></value>"), Code.NO_CALL),
+        (b"", FaultCode.NOT_XML),
+        (b" ", FaultCode.NOT_XML),
+        (b"hello", FaultCode.NOT_XML),
+        (b"{}", FaultCode.NOT_XML),
+        (b"\x00", FaultCode.NOT_XML),
+        (b"\x1f\x8b\x08\x00", FaultCode.NOT_XML),
+        (b"<methodCall>", FaultCode.NOT_XML),
+        (b"<methodCall></method>", FaultCode.NOT_XML),
+        (f"{HEAD}{TAIL}{HEAD}{TAIL}".encode(), FaultCode.NOT_XML),
+        (b"<methodCall>&undefined;</methodCall>", FaultCode.NOT_XML),
+        (b"<methodCall>\xff</methodCall>", FaultCode.NOT_XML),
+        (call_with("<value>&#0;</value>"), FaultCode.NOT_XML),
+        (call_with("<value>&#xD800;</value>"), FaultCode.NOT_XML),
+        (b"<?xml version='1.0' encoding='no-such'?><a/>", FaultCode.NO_CALL),
+        (b"<?xml version='1.0' encoding='zlib'?><a/>", FaultCode.NO_CALL),
+        (b"<html/>", FaultCode.NO_CALL),
+        (b"<methodCall/>", FaultCode.NO_CALL),
+        (b"<methodCall><params/></methodCall>", FaultCode.NO_CALL),
+        (xmlrpc.client.dumps((1,), methodresponse=True).encode(), FaultCode.NO_CALL),
+        (xmlrpc.client.dumps(xmlrpc.client.Fault(1, "no")).encode(), FaultCode.NO_CALL),
+        (f"{HEAD}<fault><value>a</value></fault>{TAIL}".encode(), FaultCode.NO_CALL),
+        (f"{HEAD}<fault/>{TAIL}".encode(), FaultCode.NO_CALL),
+        (call_with("<value><int>x</int></value>"), FaultCode.NO_CALL),
+        (call_with("<value><int/></value>"), FaultCode.NO_CALL),
+        (call_with(f"<value><int>{'9' * 5_000}</int></value>"), FaultCode.NO_CALL),
+        (call_with("<value><boolean>2</boolean></value>"), FaultCode.NO_CALL),
+        (call_with("<value><double>x</double></value>"), FaultCode.NO_CALL),
+        (call_with("<value><bigdecimal>x</bigdecimal></value>"), FaultCode.NO_CALL),
+        (call_with("<value><base64>a</base64></value>"), FaultCode.NO_CALL),
+        (call_with("<value><base64>\u4e2d</base64></value>"), FaultCode.NO_CALL),
+        (call_with("<value><unknown/></value>"), FaultCode.NO_CALL),
         (call_with("<value><struct><member><name>k</name></member></struct></value>"),
-         Code.NO_CALL),
-        (call_with("<value><struct><array/><nil/></struct></value>"), Code.NO_CALL),
+         FaultCode.NO_CALL),
+        (call_with("<value><struct><array/><nil/></struct></value>"), FaultCode.NO_CALL),
     ],
 )  # fmt: skip
-def test_what_is_no_call_is_a_fault_in_words(body: bytes, code: Code) -> None:
+def test_what_is_no_call_is_a_fault_in_words(body: bytes, code: FaultCode) -> None:
     fault = refused(body)
     assert fault.code is code
     assert str(fault)
@@ -241,13 +241,13 @@ def test_an_answer_is_read_as_it_was_meant(value: Any) -> None:
 def test_what_xml_cannot_carry_is_replaced(text: str, sent: str) -> None:
     assert xmlrpc.client.loads(encode_value({text: text}))[0] == ({sent: sent},)
     with pytest.raises(xmlrpc.client.Fault) as caught:
-        xmlrpc.client.loads(encode_fault(Fault(Code.BAD_PARAMS, text)))
+        xmlrpc.client.loads(encode_fault(Fault(FaultCode.BAD_PARAMS, text)))
     assert caught.value.faultString == sent
 
 
 def test_a_fault_is_read_as_one() -> None:
     with pytest.raises(xmlrpc.client.Fault) as caught:
-        xmlrpc.client.loads(encode_fault(Fault(Code.NO_METHOD, "there is no <b>")))
+        xmlrpc.client.loads(encode_fault(Fault(FaultCode.NO_METHOD, "there is no <b>")))
     assert (caught.value.faultCode, caught.value.faultString) == (-32601, "there is no <b>")
 
 

@@ -9,7 +9,7 @@ from fetcher.model import Fetch, Response, Result, Task, Timing
 from fetcher.task.data_url import Inline
 from fetcher.task.result import (
     RENDERERS,
-    Account,
+    Progress,
     from_data_url,
     from_failure,
     from_refusal,
@@ -19,7 +19,7 @@ from fetcher.task.result import (
 
 TASK = Task(url="h", fetch=Fetch(save={"a": 1}))
 TIMING = Timing(dns=0.1, total=0.5)
-ACCOUNT = Account(1.5, {"k": "v"}, "http://p:1", 2)
+ACCOUNT = Progress(1.5, {"k": "v"}, "http://p:1", 2)
 
 
 def answer(status: int, reason: str = "", **more: Any) -> Response:
@@ -86,7 +86,7 @@ def test_a_failure_keeps_what_had_arrived() -> None:
 
 def test_a_failure_before_any_answer_has_empty_headers_and_content() -> None:
     response = Response(url="http://h/", outcome=Outcome.TARGET, message="Could not resolve host")
-    result = msgspec.to_builtins(from_failure(Task(url="h"), response, Account()))
+    result = msgspec.to_builtins(from_failure(Task(url="h"), response, Progress()))
     assert (result["headers"], result["cookies"], result["save"]) == ({}, {}, None)
     assert result["timing"] == msgspec.to_builtins(Timing())
 
@@ -104,7 +104,7 @@ def test_a_refusal_says_why_and_nothing_else() -> None:
         proxy="http://p:1",
         attempts=2,
     )
-    told = from_refusal(TASK, "e", Account(), url="http://h/2", status=403, traceback="t")
+    told = from_refusal(TASK, "e", Progress(), url="http://h/2", status=403, traceback="t")
     assert (told.url, told.status_code, told.traceback) == ("http://h/2", 403, "t")
 
 
@@ -138,4 +138,4 @@ def test_a_missing_renderer_is_pyspiders_501(fetch_type: str) -> None:
 
 
 def test_accounts_share_no_cookies() -> None:
-    assert Account().cookies is not Account().cookies
+    assert Progress().cookies is not Progress().cookies

@@ -10,10 +10,10 @@ from pool.check.proof import (
     NONCE,
     NOTHING,
     Echo,
+    EchoReading,
     Headers,
     Learned,
     Question,
-    Reading,
     Sight,
     build_echo,
     find_caller,
@@ -291,11 +291,11 @@ def test_a_page_shows_that_it_is_there(response: Response, expected: Sight | Non
     assert read_page(response) == expected
 
 
-def told(anonymity: Any, exit: str = EXIT) -> Reading:
-    return Reading(Learned(unaltered=True, exit=exit, anonymity=anonymity), told=True)
+def told(anonymity: Any, exit: str = EXIT) -> EchoReading:
+    return EchoReading(Learned(unaltered=True, exit=exit, anonymity=anonymity), told=True)
 
 
-ALTERED = Reading(Learned(unaltered=False, exit=None, anonymity=None))
+ALTERED = EchoReading(Learned(unaltered=False, exit=None, anonymity=None))
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_what_is_there_without_a_proxy_too_says_nothing() -> None:
 def test_an_own_address_of_another_ip_version_leaves_anonymity_unknown() -> None:
     """But not if the judge saw it all the same."""
     asked = question(six="2001:db8::9")
-    unknown = Reading(Learned(unaltered=True, exit=EXIT), told=True)
+    unknown = EchoReading(Learned(unaltered=True, exit=EXIT), told=True)
     assert read_plain(answer(echo()), asked) == unknown
     assert read_plain(answer(echo(), address=""), question()) == unknown
     assert read_plain(answer(echo(), address="2001:db8::1"), asked) == told("elite")
@@ -364,16 +364,16 @@ def test_an_own_address_of_another_ip_version_leaves_anonymity_unknown() -> None
         (answer(b"", status=302), ALTERED),
         (answer(b"", status=404), ALTERED),
         (failure(Outcome.OURS, Code.FILESIZE_EXCEEDED), ALTERED),
-        (answer(GENUINE, status=502), Reading()),
-        (answer(b"", status=429), Reading()),
-        (asking(), Reading()),
-        (answer(b"", status=500), Reading()),
-        (failure(Outcome.PATH, Code.OPERATION_TIMEDOUT), Reading()),
-        (failure(Outcome.PATH, Code.PARTIAL_FILE), Reading()),
+        (answer(GENUINE, status=502), EchoReading()),
+        (answer(b"", status=429), EchoReading()),
+        (asking(), EchoReading()),
+        (answer(b"", status=500), EchoReading()),
+        (failure(Outcome.PATH, Code.OPERATION_TIMEDOUT), EchoReading()),
+        (failure(Outcome.PATH, Code.PARTIAL_FILE), EchoReading()),
     ],
 )
 def test_what_is_not_the_judges_answer_was_altered_or_tells_nothing(
-    response: Response, expected: Reading
+    response: Response, expected: EchoReading
 ) -> None:
     assert read_plain(response, question()) == expected
 
@@ -388,57 +388,61 @@ ECHOING = Sight(OURS, SENT, signs=False, echoes=True)
         (
             FOREIGN,
             b'{"origin": "192.0.2.1", "headers": {}}',
-            Reading(Learned(exit=EXIT, anonymity="elite"), told=True),
+            EchoReading(Learned(exit=EXIT, anonymity="elite"), told=True),
         ),
-        (FOREIGN, b'{"origin": "192.0.2.1"}', Reading(Learned(exit=EXIT), told=True)),
+        (FOREIGN, b'{"origin": "192.0.2.1"}', EchoReading(Learned(exit=EXIT), told=True)),
         (
             FOREIGN,
             b'{"headers": {"Via": "x"}}',
-            Reading(Learned(anonymity="anonymous"), told=True),
+            EchoReading(Learned(anonymity="anonymous"), told=True),
         ),
-        (FOREIGN, b"Please log in", Reading()),
-        (FOREIGN, GENUINE.replace(b"192.0.2.1", b"192.0.2.2"), Reading()),
-        (ECHOING, b'{"origin": "192.0.2.1"}', Reading()),
+        (FOREIGN, b"Please log in", EchoReading()),
+        (FOREIGN, GENUINE.replace(b"192.0.2.1", b"192.0.2.2"), EchoReading()),
+        (ECHOING, b'{"origin": "192.0.2.1"}', EchoReading()),
         (
             ECHOING,
             b'{"origin": "192.0.2.1", "args": {"nonce": "n-1"}}',
-            Reading(Learned(exit=EXIT), told=True),
+            EchoReading(Learned(exit=EXIT), told=True),
         ),
     ],
 )
 def test_what_a_judge_of_others_cannot_tell_stays_unknown(
-    sight: Sight, body: bytes, expected: Reading
+    sight: Sight, body: bytes, expected: EchoReading
 ) -> None:
     assert read_plain(answer(body), question(sight)) == expected
 
 
-THROUGH = Reading(Learned(connect=True, tls=True), told=True)
-BROKEN = Reading(Learned(connect=True, tls=False))
-CLOSED = Reading(Learned(connect=False, tls=None))
+THROUGH = EchoReading(Learned(connect=True, tls=True), told=True)
+BROKEN = EchoReading(Learned(connect=True, tls=False))
+CLOSED = EchoReading(Learned(connect=False, tls=None))
 
 
 @pytest.mark.parametrize(
     ("proxy", "response", "expected"),
     [
-        (PROXY, answer(GENUINE), Reading(Learned(connect=True, tls=True, exit=EXIT), told=True)),
+        (
+            PROXY,
+            answer(GENUINE),
+            EchoReading(Learned(connect=True, tls=True, exit=EXIT), told=True),
+        ),
         (PROXY, answer(b'{"headers": {}, "x": "n-1"}'), THROUGH),
         (PROXY, answer(b"sorry", status=500), THROUGH),
         (PROXY, failure(Outcome.PATH, Code.PEER_FAILED_VERIFICATION, 200), BROKEN),
         (PROXY, failure(Outcome.PATH, Code.SSL_CONNECT_ERROR, 299), BROKEN),
         (PROXY, failure(Outcome.PATH, Code.OPERATION_TIMEDOUT, 200), BROKEN),
         (SOCKS, failure(Outcome.PATH, Code.PEER_FAILED_VERIFICATION), BROKEN),
-        (SOCKS, failure(Outcome.PROXY, Code.PROXY), Reading()),
+        (SOCKS, failure(Outcome.PROXY, Code.PROXY), EchoReading()),
         (SOCKS, failure(Outcome.PATH, Code.PROXY), CLOSED),
         (TLS, failure(Outcome.PATH, Code.SSL_CONNECT_ERROR, 200), BROKEN),
         (PROXY, failure(Outcome.PATH, Code.COULDNT_CONNECT, 405), CLOSED),
         (PROXY, failure(Outcome.PATH, Code.COULDNT_CONNECT, 300), CLOSED),
         (PROXY, failure(Outcome.PATH, Code.OPERATION_TIMEDOUT), CLOSED),
-        (PROXY, failure(Outcome.PROXY, Code.RECV_ERROR, 407), Reading()),
-        (PROXY, failure(Outcome.PROXY, Code.COULDNT_CONNECT), Reading()),
-        (PROXY, failure(Outcome.OURS, Code.COULDNT_CONNECT), Reading()),
+        (PROXY, failure(Outcome.PROXY, Code.RECV_ERROR, 407), EchoReading()),
+        (PROXY, failure(Outcome.PROXY, Code.COULDNT_CONNECT), EchoReading()),
+        (PROXY, failure(Outcome.OURS, Code.COULDNT_CONNECT), EchoReading()),
     ],
 )
-def test_what_a_tunnel_proves(proxy: Any, response: Response, expected: Reading) -> None:
+def test_what_a_tunnel_proves(proxy: Any, response: Response, expected: EchoReading) -> None:
     sight = Sight(OURS, SENT, signs=False, echoes=True) if expected is THROUGH else SIGNING
     assert read_tunnel(response, question(sight), proxy) == expected
 
