@@ -10,8 +10,9 @@ from typing import Final
 
 import msgspec
 
+from fetcher.errors import ProxyError
 from fetcher.guard import is_local_name, is_public, literal_address
-from fetcher.proxy import SCHEMES, Proxy
+from fetcher.proxy import SCHEMES, Proxy, parse_proxy
 
 # RFC 1929: SOCKS5 user names and passwords are counted by one byte. More than that through
 # HTTP's Basic scheme is not known of any gateway.
@@ -41,6 +42,17 @@ def admit(proxy: Proxy, *, allow_private: bool) -> str | None:
     if proxy.noconnect:
         return "noconnect never applies to proxies of the pool"
     return _bad_credentials(proxy) or _bad_host(proxy.host, allow_private)
+
+
+def read_member(member: str) -> Proxy | None:
+    """The proxy that a member of the pool's sets means, whoever wrote it; None if it is none.
+
+    Without a port it is none either: no default stands for what nobody meant to be a proxy.
+    """
+    try:
+        return parse_proxy(member, port=0)
+    except ProxyError:
+        return None
 
 
 def canonical(proxy: Proxy) -> Proxy:

@@ -51,6 +51,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     own: bool = False  # the operator's: trusted, may be private
     never_check: bool = False  # likewise: taken for good as it is
     country: str | None = None  # ISO 3166-1, two capitals, as its source claims
+    region: str | None = None  # where it is, in the words of the pool that it was imported from
     added: float = 0.0
     checked: float = 0.0  # the last check that counts
     passed: float = 0.0  # the last one passed
@@ -213,6 +214,18 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
     def id(self) -> str:
         """Names it without its credentials: always the same for the same member."""
         return blake2b(self.member.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+    @property
+    def spelled(self) -> str:
+        """The member as callers are given it: HTTP proxies ``[user:pass@]host:port``, whatever
+        others have written around that."""
+        if "/" not in self.member and self.member.strip() == self.member:
+            return self.member
+        if self.proxy.scheme != "http":
+            return self.proxy.member
+        text = self.member.strip()
+        text = text[7:] if text[:7].lower() == "http://" else text
+        return text.removesuffix("/")
 
     @property
     def cost(self) -> float:

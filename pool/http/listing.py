@@ -89,7 +89,7 @@ def describe(entry: Entry) -> Shown:
 
 def describe_to_use(entry: Entry) -> dict[str, Any]:
     """As `describe`, but that `proxy` is spelled as `/random` spells it, credentials included."""
-    return {**msgspec.structs.asdict(describe(entry)), "proxy": entry.member}
+    return {**msgspec.structs.asdict(describe(entry)), "proxy": entry.spelled}
 
 
 def _rounded(seconds: float | None) -> float | None:

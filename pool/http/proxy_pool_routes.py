@@ -63,8 +63,8 @@ def describe(entry: Entry) -> dict[str, Any]:
         "https": record.connect is True,
         "last_status": True,
         "last_time": f"{checked:%Y-%m-%d %H:%M:%S}" if record.checked else "",
-        "proxy": entry.member,
-        "region": record.country or "",
+        "proxy": entry.spelled,
+        "region": record.country or record.region or "",
         "source": record.source,
     }
 

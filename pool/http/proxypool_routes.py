@@ -149,7 +149,7 @@ class RandomHandler(PoolHandler):
             return
         chosen = self._choose(key)
         if chosen:
-            self.finish("\n".join(entry.member for entry in chosen))
+            self.finish("\n".join(entry.spelled for entry in chosen))
         else:
             self._refuse_empty(self._explain(key))
 
@@ -219,7 +219,7 @@ class RandomHandler(PoolHandler):
             shown = [describe_to_use(entry) for entry in chosen]
             self.write_json(shown if count > 1 else shown[0])
         else:
-            self.finish("\n".join(entry.member for entry in chosen))
+            self.finish("\n".join(entry.spelled for entry in chosen))
 
     def _parse_format(self) -> str:
         kind = self.argument("format") or "text"
@@ -255,7 +255,7 @@ class AllHandler(PoolHandler):
         area = self.argument("area")
         if group and self.request.method == "HEAD":
             bucket = group.country(area) if area else group.every
-            size = sum(len(entry.member) + 1 for entry in bucket.entries)
+            size = sum(len(entry.spelled) + 1 for entry in bucket.entries)
             self.set_header("Content-Length", str(size))
             group = None
         await self.finish_pieces(_list(group, area) if group else ())
@@ -278,7 +278,7 @@ def _list(group: Group, area: str) -> Iterator[str]:
         if area
         else chain.from_iterable(group.ascending())
     )
-    lines = (f"{entry.member}\n" for entry in entries)
+    lines = (f"{entry.spelled}\n" for entry in entries)
     while piece := "".join(islice(lines, PIECE)):
         yield piece
 

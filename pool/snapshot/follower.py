@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from fetcher.errors import ProxyError, RedisAway
-from fetcher.proxy import parse_proxy
+from fetcher.errors import RedisAway
+from pool.admission import read_member
 from pool.model import Entry, Record
 from pool.rounds import Rounds
 from pool.sites import with_proofs
@@ -129,9 +129,8 @@ class Follower:
 
     def _put(self, one: ProxySet, member: Member, record: Record) -> None:
         old = self._snapshot.get(member.member)
-        try:
-            proxy = old.proxy if old is not None else parse_proxy(member.member)
-        except ProxyError:
+        proxy = old.proxy if old is not None else read_member(member.member)
+        if proxy is None:
             return  # its checks fail until it is gone; nobody is given it meanwhile
         assert member.score is not None
         known = self._universal.get(member.member) if self._universal is not None else None

@@ -7,9 +7,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from fetcher.errors import ProxyError
-from fetcher.proxy import Proxy, parse_proxy
 from fetcher.redis.call import call
+from pool.admission import read_member
 from pool.model import (
     UNKNOWN,
     Added,
@@ -120,7 +119,9 @@ class ProxySet:
 
     def _checks(self, rows: Sequence[Any]) -> list[Check]:
         return [
-            Check(self.key, to_text(member), _proxy(to_text(member)), int(claim), _record(record))
+            Check(
+                self.key, to_text(member), read_member(to_text(member)), int(claim), _record(record)
+            )
             for member, claim, record in _rows(rows, 3)
         ]
 
@@ -222,13 +223,6 @@ def _record(raw: bytes | None) -> Record:
         return _RECORD.decode(raw)
     except msgspec.MsgspecError:  # written by a later version: the score still counts
         return UNKNOWN
-
-
-def _proxy(member: str) -> Proxy | None:
-    try:
-        return parse_proxy(member)
-    except ProxyError:
-        return None
 
 
 def _rows(flat: Sequence[Any], width: int) -> Iterator[Sequence[Any]]:

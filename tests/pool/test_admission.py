@@ -3,7 +3,7 @@
 import pytest
 
 from fetcher.proxy import Proxy
-from pool.admission import MAX_CREDENTIAL, admit, canonical, canonical_own, refuse_own
+from pool.admission import MAX_CREDENTIAL, admit, canonical, canonical_own, read_member, refuse_own
 
 
 def make(host: str = "8.8.4.1", port: int = 80, **fields: object) -> Proxy:
@@ -160,3 +160,20 @@ def test_the_operators_own_may_be_called_whatever_can_be_reached(host: str, usua
 )
 def test_own_proxies_that_nobody_could_use_are_refused(proxy: Proxy, reason: str | None) -> None:
     assert refuse_own(proxy) == reason
+
+
+@pytest.mark.parametrize(
+    ("member", "url"),
+    [
+        ("192.0.2.1:80", "http://192.0.2.1:80"),
+        (" HTTP://192.0.2.1:80/ ", "http://192.0.2.1:80"),
+        ("socks5://u:p@192.0.2.1:80", "socks5://192.0.2.1:80"),
+        ("garbage", None),
+        ("192.0.2.1", None),
+        ("192.0.2.1:x", None),
+        ("", None),
+    ],
+)
+def test_a_member_is_a_proxy_if_it_names_a_port(member: str, url: str | None) -> None:
+    proxy = read_member(member)
+    assert (proxy.url if proxy is not None else None) == url

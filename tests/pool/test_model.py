@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 
 from fetcher.proxy import parse_proxy
 from pool.model import Added, Entered, Entry, Kind, Record, SourceAccount, Status, Validators
@@ -59,3 +60,18 @@ def test_an_id_names_a_member_without_its_credentials() -> None:
     one = Entry("user:secret@192.0.2.1:80", parse_proxy("192.0.2.1:80"), 3)
     assert one.id == "40a660188dc91b93"
     assert one.id != Entry("user:other@192.0.2.1:80", one.proxy, 3).id
+
+
+@pytest.mark.parametrize(
+    ("member", "spelled"),
+    [
+        ("u:p%40@192.0.2.1:80", "u:p%40@192.0.2.1:80"),
+        ("HTTP://192.0.2.1:80", "192.0.2.1:80"),
+        ("http://u:p@192.0.2.1:80/", "u:p@192.0.2.1:80"),
+        ("192.0.2.1:80 \n", "192.0.2.1:80"),
+        ("192.0.2.1:80/", "192.0.2.1:80"),
+        ("SOCKS5://192.0.2.1:80/", "socks5://192.0.2.1:80"),
+    ],
+)
+def test_members_that_others_wrote_are_spelled_cleanly(member: str, spelled: str) -> None:
+    assert Entry(member, parse_proxy(member), 10.0).spelled == spelled
