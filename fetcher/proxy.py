@@ -38,7 +38,8 @@ _SPELLING: Final = re.compile(
     re.VERBOSE,
 )
 # What an error may repeat.
-_HARMLESS: Final = re.compile(r"[^\s:@]{0,100}(:[0-9]{1,5})?/?")
+_HARMLESS: Final = re.compile(r"""[^\s:@,;|=#'"<>(){}&+!$*^`~%\\/]{0,100}(:[0-9]{1,5})?/?""")
+_PORT_END: Final = re.compile(r":[0-9]{1,5}\Z")
 
 
 class Proxy(msgspec.Struct, frozen=True, order=True):
@@ -157,6 +158,8 @@ def _masked(text: str) -> str:
     scheme, mark, rest = text.strip().partition("://")
     if not mark:
         scheme, rest = "", scheme
-    _, at, tail = rest.rpartition("@")
+    head, at, tail = rest.rpartition("@")
+    if at and _PORT_END.search(head[-6:]):
+        tail = "***"  # "host:1@user:12345"
     known = scheme if scheme.lower() in SCHEMES or not mark else "***"
     return f"{known}{mark}{at and '***@'}{tail if _HARMLESS.fullmatch(tail) else '***'}"

@@ -33,6 +33,12 @@ from pool.store import BATCH, Foreign
 _FOREIGN_KEYS: Final = ("use_proxy", "proxies:universal")
 
 
+_TUNNELS: Final = (
+    "{} spelled https:// taken as HTTP proxies that tunnel, which is what lists mean by it; for TLS"
+    " to the proxy write the line {!r} above them"
+)
+
+
 class Proxies:
     """The pool of the settings, read once."""
 
@@ -103,7 +109,7 @@ async def export(
         if any(entry.proxy.scheme == "https" for entry in entries):
             click.echo(TLS)  # in other people's lists it means something else
         for entry in entries:
-            click.echo(entry.member)
+            click.echo(entry.spelled)
     else:
         _dump([describe_to_use(entry) for entry in entries], form)
     return True
@@ -142,6 +148,8 @@ async def add(proxies: Proxies, file: IO[bytes], source: str = "cli") -> bool:
     except IntakeError as error:
         raise TaskError(str(error)) from error
     added = await _put(proxies, intake, source)
+    if intake.tunnels:
+        click.echo(_TUNNELS.format(intake.tunnels, TLS), err=True)
     return _report(added, len(intake.found), len(intake.refused))
 
 
@@ -181,7 +189,12 @@ async def _put(proxies: Proxies, intake: Intake, source: str) -> Added:
     now = time.time()
     return await proxies.view.store.add(
         (
-            Candidate(one.proxy, Record(source=source, country=one.country, added=now))
+            Candidate(
+                one.proxy,
+                Record(
+                    source=one.source or source, country=one.country, region=one.region, added=now
+                ),
+            )
             for one in intake.found
         ),
         caller=True,

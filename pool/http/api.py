@@ -135,12 +135,14 @@ async def add_found(access: Access, intake: Intake) -> dict[str, Any]:
         ),
         caller=True,
     )
-    return {
+    answer = {
         "added": added.new,
         "known": len(intake.found) - added.new - added.full,
         "full": added.full,
         "refused": intake.refused,
     }
+    # Said only where there are such: a text's https:// is no TLS to the proxy (JSON's is).
+    return {**answer, "tunnels": intake.tunnels} if intake.tunnels else answer
 
 
 class ProxyHandler(ApiHandler):

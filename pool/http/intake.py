@@ -6,7 +6,7 @@ each of the others, why it may not. No reason repeats credentials.
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -15,9 +15,14 @@ from fetcher.errors import FetchpoolError, ProxyError
 from fetcher.proxy import Proxy, parse_proxy
 from pool.admission import admit, canonical
 from pool.snapshot.names import names_port
-from pool.sources.found import Found, read_anonymity_cell, read_country, read_scheme_cell
-from pool.sources.json_ import find_siblings
-from pool.sources.text import find_text
+from pool.sources.fields import SCHEME, Credentials, complete, first, read_credentials
+from pool.sources.found import Found, build_found, read_group, read_region, read_schemes
+from pool.sources.json_ import read_keys, scan_siblings
+from pool.sources.links import split_links
+from pool.sources.records import has_records, scan_records
+from pool.sources.tables import Header, read_header, split_row
+from pool.sources.text import Unclear, scan_text
+from pool.sources.whole import read_whole
 
 MOST: Final = 100_000  # proxies at once: ten times what a pool holds; what is refused counts too
 SIGNS: Final = 10 * MOST  # that part one thing from the next: each becomes an object in memory
@@ -29,33 +34,14 @@ TLS: Final = "# https:// is TLS to the proxy"
 _TOO_MANY: Final = f"more than {MOST:,} proxies at once: give them in parts"
 _TOO_LONG: Final = f"it has more than {LONGEST} characters"
 
+# A line of names that has one column, or one more than commas tell.
 _COLUMN: Final = re.compile(r"(?i)\A(?:[\w .-]*,)*\s*\"?(proxy|ip|host|ip_?address)\"?\s*(,|\Z)")
+_HTTPS: Final = re.compile(r"(?i)(?<![a-z0-9])https://")
 
-# The one order of the four parts that `find_text` does not know.
-_BACKWARDS: Final = re.compile(
-    r"""
-    (?P<scheme> (?: [A-Za-z0-9]{4,7} :// )? )
-    (?P<userinfo> [^\s:@/]+ : [^\s:@/] [^\s:@]* ) :
-    (?P<address> (?: [0-9]{1,3} (?: \.[0-9]{1,3} ){3} | \[ [0-9A-Fa-f:.]+ \] ) : [0-9]{1,5} )
-    (?![^\s,;|])
-    """,
-    re.VERBOSE,
+_UNCLEAR: Final = (
+    "the words beside it may be a user and a password: write user:password@host:port,"
+    " or leave them out"
 )
-
-# What stands beside a proxy, in words or columns.
-_PROXY: Final = re.compile(
-    r"""
-    (?: [A-Za-z0-9]{4,7} :// )?
-    (?: [0-9]{1,3} (?: \.[0-9]{1,3} ){3} | \[ [0-9A-Fa-f:.]{2,45} \]
-      | (?<=://) [A-Za-z0-9.-]{1,253} )
-    [\s:,;|"']{1,20} [0-9]{1,5} (?![0-9])
-    """,
-    re.VERBOSE,
-)
-_NOTE: Final = re.compile(r"\s#\s")
-_SEPARATORS: Final = (" ", "  ", "\t", ",", ";", "|")
-_NUMBER: Final = re.compile(r"[0-9.:]+")
-_HERE: Final = "\0"  # stands where the proxy was
 
 
 class IntakeError(FetchpoolError):
@@ -70,10 +56,14 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Intake(msgspec.Struct, frozen=True):
-    """Those that may enter the pool, each once, and what may not."""
+    """Those that may enter the pool, each once, and what may not.
+
+    `tunnels`: how many were written https:// in a text and taken as HTTP proxies that tunnel.
+    """
 
     found: list[Found]
     refused: list[Refused]
+    tunnels: int = 0
 
 
 def read_given(body: bytes, *, allow_private: bool) -> Intake:
@@ -95,9 +85,17 @@ def read_given(body: bytes, *, allow_private: bool) -> Intake:
         if document is not None:
             return _sort_out(_read_document(document), allow_private)
     lines = text.splitlines()
-    if lines and _COLUMN.match(lines[0]):
-        return _sort_out(_read_rows(lines), allow_private)
-    return _sort_out(_read_lines(lines), allow_private)
+    if lines and (header := _read_header(lines[0])) is not None:
+        return _sort_out(_read_rows(lines, header), allow_private)
+    lines_of = _Lines(lines)
+    intake = _sort_out(lines_of.read(), allow_private)
+    return msgspec.structs.replace(intake, tunnels=lines_of.tunnels)
+
+
+def _read_header(line: str) -> Header | None:
+    if (header := read_header(line)) is not None:
+        return header
+    return Header([], ",") if _COLUMN.match(line) else None
 
 
 def read_spelled(texts: Iterable[str], *, allow_private: bool) -> Intake:
@@ -121,7 +119,10 @@ def _sort_out(items: Iterable[Item], allow_private: bool) -> Intake:
         for found in item:
             proxy = canonical(found.proxy)
             reason = admit(proxy, allow_private=allow_private)
-            if reason is not None:
+            if reason is not None and "neither an address nor a name" in reason:
+                # Perhaps no host at all: it may be a password.
+                refused["", reason] = Refused("a line", "its host is neither an address nor a name")
+            elif reason is not None:
                 refused[proxy.url, reason] = Refused(proxy.url, reason)
             else:
                 kept.setdefault(proxy, msgspec.structs.replace(found, proxy=proxy))
@@ -131,114 +132,183 @@ def _sort_out(items: Iterable[Item], allow_private: bool) -> Intake:
 
 
 def _read_document(document: object) -> Iterator[Item]:
+    around: dict[str, object] = {}
     if isinstance(document, dict):
         for name in ("proxies", "proxy"):
             if isinstance(document.get(name), list):
+                around = read_keys({key: value for key, value in document.items() if key != name})
                 document = document[name]
                 break
+    credentials, schemes = read_credentials(around), read_schemes(first(around, SCHEME))
     items = document if isinstance(document, list) else [document]
+    if _is_row(items):
+        yield Refused("item 1", _UNCLEAR)
+        return
     for n, item in enumerate(items, 1):
         where = f"item {n}"
         if isinstance(item, str):
-            yield _read_text(item, where)
+            for scheme in schemes or ("http",):
+                yield _complete(_read_text(item, where, scheme), credentials, where)
         elif isinstance(item, dict):
-            yield _read_row(item, where)
+            for one in _read_row(item, where, (schemes or ("http",))[0]):
+                yield _complete(one, credentials, where)
         else:
             yield Refused(where, "expected a proxy as a text or an object")
 
 
-def _read_rows(lines: list[str]) -> Iterator[Item]:
+def _is_row(items: list[object]) -> bool:
+    """Whether three texts may be one proxy, its user and its password."""
+    texts = [item for item in items if isinstance(item, str)]
+    if not len(texts) == len(items) == 3:
+        return False
+    return sum(not isinstance(_read_text(text, ""), Refused) for text in texts) == 1
+
+
+def _complete(item: Item, credentials: Credentials, where: str) -> Item:
+    """With the credentials that stand once for all."""
+    if isinstance(item, Refused) or not credentials:
+        return item
+    completed = [
+        one if one.proxy.username is not None else complete(one, credentials) for one in item
+    ]
+    kept = [one for one in completed if one is not None]
+    return kept if len(kept) == len(item) else Refused(where, _UNCLEAR)
+
+
+def _read_rows(lines: list[str], header: Header) -> Iterator[Item]:
     try:
-        for n, row in enumerate(csv.DictReader(lines, skipinitialspace=True), 2):
-            named = {str(key).strip().lower(): value for key, value in row.items()}
-            yield _read_row(named, f"line {n}")
+        for n, row in enumerate(_split_rows(lines, header), 2):
+            where = f"line {n}"
+            more = row.get(None)
+            if isinstance(more, list) and any(more):
+                yield Refused(where, "it has more columns than the line of names")
+                continue
+            named = {key.strip().lower(): value for key, value in row.items() if key is not None}
+            yield from _read_row(named, where)
     except csv.Error as error:
         raise IntakeError(f"not readable as CSV: {error}") from None
 
 
-def _read_row(row: dict[object, object] | dict[str, object], where: str) -> Item:
+def _split_rows(lines: list[str], header: Header) -> Iterator[dict[str | None, object]]:
+    if header.separator != "|":
+        yield from csv.DictReader(lines, delimiter=header.separator, skipinitialspace=True)
+        return
+    for line in lines[1:]:
+        cells = split_row(line, header.separator)
+        if cells:
+            yield {**dict(zip(header.names, cells, strict=False)), None: cells[len(header.names) :]}
+
+
+def _read_row(row: Mapping[str, object], where: str, scheme: str = "http") -> Iterator[Item]:
     """An object of any list; or one that `proxies export` wrote, which is spelled as we do."""
     spelled = row.get("proxy")
-    if isinstance(spelled, str) and ("id" in row or len(row) == 1):
+    keys = read_keys(row)
+    if isinstance(spelled, str) and ("id" in row or len(row) == 1) and not read_credentials(keys):
         item = _read_text(spelled, where)
         if isinstance(item, list):
-            country = read_country(row.get("country"))
-            return [msgspec.structs.replace(found, country=country) for found in item]
-        return item
-    found = list(find_siblings(row, "http"))
-    return found or Refused(where, "there is no proxy in it")
+            region = row.get("country")
+            item = [msgspec.structs.replace(one, country=read_region(region)) for one in item]
+        yield item
+        return
+    found = list(scan_siblings(row, scheme, strict=True))
+    kept = [one for one in found if isinstance(one, Found)]
+    if kept:
+        yield kept
+    if len(kept) < len(found):
+        yield Refused(where, _UNCLEAR)
+    elif not found:
+        yield Refused(where, "there is no proxy in it")
 
 
-def _read_lines(lines: list[str]) -> Iterator[Item]:
-    spelled = False
-    for n, line in enumerate(lines, 1):
-        line, where = line.strip(), f"line {n}"
-        spelled = spelled or line == TLS
-        if not line or line.startswith("#"):
-            continue
-        if len(line) > LONGEST:
-            yield Refused(where, _TOO_LONG)
-            continue
+class _Lines:
+    """A text with a proxy on each line."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self.tunnels = 0
+
+    def read(self) -> Iterator[Item]:
+        text = "\n".join(self._lines)
+        records = {}
+        if has_records(text):
+            records = scan_records([split_links(line)[1] for line in self._lines], "http")
+        schemes: tuple[str, ...] = ("http",)
+        spelled = False
+        for n, line in enumerate(self._lines, 1):
+            line, where = line.strip(), f"line {n}"
+            spelled = spelled or line == TLS
+            if len(line) > LONGEST:
+                yield Refused(where, _TOO_LONG)
+                continue
+            if n - 1 in records and not spelled:
+                yield from _sort(records[n - 1], where)
+                continue
+            if (group := read_group(line.lstrip("# "))) is not None and ":" not in line[:-1]:
+                schemes = group
+                continue
+            if not line or line.startswith("#"):
+                continue
+            yield from self._read_line(line, where, schemes, spelled)
+
+    def _read_line(
+        self, line: str, where: str, schemes: tuple[str, ...], spelled: bool
+    ) -> Iterator[Item]:
         # Names without a scheme only we can take for proxies: the line is meant to be one.
-        yield (not spelled and _find(line, where)) or _read_text(line, where)
+        found = [] if spelled else list(_find(line, where, schemes))
+        if _HTTPS.search(line):
+            self.tunnels += sum(
+                1 for item in found if not isinstance(item, Refused)
+                for one in item if one.proxy.scheme == "http"
+            )  # fmt: skip
+        if found:
+            yield from found
+        elif schemes:
+            for scheme in schemes:
+                yield _read_text(line, where, scheme)
+        else:
+            yield Refused(where, "its protocol is none of ours")
 
 
-def _find(line: str, where: str) -> Item:
-    """What lists spell like a proxy, with its credentials; empty if nothing is."""
-    if turned := _BACKWARDS.match(line):
-        order = turned["scheme"], turned["address"], ":", turned["userinfo"]
-        line = "".join(order) + line[turned.end() :]
-    found = list(find_text(line, "http"))
-    if any(one.proxy.username is None for one in found) and _may_hold_credentials(line):
-        return Refused(
-            where,
-            "the words beside it may be a user and a password: write user:password@host:port,"
-            " or leave them out",
-        )
-    return found
+def _sort(found: Iterable[Found | Unclear], where: str) -> Iterator[Item]:
+    """The proxies of a place, and a refusal if some may not be taken as they are."""
+    items = list(found)
+    kept = [one for one in items if isinstance(one, Found)]
+    if len(kept) < len(items):
+        yield Refused(where, _UNCLEAR)
+    elif kept:
+        yield kept
 
 
-def _may_hold_credentials(line: str) -> bool:
-    """Whether what stands beside the proxy may be its user and password, in whichever columns the
-    line can be cut so that the proxy has one of its own."""
-    marked = _PROXY.sub(_HERE, _NOTE.split(line, maxsplit=1)[0])
-    rows = ([cell.strip(" \"'") for cell in marked.split(one)] for one in _SEPARATORS)
-    return any(_may_be_credentials(_find_words(row)) for row in rows if _HERE in row)
+def _find(line: str, where: str, schemes: tuple[str, ...] = ("http",)) -> Iterator[Item]:
+    """What lists spell like a proxy, with its credentials; nothing if nothing is."""
+    for scheme in schemes:
+        whole = read_whole(line, scheme)
+        if isinstance(whole, Unclear):
+            yield Refused(where, _UNCLEAR)
+        elif whole is not None and (found := build_found(whole)) is not None:
+            yield [found]
+        elif whole is None:
+            linked, rest = split_links(line)
+            yield from _sort([*linked, *scan_text(rest, scheme, strict=True)], where)
 
 
-def _find_words(row: list[str]) -> list[str]:
-    """What the cells hold beside the proxy, without the signs that lists adorn it with."""
-    return [word for cell in row if (word := cell.strip(_HERE + "+-,;|"))]
-
-
-def _may_be_credentials(words: list[str]) -> bool:
-    """Whether just two words are unaccounted for, or one ``a:b``, that are not both numbers."""
-    if any(map(_is_of_table, words)):
-        return False
-    unknown = [word for word in words if not _is_claim(word)]
-    if len(unknown) == 1:
-        unknown = unknown[0].split(":")
-    return len(unknown) == 2 and all(unknown) and not all(map(_NUMBER.fullmatch, unknown))
-
-
-def _is_of_table(word: str) -> bool:
-    """Whether a word makes its line the row of a table, which has no credentials anywhere."""
-    return " " in word or word in ("yes", "no") or read_anonymity_cell(word) is not None
-
-
-def _is_claim(word: str) -> bool:
-    """Whether a word says a proxy's scheme or country: user and password may stand beside it."""
-    return bool(read_scheme_cell(word)) or (word.isupper() and read_country(word) is not None)
-
-
-def _read_text(text: str, where: str) -> Item:
+def _read_text(text: str, where: str, scheme: str = "http") -> Item:
+    """A proxy as the settings spell it, else as lists do."""
     text = text.strip()
     if len(text) > LONGEST:
         return Refused(where, _TOO_LONG)
+    turned = read_whole(text, scheme, https="https")
+    if isinstance(turned, Unclear):
+        return Refused(where, _UNCLEAR)
     try:
-        proxy = parse_proxy(text)
+        proxy = parse_proxy(text, scheme=scheme)
     except ProxyError as error:
-        return _find(text, where) or Refused(where, str(error))
+        if turned is not None:
+            return [Found(turned)]
+        items = list(_find(text, where, (scheme,)))
+        return items[0] if items else Refused(where, str(error))
+    if turned is not None and (turned.host, turned.port) != (proxy.host, proxy.port):
+        return [Found(turned)]
     if not names_port(text):
         return Refused(where, "it names no port")
     return [Found(proxy)]
@@ -257,9 +327,26 @@ def _read_foreign(name: str, value: str) -> Item:
         said = msgspec.json.decode(value)
     except (msgspec.DecodeError, RecursionError):
         return item
-    country = read_country(said.get("region")) if isinstance(said, dict) else None
-    return [msgspec.structs.replace(found, country=country) for found in item]
+    if not isinstance(said, dict):
+        return item
+    region, source = said.get("region"), said.get("source")
+    return [
+        msgspec.structs.replace(
+            found,
+            country=read_region(region),
+            region=region.strip()[:_SHORT] or None if isinstance(region, str) else None,
+            source=source.strip()[:_SHORT] or None if isinstance(source, str) else None,
+        )
+        for found in item
+    ]
+
+
+_SHORT: Final = 100  # characters of what another pool says of a proxy
 
 
 def _shown(name: str) -> str:
-    return f"member {name[:60]!r}" if "@" not in name else "a member"
+    """A member that cannot be read, if it is short of anything that may be a password."""
+    return f"member {name[:60]!r}" if _HARMLESS.fullmatch(name) else "a member"
+
+
+_HARMLESS: Final = re.compile(r"[0-9.:]{1,60}|[^\s:@/|;,#=]{1,60}")

@@ -24,12 +24,14 @@ class Found(msgspec.Struct, frozen=True):
     proxy: Proxy
     country: str | None = None  # ISO 3166-1 alpha-2, upper case
     anonymity: Anonymity | None = None
+    region: str | None = None  # where it is, in the words of another pool that had it
+    source: str | None = None  # and where that pool had it from
 
 
 # A list's "https" means, by the field's custom, an HTTP proxy that can CONNECT: taken for TLS to
 # the proxy, nearly every entry would fail. "connect" is hideip.me's word for the same.
 # A bare "socks" is left out: to curl it is SOCKS4, to others SOCKS5.
-_SCHEMES: Final = {
+_SCHEMES: Final[dict[str, str]] = {
     "http": "http",
     "https": "http",
     "connect": "http",
@@ -39,6 +41,18 @@ _SCHEMES: Final = {
     "socks5h": "socks5h",
 }
 _WORD: Final = re.compile(r"[a-z0-9]+")
+
+# SOCKS5, "Socks v5", SOCKS_4, "socks4/5"; and what is spoken, but not by us.
+_SOCKS: Final = re.compile(
+    r"socks[ _-]?(?:v|version)?[ _-]?(4a|5h|4|5)(?:[ ]?[/&+,][ ]?(?:socks)?(4|5))?(?![\w.])"
+)
+_OF_GROUPS_WORDS: Final = "proxy proxies list lists server servers free public ip s"
+_OF_GROUPS: Final = frozenset(_OF_GROUPS_WORDS.split())
+_FOREIGN_WORDS: Final = (
+    "socks vmess vless trojan ss ssr shadowsocks mtproto hysteria hysteria2 hy2 tuic snell "
+    "wireguard anytls ssh quic"
+)
+_FOREIGN: Final = frozenset(_FOREIGN_WORDS.split())
 
 _WORDS: Final[dict[Anonymity, str]] = {
     "transparent": "n,noa,no,none,transparent,non anonymous,level3,level 3,透明",
@@ -67,12 +81,45 @@ def read_schemes(claim: object) -> tuple[str, ...] | None:
     None: the field says nothing. Empty: it names only what is not ours (``vmess``).
     """
     texts = claim if isinstance(claim, list) else [claim]
-    words = [
-        word for text in texts[:16] if isinstance(text, str) for word in _WORD.findall(text.lower())
-    ]
+    words = [word for text in texts[:16] if isinstance(text, str) for word in _split(text)]
     if not words:
         return None
     return tuple(dict.fromkeys(_SCHEMES[word] for word in words if word in _SCHEMES))
+
+
+def read_mentioned(text: str) -> tuple[str, ...] | None:
+    """As `read_schemes`, of a text in which other words may stand as well: None if none of them
+    is a protocol's name."""
+    words = _split(text)
+    if not any(word in _SCHEMES or word in _FOREIGN for word in words):
+        return None
+    return tuple(dict.fromkeys(_SCHEMES[word] for word in words if word in _SCHEMES))
+
+
+def read_group(name: str) -> tuple[str, ...] | None:
+    """The schemes in what stands above proxies, or is the key of them: ``SOCKS5 proxies:``,
+    ``http_list``. None: it is about something else; empty: none of them is ours."""
+    words = _split(name)
+    if not all(word in _SCHEMES or word in _FOREIGN or word in _OF_GROUPS for word in words):
+        return None
+    return read_mentioned(name)
+
+
+def is_protocol(word: str) -> bool:
+    """Whether it is the name of one, ours or not."""
+    words = _split(word)
+    return bool(words) and all(one in _SCHEMES or one in _FOREIGN for one in words)
+
+
+def _split(text: str) -> list[str]:
+    text = text[:400].lower()
+    if "socks" in text:
+        text = _SOCKS.sub(_join, text)
+    return _WORD.findall(text)
+
+
+def _join(match: re.Match[str]) -> str:
+    return f"socks{match[1]} socks{match[2]}" if match[2] else f"socks{match[1]}"
 
 
 def read_anonymity(claim: object) -> Anonymity | None:
@@ -85,7 +132,7 @@ def read_anonymity(claim: object) -> Anonymity | None:
 
 def read_scheme_cell(cell: str) -> tuple[str, ...]:
     """The schemes in the cell of a table whose columns nobody has named: all its words are such."""
-    words = _WORD.findall(cell[:60].lower())
+    words = _split(cell[:60])
     if not all(word in _SCHEMES for word in words):
         return ()
     return tuple(dict.fromkeys(_SCHEMES[word] for word in words))
@@ -104,6 +151,41 @@ def read_country(claim: object) -> str | None:
     if len(code) != 2 or not (code.isascii() and code.isalpha()) or _USER_ASSIGNED.match(code):
         return None
     return "GB" if code == "UK" else code  # the one wrong code that lists really use
+
+
+def read_region(claim: object) -> str | None:
+    """The ISO alpha-2 code of a place as other pools name it: ``US``, ``United States``,
+    ``中国 广东``; None if none is known."""
+    if not isinstance(claim, str):
+        return None
+    if code := read_country(claim):
+        return code
+    name = claim.strip().lower()
+    return _COUNTRIES.get(name) or _COUNTRIES.get(_PLACE_END.split(name, maxsplit=1)[0])
+
+
+_PLACE_END: Final = re.compile(r"[\s,|/_-]")
+_COUNTRIES: Final = {
+    name: code
+    for code, names in {
+        "AR": "argentina,阿根廷", "AU": "australia,澳大利亚", "BD": "bangladesh,孟加拉国",
+        "BR": "brazil,巴西", "CA": "canada,加拿大", "CL": "chile,智利", "CN": "china,中国",
+        "CO": "colombia,哥伦比亚", "CZ": "czechia,捷克", "DE": "germany,德国",
+        "EC": "ecuador,厄瓜多尔", "EG": "egypt,埃及", "ES": "spain,西班牙", "FI": "finland,芬兰",
+        "FR": "france,法国", "GB": "united kingdom,英国", "HK": "hong kong,香港",
+        "ID": "indonesia,印度尼西亚,印尼", "IN": "india,印度", "IR": "iran,伊朗",
+        "IT": "italy,意大利",
+        "JP": "japan,日本", "KH": "cambodia,柬埔寨", "KR": "south korea,korea,韩国",
+        "KZ": "kazakhstan,哈萨克斯坦", "MX": "mexico,墨西哥", "MY": "malaysia,马来西亚",
+        "NL": "netherlands,荷兰", "PE": "peru,秘鲁", "PH": "philippines,菲律宾",
+        "PK": "pakistan,巴基斯坦", "PL": "poland,波兰", "RO": "romania,罗马尼亚",
+        "RU": "russia,俄罗斯", "SE": "sweden,瑞典", "SG": "singapore,新加坡", "TH": "thailand,泰国",
+        "TR": "turkey,土耳其", "TW": "taiwan,台湾", "UA": "ukraine,乌克兰",
+        "US": "united states,美国",
+        "VE": "venezuela,委内瑞拉", "VN": "vietnam,越南", "ZA": "south africa,南非",
+    }.items()
+    for name in names.split(",")
+}  # fmt: skip
 
 
 def build_found(proxy: Proxy, country: object = None, anonymity: object = None) -> Found | None:

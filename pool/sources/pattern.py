@@ -17,4 +17,14 @@ def find_pattern(text: str, pattern: str, scheme: str) -> Iterator[Found]:
     Without ``port``, ``host`` holds both.
     """
     for groups in compile_pattern(pattern).find_groups(text):
-        yield from build_entry(Fields(**groups), scheme)
+        yield from build_entry(_read_fields(groups), scheme)
+
+
+def _read_fields(groups: dict[str, str | None]) -> Fields:
+    return Fields(
+        host=groups["host"],
+        port=groups.get("port"),
+        scheme=groups.get("scheme"),
+        country=groups.get("country"),
+        anonymity=groups.get("anonymity"),
+    )

@@ -183,6 +183,18 @@ async def test_a_full_pool_says_so(server: RedisServer, capsys: Printed) -> None
     assert capsys.readouterr().out == "1 added, 0 known, 1 left out, as the pool is full\n"
 
 
+async def test_it_is_said_that_https_in_a_text_is_no_tls_to_the_proxy(
+    server: RedisServer, capsys: Printed
+) -> None:
+    async with open_proxies(settings(server)) as proxies:
+        assert await commands.add(proxies, io.BytesIO(b"https://8.8.8.8:443"))
+        printed = capsys.readouterr()
+        assert printed.out == "1 added, 0 known\n"
+        assert printed.err.startswith("1 spelled https:// taken as HTTP proxies that tunnel")
+        assert await commands.add(proxies, io.BytesIO(b'["https://8.8.4.4:443"]'))
+        assert capsys.readouterr().err == ""
+
+
 async def test_other_pools_are_taken_over_from_their_redis(
     server: RedisServer, redis: Redis, capsys: Printed
 ) -> None:
@@ -202,7 +214,7 @@ async def test_other_pools_are_taken_over_from_their_redis(
         assert proxies.snapshot.members() == {"8.8.8.8:80", "8.8.4.4:80", "8.8.8.8:81"}
         us = proxies.snapshot.get("8.8.8.8:80")
         assert us is not None
-        assert (us.score, us.record.country, us.record.source) == (10, "US", "import")
+        assert (us.score, us.record.country, us.record.source) == (10, "US", "docip")
 
 
 async def test_removed_ones_are_gone_and_unknown_ones_are_named(

@@ -1,10 +1,15 @@
+import csv
+import io
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fetcher.proxy import parse_proxy
+from fetcher.proxy import Proxy, parse_proxy
 from pool.http import intake
 from pool.http.intake import (
     LONGEST,
@@ -16,6 +21,7 @@ from pool.http.intake import (
     read_given,
     read_spelled,
 )
+from pool.sources.extract import extract
 from pool.sources.found import Found
 
 
@@ -88,7 +94,7 @@ def test_proxies_are_read_in_any_spelling(body: str | bytes, expected: list[str]
         ("8.8.8.8:80 u p,;|", []),
         ("8.8.8.8:80,u,p;|x", []),
         ("8.8.8.8:80 | u | p", []),
-        ("8.8.8.8:80 u:p", []),
+        ("8.8.8.8:80 u:p", ["u:p@8.8.8.8:80"]),
         ("8.8.8.8:80 u #p", []),
         ("u p 8.8.8.8:80", []),
         ("8.8.8.8,80,u,p", []),
@@ -146,9 +152,9 @@ def test_no_proxy_is_taken_without_the_credentials_that_its_line_may_hold(
 def test_for_each_that_is_not_taken_a_reason_is_given(
     body: str, expected: list[tuple[str, str]]
 ) -> None:
-    given = refused(body)
-    assert [place for place, _ in given] == [place for place, _ in expected]
-    for (_, reason), (_, pattern) in zip(given, expected, strict=True):
+    told = refused(body)
+    assert [place for place, _ in told] == [place for place, _ in expected]
+    for (_, reason), (_, pattern) in zip(told, expected, strict=True):
         assert re.fullmatch(pattern, reason), reason
         assert "secret" not in reason
 
@@ -210,8 +216,8 @@ def test_a_body_is_not_taken_apart_into_more_things_than_are_taken(more: int) ->
 @pytest.mark.parametrize("more", [-1, 0, 1])
 def test_a_line_may_be_so_long(more: int) -> None:
     note = "8.8.8.8:80 # ".ljust(LONGEST + more, "x")
-    for given in (note, json.dumps([note])):
-        intake_of = read_given(given.encode(), allow_private=False)
+    for one_of in (note, json.dumps([note])):
+        intake_of = read_given(one_of.encode(), allow_private=False)
         assert [one.proxy.member for one in intake_of.found] == ["8.8.8.8:80"] * (more <= 0)
         assert len(intake_of.refused) == (more > 0)
         if more > 0:
@@ -243,7 +249,16 @@ def test_other_pools_keep_proxies_with_or_without_a_value(
     name: str, value: str, country: str | None
 ) -> None:
     read = read_foreign([(name, value)], allow_private=False)
-    assert read.found == [Found(parse_proxy(name), country)]
+    [one] = read.found
+    assert (one.proxy, one.country) == (parse_proxy(name), country)
+
+
+def test_what_another_pool_says_of_a_proxy_is_kept() -> None:
+    value = '{"region": " 中国 广东 ", "source": "freeProxy01/freeProxy02"}'
+    [one] = read_foreign([("8.8.8.8:80", value)], allow_private=False).found
+    assert (one.country, one.region, one.source) == ("CN", "中国 广东", "freeProxy01/freeProxy02")
+    [one] = read_foreign([("8.8.8.8:80", '{"region": "", "source": 7}')], allow_private=False).found
+    assert (one.country, one.region, one.source) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -254,3 +269,198 @@ def test_what_other_pools_should_not_hold_is_refused(name: str, place: str) -> N
     [one] = read_foreign([(name, "{}")], allow_private=False).refused
     assert one.proxy == place
     assert "secret" not in one.reason
+
+
+USER = {"username": "u", "password": "p"}
+TABLE = "| IP | Port | User | Pass |\n|---|---|---|---|\n| 8.8.8.8 | 80 | u | p |"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("gw.example.com:8000:user:pass", ["user:pass@gw.example.com:8000"]),
+        ("user:pass:gw.example.com:8000", ["user:pass@gw.example.com:8000"]),
+        ("8.8.8.8:80:user:p|a,b", ["user:p%7Ca%2Cb@8.8.8.8:80"]),
+        ("8.8.8.8:80@user:12345", ["user:12345@8.8.8.8:80"]),
+        ("8.8.8.8:80##user:pass", ["user:pass@8.8.8.8:80"]),
+        ("SOCKS5 8.8.8.8:80", ["socks5://8.8.8.8:80"]),
+        ("SOCKS5 proxies:\n8.8.8.8:80\nHTTP:\n8.8.4.4:80", ["socks5://8.8.8.8:80", "8.8.4.4:80"]),
+        ("SOCKS5:\ngateway.example.com:80", ["socks5://gateway.example.com:80"]),
+        ("SOCKS4/5\ngw:80:u:p", []),
+        ("t.me/socks?server=8.8.8.8&port=80&user=u&pass=p", ["socks5://u:p@8.8.8.8:80"]),
+        ("- {type: socks5, server: 8.8.8.8, port: 80, username: u, password: p}",
+         ["socks5://u:p@8.8.8.8:80"]),
+        ("ip;country;port\n8.8.8.8;DE;80", ["8.8.8.8:80"]),
+        ("ip,port,user,pass\n8.8.8.8,80,u,p", ["u:p@8.8.8.8:80"]),
+        (TABLE, ["u:p@8.8.8.8:80"]),
+        (json.dumps({"proxies": ["8.8.8.8:80", "v@8.8.4.4:80"], **USER}),
+         ["u:p@8.8.8.8:80", "v@8.8.4.4:80"]),
+        (json.dumps({"proxies": [{"ip": "8.8.8.8", "port": 80}], "protocol": "socks5"}),
+         ["socks5://8.8.8.8:80"]),
+        (json.dumps({"proxies": ["8.8.8.8:80"], "protocol": "socks4"}), ["socks4://8.8.8.8:80"]),
+        (json.dumps({"proxy": {"server": "8.8.8.8:80", **USER}}), ["u:p@8.8.8.8:80"]),
+        (json.dumps({"id": "x", "proxy": "8.8.8.8:80", **USER}), ["u:p@8.8.8.8:80"]),
+        (json.dumps({"socks5": ["8.8.8.8:80"]}), ["socks5://8.8.8.8:80"]),
+        (f"{TLS}\nhttps://8.8.8.8:80:u:p", ["https://u:p@8.8.8.8:80"]),
+        ('["gateway.example.com:80:u:p"]', ["u:p@gateway.example.com:80"]),
+    ],
+)  # fmt: skip
+def test_credentials_and_schemes_are_kept_in_every_shape(body: str, expected: list[str]) -> None:
+    assert members(body) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "8.8.8.8:80 user s3cret",
+        "8.8.8.8:80[user/s3cret]",
+        "8.8.8.8:80 user s3cret Germany Berlin",
+        "gw.example.com:80:my.user:12345",
+        "gw.example.com,8000,user,s3cret",
+        "gw.example.com\\user~s3cret:80",
+        "8.8.8.8:99999@user:12345",
+        "user_s3cret-8.8.8.8:80",
+        "SOCKS 8.8.8.8:80",
+        "vmess:\n8.8.8.8:80",
+        "ip,port\n8.8.8.8,80,user,s3cret",
+        "ip,port,user,pass\n8.8.8.8,80,,s3cret",
+        "ip: 8.8.8.8 port: 80 password: s3cret",
+        '["8.8.8.8:80", "user", "s3cret"]',
+        '["gw.example.com:80:my.user:12345"]',
+        '{"ip": "8.8.8.8", "port": 80, "password": "s3cret"}',
+        '{"proxies": ["8.8.8.8:80"], "password": "s3cret"}',
+        '{"id": 1, "proxy": "8.8.8.8:80", "password": "s3cret"}',
+        "t.me/socks?server=8.8.8.8&port=80&pass=s3cret",
+    ],
+)
+def test_a_refusal_shows_no_credentials_and_takes_no_proxy_without_them(body: str) -> None:
+    assert members(body) == []
+    told = refused(body)
+    assert told
+    assert not any(secret in str(told) for secret in ("s3cret", "12345"))
+
+
+def test_of_an_array_all_that_can_be_taken_is_taken() -> None:
+    body = '{"socks5": ["8.8.8.8:80 u s3cret", "8.8.4.4:80"]}'
+    assert members(body) == ["socks5://8.8.4.4:80"]
+    assert [place for place, _ in refused(body)] == ["item 1"]
+
+
+def test_it_is_said_how_many_https_proxies_were_taken_as_such_that_tunnel() -> None:
+    body = b"https://8.8.8.8:80\nhttps://x y\nhttp://8.8.4.4:80"
+    assert read_given(body, allow_private=False).tunnels == 1
+    assert read_given(b'["https://8.8.8.8:80"]', allow_private=False).tunnels == 0
+
+
+# -- proxies written in random shapes that people use are read back ------------------------------
+
+USERS = st.from_regex(r"[a-z][a-zA-Z0-9._-]{0,14}[a-z]", fullmatch=True)
+PASSWORDS = st.from_regex(r"[a-zA-Z][a-z0-9!$%*+._~=?^-]{0,14}[a-z][0-9]", fullmatch=True)
+HOSTS = st.one_of(
+    st.sampled_from(["8.8.8.8", "1.1.1.1", "93.184.216.34", "203.0.114.7"]),
+    st.sampled_from(["2606:4700::1", "2001:4860:4860::8888"]),
+    st.sampled_from(["gw.example.com", "a-b.proxy.example.net"]),
+)
+SCHEMES = st.sampled_from(["http", "socks4", "socks5"])
+PROXIES = st.builds(Proxy, SCHEMES, HOSTS, st.integers(1, 65535), USERS, PASSWORDS)
+
+
+def as_playwright(proxy: Proxy) -> str:
+    return json.dumps({"server": proxy.url, "username": proxy.username, "password": proxy.password})
+
+
+def as_axios(proxy: Proxy) -> str:
+    user = {"username": proxy.username, "password": proxy.password}
+    inner = {"protocol": proxy.scheme, "host": proxy.host, "port": proxy.port, "auth": user}
+    return json.dumps([{"proxy": inner}])
+
+
+def as_group(proxy: Proxy) -> str:
+    return json.dumps({proxy.scheme: [f"{proxy.username}:{proxy.password}@{proxy.authority}"]})
+
+
+def as_url(proxy: Proxy) -> str:
+    userinfo = f"{quote(proxy.username or '', safe='')}:{quote(proxy.password or '', safe='')}"
+    return f"{proxy.scheme}://{userinfo}@{proxy.authority}"
+
+
+def as_four(proxy: Proxy) -> str:
+    return f"{proxy.scheme}://{proxy.authority}:{proxy.username}:{proxy.password}"
+
+
+def as_turned(proxy: Proxy) -> str:
+    return f"{proxy.scheme}://{proxy.username}:{proxy.password}:{proxy.authority}"
+
+
+def as_clash(proxy: Proxy) -> str:
+    return (
+        f"proxies:\n  - name: a\n    type: {proxy.scheme}\n    server: {proxy.host}\n"
+        f"    port: {proxy.port}\n    username: {proxy.username}\n    password: '{proxy.password}'"
+    )
+
+
+def as_telegram(proxy: Proxy) -> str:
+    user, password = quote(proxy.username or "", safe=""), quote(proxy.password or "", safe="")
+    host = quote(proxy.host, safe="")
+    return f"tg://socks?server={host}&port={proxy.port}&user={user}&pass={password}"
+
+
+SHAPES = [as_playwright, as_axios, as_group, as_url, as_four, as_turned, as_clash, as_telegram]
+
+
+def read_both(body: str) -> tuple[list[Proxy], list[Proxy], str]:
+    intake = read_given(body.encode(), allow_private=False)
+    told = str(intake.refused)
+    return [one.proxy for one in extract(body)], [one.proxy for one in intake.found], told
+
+
+@given(PROXIES, st.sampled_from(SHAPES))
+@settings(max_examples=300, deadline=None)
+def test_what_says_all_is_read_back(proxy: Proxy, shape: object) -> None:
+    assert callable(shape)
+    if shape is as_telegram:
+        proxy = Proxy("socks5", proxy.host, proxy.port, proxy.username, proxy.password)
+    if shape is as_group:
+        password = (proxy.password or "").replace("%", "")
+        proxy = Proxy(proxy.scheme, proxy.host, proxy.port, proxy.username, password)
+    _, taken, _ = read_both(shape(proxy))
+    named = shape is as_group and proxy.host[0].isalpha()
+    assert taken == [proxy] or (named and taken == [])
+
+
+@given(
+    PROXIES,
+    st.permutations(["ip", "port", "protocol", "username", "password", "country"]),
+    st.sampled_from(",;\t"),
+)
+@settings(max_examples=150, deadline=None)
+def test_tables_are_read_back_whatever_the_order(
+    proxy: Proxy, names: list[str], separator: str
+) -> None:
+    row = {"ip": proxy.host, "port": proxy.port, "protocol": proxy.scheme, "country": "DE"}
+    row |= {"username": proxy.username or "", "password": proxy.password or ""}
+    out = io.StringIO()
+    table = csv.DictWriter(out, names, delimiter=separator, lineterminator="\n")
+    table.writeheader()
+    table.writerow(row)
+    found, taken, _ = read_both(out.getvalue())
+    assert (found, taken) == ([proxy], [proxy])
+
+
+@given(
+    PROXIES,
+    st.sampled_from([":", "@", "#", "##", "|", ";", ",", " ", "\t", " | ", " (", "[", " -> ", "="]),
+    st.sampled_from([":", "/", "@", "|", ";", ",", "=", " ", "\t", " / ", " : "]),
+    st.booleans(),
+)
+@settings(max_examples=500, deadline=None)
+def test_no_proxy_is_ever_taken_without_the_credentials_beside_it(
+    proxy: Proxy, outer: str, inner: str, in_front: bool
+) -> None:
+    userinfo = f"{proxy.username}{inner}{proxy.password}"
+    row = (
+        f"{userinfo}{outer}{proxy.authority}" if in_front else f"{proxy.authority}{outer}{userinfo}"
+    )
+    found, taken, told = read_both(row)
+    assert all(one.username is not None for one in (*found, *taken))
+    assert str(proxy.password) not in told

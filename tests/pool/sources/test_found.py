@@ -10,9 +10,13 @@ from pool.sources.found import (
     Found,
     build_found,
     distinct,
+    is_protocol,
     read_anonymity,
     read_anonymity_cell,
     read_country,
+    read_group,
+    read_mentioned,
+    read_region,
     read_scheme,
     read_scheme_cell,
     read_schemes,
@@ -151,3 +155,63 @@ def test_one_that_is_repeated_without_end_ends_the_list(before: int, expected: i
     assert REPEATED * 2 == 20
     assert len(distinct(rows, 2)) == expected
     assert len(distinct(repeat(first), 2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "schemes"),
+    [
+        ("a SOCKS5 proxy", ("socks5",)),
+        ("Socks v5", ("socks5",)),
+        ("socks4/5", ("socks4", "socks5")),
+        ("SOCKS4 & SOCKS5", ("socks4", "socks5")),
+        ("socks 5.5.5.5", ()),
+        ("vmess", ()),
+        ("nothing", None),
+    ],
+)
+def test_protocols_are_found_among_other_words(text: str, schemes: tuple[str, ...] | None) -> None:
+    assert read_mentioned(text) == schemes
+
+
+@pytest.mark.parametrize(
+    ("name", "schemes"),
+    [
+        ("SOCKS5 proxies:", ("socks5",)),
+        ("http_list", ("http",)),
+        ("https://", ("http",)),
+        ("vmess", ()),
+        ("proxies", None),
+        ("SOCKS5 are fine", None),
+        ("", None),
+    ],
+)
+def test_a_group_is_named_by_its_protocols_alone(
+    name: str, schemes: tuple[str, ...] | None
+) -> None:
+    assert read_group(name) == schemes
+
+
+def test_protocols_that_are_not_ours_are_such_too() -> None:
+    assert is_protocol("SOCKS5")
+    assert is_protocol("vmess")
+    assert not is_protocol("US")
+    assert not is_protocol("")
+
+
+@pytest.mark.parametrize(
+    ("region", "code"),
+    [
+        ("us", "US"),
+        ("United States", "US"),
+        ("中国 广东", "CN"),
+        ("中国-广东-深圳", "CN"),
+        ("Germany, Berlin", "DE"),
+        ("somewhere", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_regions_of_other_pools_are_countries_where_they_are_known(
+    region: object, code: str | None
+) -> None:
+    assert read_region(region) == code

@@ -3,9 +3,10 @@
 import pytest
 
 from pool.source import Select
+from pool.sources.beside import CELL, COLUMN, ROW
 from pool.sources.found import Found
 from pool.sources.html import clean_text, find_rows, visible_text
-from pool.sources.text import CELL, ROW
+from pool.sources.text import HEADING
 
 TABLE = """<?xml version="1.0" encoding="gb2312"?><!DOCTYPE html><html><body>
 <div class="fpl-list"><table><thead><tr><th>IP</th><th>Port</th></tr></thead><tbody>
@@ -93,9 +94,12 @@ def test_a_reference_to_no_character_loses_nothing_else(sign: str, digits: int) 
 
 def test_the_visible_text_has_cells_for_tags() -> None:
     assert visible_text("<td>8.8.4.1</td><td>80&nbsp;</td>") == (
-        f"{CELL}8.8.4.1{CELL}{CELL}80 {CELL}"
+        f"{COLUMN}8.8.4.1{CELL}{COLUMN}80 {CELL}"
     )
     assert visible_text("<TR class=a>8.8.4.1</tr><track>") == f"{ROW}8.8.4.1{ROW}{CELL}"
+    assert visible_text("<h2>SOCKS5</h2>") == f"{HEADING}SOCKS5{HEADING}"
+    assert visible_text("<Proxy US [HTTP] 8.8.4.1:80>") == "\nProxy US [HTTP] 8.8.4.1:80\n"
+    assert visible_text("8.8.4.1:80<u:p><br>") == f"8.8.4.1:80(u:p){CELL}"
     assert visible_text("8.8.4.1:80 < 5 & more") == "8.8.4.1:80 < 5 & more"
     assert visible_text("8.8.4.1:80&amp;81") == "8.8.4.1:80&81"
     assert visible_text("8.8.4.1:80") == "8.8.4.1:80"

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from fetcher.proxy import Proxy
 from pool.source import Path
-from pool.sources.found import distinct
-from pool.sources.json_ import LINES, decode, find_path, find_siblings, split_flat
+from pool.sources.found import Found, distinct
+from pool.sources.json_ import LINES, decode, find_path, find_siblings, scan_siblings, split_flat
+from pool.sources.text import UNCLEAR
 
 ANSWER = tuple[str, str | None, str | None]
 
@@ -170,7 +172,7 @@ def test_paths_lead_to_the_proxies(
         ({"ip": "8.8.4.1", "port": 80, "protocol": "vmess"}, []),
         ({"ip": "8.8.4.1", "port": 0}, []),
         ({"ip": ["8.8.4.1"], "port": {"port": 80}}, []),
-        (["8.8.4.1", 80, None, True], []),
+        (["8.8.4.1", 80, None, True], [("8.8.4.1:80", None, None)]),
     ],
 )  # fmt: skip
 def test_siblings_are_found_by_their_names(document: Any, expected: list[ANSWER]) -> None:
@@ -234,8 +236,79 @@ def test_flat_objects_are_taken_out_of_a_script() -> None:
         ' "protocol": "socks5"}, {"other": "8.8.4.2"}, {"ip": "8.8.4.3", "port":'
     )
     found, rest = split_flat(text, "http")
-    assert [one.proxy.member for one in found] == ["socks5://8.8.4.1:80"]
+    assert found == [Found(Proxy("socks5", "8.8.4.1", 80))]
     assert "8.8.4.1" not in rest
     assert "8.8.4.2" in rest
     assert "8.8.4.3" in rest
     assert "8.8.4.9:90" in rest
+
+
+AXIOS = {"protocol": "http", "host": "8.8.4.1", "port": 80}
+USER = {"username": "u", "password": "p"}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        # Playwright, axios, Scrapy, requests, Puppeteer.
+        ({"server": "http://8.8.4.1:80", **USER}, ["u:p@8.8.4.1:80"]),
+        ({"proxy": {"server": "8.8.4.1:80", **USER}}, ["u:p@8.8.4.1:80"]),
+        ({**AXIOS, "auth": USER}, ["u:p@8.8.4.1:80"]),
+        ({"proxy": AXIOS, "auth": USER}, ["u:p@8.8.4.1:80"]),
+        ({**AXIOS, "extra": USER}, ["u:p@8.8.4.1:80"]),
+        (
+            {"meta": {"proxy": "8.8.4.1:80"}, "headers": {"Proxy-Authorization": "Basic dTpw"}},
+            ["u:p@8.8.4.1:80"],
+        ),
+        ({"http": "http://u:p@8.8.4.1:80"}, ["u:p@8.8.4.1:80"]),
+        (
+            {"args": ["--proxy-server=8.8.4.1:80"], "authenticate": USER},
+            ["u:p@8.8.4.1:80"],
+        ),
+        # What a group says holds for all in it that say nothing.
+        ({"proxies": ["8.8.4.1:80", "v@8.8.4.2:80"], **USER}, ["u:p@8.8.4.1:80", "v@8.8.4.2:80"]),
+        ({"proxies": ["8.8.4.1:80"], "password": "s3cret"}, ["unclear"]),
+        ({"socks5": ["8.8.4.1:80"], "http": ["8.8.4.2:80"]}, ["socks5://8.8.4.1:80", "8.8.4.2:80"]),
+        ({"socks4_proxies": {"US": ["8.8.4.1:80"]}}, ["socks4://8.8.4.1:80"]),
+        ({"type": "socks5", "list": ["8.8.4.1:80"]}, ["socks5://8.8.4.1:80"]),
+        ({"vmess": ["8.8.4.1:80"]}, []),
+        # Rows.
+        ([["8.8.4.1", 80, "socks5"]], ["socks5://8.8.4.1:80"]),
+        ([["8.8.4.1", 80, "u", "s3cret"]], ["unclear"]),
+        ([["8.8.4.1:80", "u:p"]], ["u:p@8.8.4.1:80"]),
+        ([["a", "b"], ["8.8.4.1:80", ["8.8.4.2:80"]]], ["8.8.4.1:80", "8.8.4.2:80"]),
+        ({**AXIOS, "password": "s3cret"}, ["unclear"]),
+        ({**AXIOS, "auth": "u s3cret"}, ["unclear"]),
+        ({**AXIOS, "protocol": "vmess"}, []),
+        (["8.8.4.1:80 u s3cret"], ["unclear"]),
+    ],
+)  # fmt: skip
+def test_credentials_and_schemes_come_from_wherever_they_stand(
+    document: Any, expected: list[str]
+) -> None:
+    assert [
+        one.proxy.member if isinstance(one, Found) else "unclear"
+        for one in scan_siblings(document, "http")
+    ] == expected
+
+
+def test_a_path_leads_to_no_proxy_without_its_credentials() -> None:
+    assert by_path([{**AXIOS, **USER}], host="host", port="port")[0][0] == "u:p@8.8.4.1:80"
+    assert by_path([{**AXIOS, "password": "p"}], host="host", port="port") == []
+
+
+@pytest.mark.parametrize(
+    ("around", "is_taken"),
+    [
+        ('{"proxy": %s, "auth": ["u", "p"]}', False),
+        ('{"auth": ["u", "p"], "proxy": %s}', False),
+        ('[%s, {"ip": "8.8.4.2", "username": "u"}]', True),
+        ('[{"username": "u"}, %s]', True),
+        ("[%s]", True),
+    ],
+)
+def test_a_flat_object_is_not_taken_without_what_stands_around_it(
+    around: str, is_taken: bool
+) -> None:
+    found, _ = split_flat("x = " + around % json.dumps(AXIOS), "http")
+    assert (found == [UNCLEAR]) is not is_taken

@@ -3,8 +3,9 @@
 import pytest
 
 from fetcher.proxy import Proxy
+from pool.sources.beside import CELL, ROW
 from pool.sources.found import Found
-from pool.sources.text import CELL, ROW, find_text
+from pool.sources.text import UNCLEAR, find_text, scan_text, split_groups
 
 
 def members(text: str, scheme: str = "http") -> list[str]:
@@ -34,6 +35,20 @@ def members(text: str, scheme: str = "http") -> list[str]:
         ("8.8.4.1:80:socks4:US", "socks4://8.8.4.1:80"),
         ("8.8.4.1:80@HTTP#[高匿]", "8.8.4.1:80"),
         ("8.8.4.1:80@SOCKS5", "socks5://8.8.4.1:80"),
+        ("u:p:8.8.4.1:80", "u:p@8.8.4.1:80"),
+        ("socks5://u:p:8.8.4.1:80", "socks5://u:p@8.8.4.1:80"),
+        ("HTTP:8.8.4.1:80", "8.8.4.1:80"),
+        ("SOCKS5: 8.8.4.1:80", "socks5://8.8.4.1:80"),
+        ("8.8.4.1:80@u:p", "u:p@8.8.4.1:80"),
+        ("8.8.4.1:80##u:p", "u:p@8.8.4.1:80"),
+        ("8.8.4.1:80 u:p", "u:p@8.8.4.1:80"),
+        ("8.8.4.1:80:u:p,US", "u:p@8.8.4.1:80"),
+        ("8.8.4.1:80:u:p|SOCKS5", "socks5://u:p@8.8.4.1:80"),
+        ("8.8.4.1:80:socks5:u:p", "socks5://u:p@8.8.4.1:80"),
+        ("gw.example.com:80:u:p", "u:p@gw.example.com:80"),
+        ("socks5 8.8.4.1 1080", "socks5://8.8.4.1:1080"),
+        ("".join(chr(ord(sign) + 0xFEE0) for sign in "8.8.4.1:80"), "8.8.4.1:80"),
+        ("8.8.4.1:80\u3000SOCKS5", "socks5://8.8.4.1:80"),
         ("[2606:4700::1]:80", "[2606:4700::1]:80"),
         ("http://[2606:4700:0::1]:80", "[2606:4700::1]:80"),
         ("socks5://u:p@[2606:4700::1]:80", "socks5://u:p@[2606:4700::1]:80"),
@@ -165,9 +180,9 @@ def test_what_follows_is_a_claim(text: str, country: str, anonymity: str) -> Non
         ("socks5://8.8.4.1:80\tHTTP\tUS", ["socks5", "US", None]),
         # What may mean something else, or is none of these.
         ("8.8.4.1\t80\tno\tHigh\tNone\tmedium\tN\tA\tH", ["http", None, None]),
-        ("8.8.4.1\t80\tsocks5 (12 ms)\tvmess\tThe US", ["http", None, None]),
+        ("8.8.4.1\t80\tsocks5 (12 ms)\tvmess\tThe US", ["socks5", None, None]),
         ("8.8.4.1\t80\tin\tus\tUSA\tXX", ["http", None, None]),
-        ("8.8.4.1:80 SOCKS5 US elite", ["http", None, None]),
+        ("8.8.4.1:80 SOCKS5 US elite", ["socks5", "US", "elite"]),
         ("8.8.4.1\t80\n\tSOCKS5\tUS\telite", ["http", None, None]),
         ("8.8.4.1\t80\r\tSOCKS5\tUS\telite", ["http", None, None]),
         ("8.8.4.1\t80\t" + "x" * 399 + "\tSOCKS5", ["http", None, None]),
@@ -209,3 +224,84 @@ def test_several_on_a_line_are_all_read() -> None:
 
 def test_a_password_that_looks_like_a_proxy_gives_none() -> None:
     assert members("8.8.4.1:80:user:8.8.4.2:81") == ["user:8.8.4.2%3A81@8.8.4.1:80"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("HTTP 8.8.4.1:80, SOCKS5 8.8.4.2:80, SOCKS4 8.8.4.3:80", ["http", "socks5", "socks4"]),
+        ("8.8.4.1:80 socks5, 8.8.4.2:80 http, 8.8.4.3:80 socks4", ["socks5", "http", "socks4"]),
+        ("8.8.4.1:80 | socks5 | 8.8.4.2:80 | http", ["socks5", "http"]),
+        ("socks5 | 8.8.4.1:80 | http | 8.8.4.2:80", ["socks5", "http"]),
+        ("8.8.4.1:80 socks5 | socks4 8.8.4.2:80", ["socks5", "socks4"]),
+        ("8.8.4.1:80 socks5 8.8.4.2:80 socks4", ["socks5", "socks4"]),
+        ("socks5 8.8.4.1:80 socks4 8.8.4.2:80", ["socks5", "socks4"]),
+        ("8.8.4.1:80 ; US ; socks5 8.8.4.2:80", ["http", "socks5"]),
+        ("8.8.4.1:80;; socks5 8.8.4.2:80", ["http", "socks5"]),
+        ("8.8.4.1:80 socks5; ;US; 8.8.4.2:80", ["socks5", "http"]),
+        ("8.8.4.1:80,US ,8.8.4.2:80,socks4", ["http", "socks4"]),
+        ("socks5 8.8.4.1:80\n8.8.4.2:80", ["socks5", "http"]),
+        ("8.8.4.1:80\nsocks5 8.8.4.2:80", ["http", "socks5"]),
+        (f"<{CELL}SOCKS5 8.8.4.1:80{CELL}{CELL}HTTP 8.8.4.2:80{CELL}", ["socks5", "http"]),
+        ("8.8.4.1:80" + " " * 500 + "socks5 8.8.4.2:80", ["http", "socks5"]),
+    ],
+)
+def test_each_proxy_of_a_row_has_the_scheme_that_belongs_to_it(
+    row: str, expected: list[str]
+) -> None:
+    assert [one.proxy.scheme for one in find_text(row, "http")] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8.8.4.1:80 user s3cret",
+        "8.8.4.1:80:user/s3cret",
+        "8.8.4.1:80:user;s3cret x",
+        "8.8.4.1:80:u:s3cr|et",
+        "8.8.4.1:80:socks5:s3cret",
+        "x,s3cret@8.8.4.1:80",
+        "user s3cret@8.8.4.1:80",
+    ],
+)
+def test_what_may_lack_its_credentials_is_told_and_not_taken(text: str) -> None:
+    assert list(scan_text(text, "http")) == [UNCLEAR]
+    assert members(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "80:81:8.8.4.1:80",
+        "a|b:8.8.4.1:80",
+        "8.8.4.1 80",
+        "see gw.example.com:80",
+        "me@gw.example.com:80",
+    ],
+)
+def test_what_is_no_proxy_is_not_told_of(text: str) -> None:
+    assert list(scan_text(text, "http")) == []
+
+
+def test_names_are_taken_where_a_text_is_meant_to_hold_proxies() -> None:
+    def read(text: str) -> list[str]:
+        found = scan_text(text, "http", strict=True)
+        return [one.proxy.member if isinstance(one, Found) else "unclear" for one in found]
+
+    assert read("GW.example.com:80 DE") == ["gw.example.com:80"]
+    assert read("u:p@gw.example.com:80, US") == ["u:p@gw.example.com:80"]
+    assert read("user gw.example.com:80") == ["unclear"]
+
+
+def test_headings_part_a_text_and_name_schemes() -> None:
+    text = "1\n# SOCKS5 proxies:\n2\n[http]\n3\nOthers:\n4\n\x1cSOCKS4 list\x1c5\x1cNo proxies\x1c6"
+    parts = [(schemes, part.strip("\n\x1c")) for schemes, part in split_groups(text, "https")]
+    assert parts == [
+        (("https",), "1"),
+        (("socks5",), "2"),
+        (("http",), "3"),
+        (("https",), "4"),
+        (("socks4",), "5"),
+        (("https",), "6"),
+    ]
+    assert list(split_groups("SOCKS5 are fine\n1", "http")) == [(("http",), "SOCKS5 are fine\n1")]
