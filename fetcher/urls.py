@@ -67,8 +67,8 @@ def fit_url(url: str, schemes: tuple[str, ...] = _WEB) -> str:
     says too little.
     """
     if (
-        _FIT.fullmatch(url)
-        and len(url) <= MAX_URL
+        len(url) <= MAX_URL
+        and _FIT.fullmatch(url)
         and (schemes is _WEB or ("http" in schemes and "https" in schemes))
     ):
         return url

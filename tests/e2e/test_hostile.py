@@ -425,7 +425,7 @@ TASKS: list[tuple[str, Fetch, str]] = [
     ("{}", {"headers": {"X": b"a\r\nb"}}, "line break"),
     ("{}", {"headers": {"X\r\nInjected": "1"}}, "not an HTTP token"),
     ("{}", {"headers": {"": "1"}}, "not an HTTP token"),
-    ("{}", {"headers": {"X": ["a"]}}, "expected text or a number"),
+    ("{}", {"headers": {"X": {"a": 1}}}, "expected text or a number"),
     ("{}", {"headers": {"Cookie": "a\r\nb"}}, "line break"),
     ("{}", {"headers": {"X": "\ud800"}}, "line break"),
     ("{}", {"user_agent": "a\r\nInjected: 1"}, "line break"),

@@ -87,7 +87,7 @@ async def test_a_body_that_takes_too_long_ends_its_process_and_no_other_body() -
 
 async def test_too_much_memory_is_said() -> None:
     async with reading() as reader:
-        body = b"[" + b"[{}]," * 3_000_000 + b"0]"
+        body = b"[" + b"[{}]," * 5_000_000 + b"0]"
         message = "more than 512 MB"
         with Standstill() as standstill, pytest.raises(ReadingError, match=message):
             await members(reader, body, json={"items": "x"})
