@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -550,3 +550,27 @@ def test_only_a_failed_verification_is_a_certificate_failure(code: Code) -> None
     assert is_certificate_failure(response) is (code.name == "PEER_FAILED_VERIFICATION")
     response.outcome = Outcome.PROXY  # the certificate of an https:// proxy itself
     assert not is_certificate_failure(response)
+
+
+class Coming:
+    """A body that comes bit by bit."""
+
+    size: int | None = None
+    failed = False
+    wake: Callable[[], None] | None = None
+
+    def read(self, n: int) -> bytes | None:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "stranger", "expected"),
+    [(False, False, True), (True, False, False), (True, True, False)],
+)
+def test_a_body_that_comes_bit_by_bit_is_sent_once(
+    sent: bool, stranger: bool, expected: bool
+) -> None:
+    request = Request(url=URL, method="PUT", body=Coming())
+    response = ended(Outcome.PROXY, sent=sent, stranger=stranger)
+    assert may_repeat(request, response, retry_unsafe=True) is expected
+    assert failover("direct", retry_unsafe=True).limits(Exit(), request, 9.0).fresh

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -169,3 +170,22 @@ def test_the_operators_certificate_is_shown_to_one_place_only(location: bytes, k
     assert (following.client_cert, following.client_key) == (
         ("me.pem", "me.key") if kept else (None, None)
     )
+
+
+class Coming:
+    """A body that comes bit by bit."""
+
+    size: int | None = None
+    failed = False
+    wake: Callable[[], None] | None = None
+
+    def read(self, n: int) -> bytes | None:
+        return b""
+
+
+def test_a_body_that_was_sent_as_it_came_is_not_sent_again() -> None:
+    request = Request(url="http://a/", method="POST", body=Coming())
+    for status in (307, 308):
+        assert next_request(request, status, b"/there", ("http",)) is None
+    following = next_request(request, 303, b"/there", ("http",))
+    assert following is not None and (following.method, following.body) == ("GET", None)

@@ -3,6 +3,7 @@ import pytest
 from fetcher.errors import Outcome
 from fetcher.model import Response, Target, Verdict
 from fetcher.proxy import Proxy, parse_proxy
+from pool.check.rule import BODY_SEEN
 from pool.settings import Ban, Site
 from pool.traffic.chooser import PoolChooser
 from pool.traffic.evidence import Finding, Seen
@@ -189,3 +190,10 @@ def test_an_answer_is_judged_by_its_sites_rules_and_noted(
     assert site_chooser(seen).report(proxy, target, response) is verdict
     assert site_chooser().report(proxy, target, response) is verdict
     assert seen == [Seen(proxy, noted, host, finding)]
+
+
+def test_an_answer_is_held_where_its_sites_rules_look_into_it() -> None:
+    sites = {**SITES, "deep": Site(url=["http://a/"], ban=Ban(body="denied"))}
+    chooser = PoolChooser(snapshot(), draws().random, sites=sites)
+    for site, size in [(None, 0), ("zhihu", 0), ("plain", 0), ("deep", BODY_SEEN), ("nosuch", 0)]:
+        assert chooser.find_hold(Target("shop.example", tunnelled=False, site=site)) == size
