@@ -27,7 +27,10 @@ async def ending(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
         with suppress(OSError):
             await writer.wait_closed()
     finally:
-        writer.transport.abort()  # nothing, where it is closed already
+        # Nothing, where it is closed already: asyncio has then taken the loop from a transport
+        # whose last bytes were still to be sent when it was closed, and does not look.
+        with suppress(AttributeError):
+            writer.transport.abort()
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """No hostile case holds up the loop, takes the memory, or costs a neighbour his page."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -8,9 +9,17 @@ from tests.farm.certificate import make_certificate
 from tests.hostile.arena import Measure, Row, measuring
 from tests.hostile.table import CASES, NOT_YET
 
-STANDSTILL = 0.5  # seconds; 0.2 on a machine that has nothing else to do
-MEMORY = 100_000_000
-NEIGHBOUR = 2.0  # seconds, with all that the case takes of the machine
+
+class Limits(NamedTuple):
+    standstill: float  # seconds without an answer to anybody
+    neighbour: float  # seconds until his page is there, with all that the case takes of the machine
+    memory: int  # bytes more
+
+
+# A machine may be four times slower than ours, or busy; what these cases are about took ten seconds
+# and a gigabyte, or did not end at all.
+LIMITS = Limits(2.0, 8.0, 150_000_000)
+SOAK = Limits(0.5, 2.0, 100_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +33,23 @@ def measure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measure]:
         assert "Traceback" not in started.service.said
 
 
-def is_well(row: Row) -> bool:
+def is_well(row: Row, limits: Limits) -> bool:
     seen = row.seen
-    is_served = seen.failed == 0 and seen.neighbour < NEIGHBOUR
-    return seen.standstill < STANDSTILL and row.memory < MEMORY and is_served
+    is_served = seen.failed == 0 and seen.neighbour < limits.neighbour
+    return seen.standstill < limits.standstill and row.memory < limits.memory and is_served
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", CASES)
 async def test_neither_the_loop_nor_a_neighbour_suffers(
-    measure: Measure, name: str, record_property: Callable[[str, object], None]
+    measure: Measure, name: str, scale: int, record_property: Callable[[str, object], None]
 ) -> None:
+    limits = SOAK if scale > 1 else LIMITS
     row: Row = await measure.run(CASES[name])
     record_property("row", str(row))
-    if name in NOT_YET and not is_well(row):
+    if name in NOT_YET and not is_well(row, limits):
         pytest.xfail(f"{NOT_YET[name]}: {row}")
-    assert is_well(row), str(row)
+    assert is_well(row, limits), str(row)
 
 
 def test_there_are_enough_cases() -> None:
