@@ -6,6 +6,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
@@ -68,6 +69,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci")  # --hypothesis-profile goes before this
+
+# A shell without job control starts background processes with it ignored, and theirs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LONG = 50  # times as much in `make soak`
 
