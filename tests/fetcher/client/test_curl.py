@@ -1,13 +1,12 @@
 import asyncio
-import contextlib
 import gc
 import gzip
 import logging
 import random
 import socket
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, closing
 from typing import Any
 
 import pytest
@@ -42,14 +41,6 @@ async def client() -> AsyncIterator[CurlClient]:
 async def origin() -> AsyncIterator[Origin]:
     async with Origin() as started:
         yield started
-
-
-@contextlib.contextmanager
-def closing(client: CurlClient) -> Iterator[CurlClient]:
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 async def run(

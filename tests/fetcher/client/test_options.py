@@ -1,10 +1,10 @@
 import asyncio
-import contextlib
 import os
 import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -33,14 +33,6 @@ LIMITS = Limits(total=10.0, connect=5.0)
 AGENT = b"User-Agent: fetchpool-test"
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@contextlib.contextmanager
-def closing(client: CurlClient) -> Iterator[CurlClient]:
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 async def run(

@@ -1,9 +1,9 @@
 """Bodies to send that come bit by bit: how they arrive, and what becomes of those that do not."""
 
 import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -32,14 +32,6 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LAST_CHUNK = b"0\r\n\r\n"
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("nothing_breaks_on_the_loop")]
-
-
-@contextlib.contextmanager
-def closing(client: CurlClient) -> Iterator[CurlClient]:
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 @pytest_asyncio.fixture

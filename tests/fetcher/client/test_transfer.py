@@ -1,11 +1,11 @@
 import asyncio
-import contextlib
 import gzip
 import re
 import resource
 import socket
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 
 import pytest
 import pytest_asyncio
@@ -38,14 +38,6 @@ FRESH = Limits(total=10.0, connect=5.0, fresh=True)
 PUBLIC = "93.184.216.34"  # in answers only: nothing is ever sent there
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@contextlib.contextmanager
-def closing(client: CurlClient) -> Iterator[CurlClient]:
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 @pytest_asyncio.fixture
