@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,6 +17,7 @@ from fetcher.route.failover import (
     may_repeat,
 )
 from fetcher.route.route import Environment, Unreadable, parse_route
+from tests.fetcher.client.producer import Producer
 
 URL, HTTPS = "http://site.test/", "https://site.test/"
 A, B, C = (parse_proxy(f"{name}:1") for name in "abc")
@@ -552,17 +553,6 @@ def test_only_a_failed_verification_is_a_certificate_failure(code: Code) -> None
     assert not is_certificate_failure(response)
 
 
-class Coming:
-    """A body that comes bit by bit."""
-
-    size: int | None = None
-    failed = False
-    wake: Callable[[], None] | None = None
-
-    def read(self, n: int) -> bytes | None:
-        return b""
-
-
 @pytest.mark.parametrize(
     ("sent", "stranger", "expected"),
     [(False, False, True), (True, False, False), (True, True, False)],
@@ -570,7 +560,7 @@ class Coming:
 def test_a_body_that_comes_bit_by_bit_is_sent_once(
     sent: bool, stranger: bool, expected: bool
 ) -> None:
-    request = Request(url=URL, method="PUT", body=Coming())
+    request = Request(url=URL, method="PUT", body=Producer(ended=True))
     response = ended(Outcome.PROXY, sent=sent, stranger=stranger)
     assert may_repeat(request, response, retry_unsafe=True) is expected
     assert failover("direct", retry_unsafe=True).limits(Exit(), request, 9.0).fresh

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from fetcher.errors import TaskError
 from fetcher.model import Request
 from fetcher.task.redirect import STATUSES, next_request
 from fetcher.urls import origin_of
+from tests.fetcher.client.producer import Producer
 
 SCHEMES = ("http", "https")
 BODY_HEADERS = (
@@ -172,19 +172,8 @@ def test_the_operators_certificate_is_shown_to_one_place_only(location: bytes, k
     )
 
 
-class Coming:
-    """A body that comes bit by bit."""
-
-    size: int | None = None
-    failed = False
-    wake: Callable[[], None] | None = None
-
-    def read(self, n: int) -> bytes | None:
-        return b""
-
-
 def test_a_body_that_was_sent_as_it_came_is_not_sent_again() -> None:
-    request = Request(url="http://a/", method="POST", body=Coming())
+    request = Request(url="http://a/", method="POST", body=Producer(ended=True))
     for status in (307, 308):
         assert next_request(request, status, b"/there", ("http",)) is None
     following = next_request(request, 303, b"/there", ("http",))
