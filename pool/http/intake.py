@@ -98,12 +98,6 @@ def _read_header(line: str) -> Header | None:
     return Header([], ",") if _COLUMN.match(line) else None
 
 
-def read_spelled(texts: Iterable[str], *, allow_private: bool) -> Intake:
-    """Proxies as the settings spell them."""
-    items = (_read_text(text, f"item {n}") for n, text in enumerate(texts, 1))
-    return _sort_out(items, allow_private)
-
-
 Item = list[Found] | Refused
 
 

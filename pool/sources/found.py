@@ -130,16 +130,9 @@ def read_anonymity(claim: object) -> Anonymity | None:
     return _ANONYMITY.get(words.removesuffix("代理").removesuffix(" proxy").strip())
 
 
-def read_scheme_cell(cell: str) -> tuple[str, ...]:
-    """The schemes in the cell of a table whose columns nobody has named: all its words are such."""
-    words = _split(cell[:60])
-    if not all(word in _SCHEMES for word in words):
-        return ()
-    return tuple(dict.fromkeys(_SCHEMES[word] for word in words))
-
-
 def read_anonymity_cell(cell: str) -> Anonymity | None:
-    """The level in such a cell, if the word for it means nothing else."""
+    """The level in the cell of a table whose columns nobody has named, if the word for it means
+    nothing else."""
     return None if cell.lower() in _AMBIGUOUS else read_anonymity(cell)
 
 

@@ -19,7 +19,6 @@ from pool.http.intake import (
     Refused,
     read_foreign,
     read_given,
-    read_spelled,
 )
 from pool.sources.extract import extract
 from pool.sources.found import Found
@@ -169,7 +168,8 @@ def test_what_a_list_claims_is_kept() -> None:
 
 
 def test_texts_are_read_as_the_settings_spell_them() -> None:
-    read = read_spelled(["https://8.8.8.8:80", " 8.8.8.8 "], allow_private=False)
+    body = json.dumps(["https://8.8.8.8:80", " 8.8.8.8 "]).encode()
+    read = read_given(body, allow_private=False)
     assert [one.proxy.member for one in read.found] == ["https://8.8.8.8:80"]
     assert read.refused == [Refused("item 2", "it names no port")]
 

@@ -18,7 +18,6 @@ from pool.sources.found import (
     read_mentioned,
     read_region,
     read_scheme,
-    read_scheme_cell,
     read_schemes,
 )
 
@@ -50,24 +49,6 @@ def test_schemes_are_read_from_names_texts_and_arrays(claim: object, schemes: ob
 def test_a_listed_https_is_an_http_proxy_that_tunnels() -> None:
     assert read_scheme(" HTTPS ") == "http"
     assert read_scheme("ftp") is None
-
-
-@pytest.mark.parametrize(
-    ("cell", "schemes"),
-    [
-        ("SOCKS5", ("socks5",)),
-        ("HTTP, HTTPS / socks4", ("http", "socks4")),
-        ("connect", ("http",)),
-        ("", ()),
-        ("SOCKS5 (fast)", ()),
-        ("vmess", ()),
-        ("443", ()),
-    ],
-)
-def test_a_cell_without_a_heading_names_schemes_and_nothing_else(
-    cell: str, schemes: tuple[str, ...]
-) -> None:
-    assert read_scheme_cell(cell) == schemes
 
 
 @pytest.mark.parametrize(
