@@ -53,10 +53,14 @@ def _serve_together(settings: Settings, roles: Roles, count: int) -> None:
         parse_url(settings.redis.url)  # here, or each worker would say what is wrong with it
     listeners = open_listeners(settings, roles)
     with redis_url(settings.redis) as url:
-        urls = find_urls(settings, roles, listeners)
-        for line in build_announcement(settings, roles, urls, url):
-            click.echo(line)
-        worker = spawn_workers(count, listeners, drain=settings.fetcher.drain)
+
+        def announce() -> None:
+            urls = find_urls(settings, roles, listeners)
+            for line in build_announcement(settings, roles, urls, url):
+                click.echo(line)
+
+        drain = settings.fetcher.drain
+        worker = spawn_workers(count, listeners, drain=drain, announce=announce)
         if isinstance(worker, int):
             logger.info("stopped")
             sys.exit(worker)

@@ -25,7 +25,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final
 
 logger = logging.getLogger(__name__)
@@ -125,8 +125,13 @@ class _Place:
         return f"worker {self.number} (pid {self.pid})"
 
 
-def spawn_workers(count: int, listeners: Listeners, *, drain: float) -> Worker | int:
+def spawn_workers(
+    count: int, listeners: Listeners, *, drain: float, announce: Callable[[], None]
+) -> Worker | int:
     """Fork `count` workers; returns in each of them its `Worker`.
+
+    `announce` is called before the first, when signals are heard already: who reads that the
+    service listens may stop it in the same moment.
 
     In the parent it returns when all have ended for good: the exit code. Until then they are
     replaced when they end, with a growing pause. SIGINT or SIGTERM stops them; those that have
@@ -135,7 +140,7 @@ def spawn_workers(count: int, listeners: Listeners, *, drain: float) -> Worker |
 
     To be called in the main thread while there is no other.
     """
-    return _Parent(count, listeners, drain).run()
+    return _Parent(count, listeners, drain).run(announce)
 
 
 class _Parent:
@@ -156,12 +161,13 @@ class _Parent:
         self._poll.register(self._line, select.POLLIN)
         self._poll.register(self._woken, select.POLLIN)
 
-    def run(self) -> Worker | int:
+    def run(self, announce: Callable[[], None]) -> Worker | int:
         """See `spawn_workers`. Nothing here may need a `finally`: a worker leaves through it."""
         # What the interpreter writes there is the number of each signal.
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for number in (*_SIGNALS, signal.SIGCHLD):
             signal.signal(number, _heard)
+        announce()
         while not (self._stopping and not self._running):
             for place in self._due:
                 worker = self._fork(place)

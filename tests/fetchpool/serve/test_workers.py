@@ -22,7 +22,12 @@ import asyncio, logging, os, signal, sys
 from fetchpool.serve.workers import spawn_workers
 
 logging.basicConfig(level="INFO", format="%(message)s")
-worker = spawn_workers(2, {}, drain=float(sys.argv[1]))
+def announce():
+    if "now" in sys.argv:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+worker = spawn_workers(2, {}, drain=float(sys.argv[1]), announce=announce)
 if isinstance(worker, int):
     sys.exit(worker)
 print("worker", worker.number, os.getpid(), flush=True)
@@ -62,11 +67,11 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(folder: Path, body: str, *, drain: float = 5) -> Iterator[Running]:
+def running(folder: Path, body: str, *words: str, drain: float = 5) -> Iterator[Running]:
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", PROGRAM + body, str(drain)],
+            [sys.executable, "-W", "error", "-c", PROGRAM + body, str(drain), *words],
             cwd=MAIN.parent,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -102,6 +107,12 @@ def test_the_pause_doubles_until_a_worker_has_lived_well(
     last: float, lived: float, pause: float
 ) -> None:
     assert next_pause(last, lived) == pause
+
+
+def test_who_stops_it_as_soon_as_it_is_announced_is_heard(tmp_path: Path) -> None:
+    with running(tmp_path, SERVE, "now") as one:
+        assert one.process.wait(10) == 0
+        assert "stopping 2 workers" in one.said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
