@@ -70,8 +70,10 @@ settings.register_profile(
 )
 settings.load_profile("ci")  # --hypothesis-profile goes before this
 
-# A shell without job control starts background processes with it ignored, and theirs inherit that.
+# A shell without job control starts background processes with the first ignored, nohup with the
+# second, and theirs inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _LONG = 50  # times as much in `make soak`
 
