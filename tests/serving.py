@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-TURNS = 4  # of the loop, from a connection that is accepted to the first step of its own task
+# Of the loop: from a connection that is accepted to the first step of its own task, and from one
+# that is aborted, perhaps amid its TLS handshake, to its closed socket.
+TURNS = 4
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -92,11 +94,16 @@ async def serving(
         yield 0 if path is not None else int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        await _turn()
         running = list(tasks)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await _turn()
     if broken:
         raise broken[0]
+
+
+async def _turn() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
