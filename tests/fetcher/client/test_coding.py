@@ -87,6 +87,9 @@ def by_bytes(data: bytes, size: int = 1) -> list[bytes]:
 # -- what is to be undone --------------------------------------------------------------------------
 
 
+# RFC 9110: names in any case (8.4.1), x-gzip is gzip (8.4.1.3), several stand in the order in which
+# they were applied (8.4), also over several lines (5.3); a folded line is one (RFC 9112 5.2). Words
+# that are no coding are passed over, and what cannot be undone is left as it came.
 @pytest.mark.parametrize(
     ("lines", "codings"),
     [
@@ -129,6 +132,7 @@ def test_a_head_says_what_is_to_be_undone(lines: list[str], codings: tuple[str, 
     assert codings_of(head.encode("latin-1")) == codings
 
 
+# RFC 9110 12.5.3 and 12.4.2: weights, and "*" for what is not named.
 @pytest.mark.parametrize(
     ("accepted", "codings", "is_it"),
     [

@@ -45,6 +45,7 @@ def test_lines_are_the_same_whatever_system_wrote_them(encoding: str, end: str) 
     assert read_text(io.BytesIO(content)).decode() == "\n".join(LINES)
 
 
+# The marks are those of the Unicode Standard, 23.8; RFC 3629, 6 has UTF-8's as a signature.
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

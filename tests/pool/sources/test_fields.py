@@ -97,6 +97,8 @@ def test_a_port_is_a_number_or_its_digits(value: object, port: int | None) -> No
 UNCLEAR = Credentials(unclear=True)
 
 
+# `server, username, password` are Playwright's, `host, port, auth: {username, password}` axios';
+# Basic is RFC 7617. The others are keys that people's lists have.
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [

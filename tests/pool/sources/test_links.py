@@ -7,6 +7,7 @@ from pool.sources.links import split_links
 from pool.sources.text import UNCLEAR
 
 
+# Links to proxies as Telegram documents them: core.telegram.org/api/links.
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
