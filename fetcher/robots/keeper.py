@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -41,6 +41,8 @@ MAX_WEIGHT: Final = 250_000  # rules in memory: some 100 MB if all origins are h
 # the next task for its origin will need the answer.
 MAX_UNATTENDED: Final = 1_000
 
+_NO_RULES: Final = Rules(expires=0.0)  # of what no robots.txt has a say in
+
 Key = tuple[tuple[str, str, int], Route, Trust, bool]
 
 
@@ -56,23 +58,30 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     trust: Trust = Trust.OPEN
     validate_cert: bool = True
+    delay: float | None = None  # that its file's fetch keeps, as `Fetch.delay`
+    timeout: float = TIMEOUT  # of its file's fetch
 
 
 StartFetch = Callable[[Task, Callable[[Result], None], Trust, Route], Cancellable]
 
 
 class Waiter:
-    """One who asked. `done` is called once, later, from the loop, unless it was cancelled."""
+    """One who asked. `done` is called once, later, from the loop, unless it was cancelled: with
+    the verdict on that user agent, or with the rules if there is none."""
 
     __slots__ = ("asking", "done", "keeper", "url", "user_agent")
 
     def __init__(
-        self, keeper: "RobotsKeeper", url: str, user_agent: str, done: Callable[[bool], None]
+        self,
+        keeper: "RobotsKeeper",
+        url: str,
+        user_agent: str | None,
+        done: Callable[[Any], None],
     ) -> None:
         self.keeper = keeper
         self.url = url
         self.user_agent = user_agent
-        self.done: Callable[[bool], None] | None = done
+        self.done: Callable[[Any], None] | None = done
         self.asking: _Asking | None = None
 
     def cancel(self) -> None:
@@ -82,10 +91,10 @@ class Waiter:
         if asking is not None:
             self.keeper.leave(asking, self)
 
-    def tell(self, allowed: bool) -> None:
+    def tell(self, answer: Any) -> None:
         done, self.done = self.done, None
         if done is not None:
-            done(allowed)
+            done(answer)
 
 
 class _Asking:
@@ -105,7 +114,7 @@ class _Asking:
 
 
 class RobotsKeeper:
-    """`verdict` for what is known; `ask` otherwise.
+    """`verdict` for what is known, `ask` otherwise; `known` and `ask_rules` for the rules.
 
     `fetch(task, done, trust, route)` starts one fetch as `Fetcher.run` does; its task never asks
     for a robots.txt itself. `ttl`: seconds for which an answer holds; 0 asks for it each time.
@@ -154,22 +163,45 @@ class RobotsKeeper:
     def ask(self, url: str, visitor: Visitor, done: Callable[[bool], None]) -> Waiter:
         """Have `done` called with the verdict, never before this returns."""
         waiter = Waiter(self, url, visitor.user_agent, done)
+        self._find(waiter, visitor)
+        return waiter
+
+    def known(self, url: str, visitor: Visitor) -> Rules | None:
+        """The rules for the fit URL's origin; None: `ask_rules`. No I/O.
+
+        What they say of a URL for which they are dear is to be asked of them outside of the loop.
+        """
+        return _NO_RULES if is_exempt(url) else self._fresh(_key(url, visitor))
+
+    def ask_rules(self, url: str, visitor: Visitor, done: Callable[[Rules], None]) -> Waiter:
+        """Have `done` called with the rules, never before this returns."""
+        waiter = Waiter(self, url, None, done)
+        self._find(waiter, visitor)
+        return waiter
+
+    def forget(self, url: str, visitor: Visitor) -> None:
+        """What is known for the fit URL's origin; the next who asks has it fetched anew."""
         key = _key(url, visitor)
-        rules = Rules(expires=0.0) if is_exempt(url) else self._fresh(key)
+        if key in self._kept:
+            self._drop(key)
+
+    def _find(self, waiter: Waiter, visitor: Visitor) -> None:
+        """Have the waiter answered: from what is known, or when the file has come."""
+        rules = self.known(waiter.url, visitor)
         if rules is not None:
             self._answer(waiter, rules)
-            return waiter
+            return
+        key = _key(waiter.url, visitor)
         asking = self._asking.get(key)
         if asking is not None:
             asking.join(waiter)
-            return waiter
-        task = _build_task(url, visitor)
+            return
+        task = _build_task(waiter.url, visitor)
         asking = self._asking[key] = _Asking(key, task.url)
         asking.join(waiter)
         asking.fetch = self._fetch(
             task, partial(self._answered, asking), visitor.trust, visitor.route
         )
-        return waiter
 
     def leave(self, asking: _Asking, waiter: Waiter) -> None:
         """For `Waiter.cancel`."""
@@ -219,6 +251,9 @@ class RobotsKeeper:
 
     def _answer(self, waiter: Waiter, rules: Rules) -> None:
         loop = asyncio.get_running_loop()
+        if waiter.user_agent is None:
+            loop.call_soon(waiter.tell, rules)
+            return
         judge = partial(rules.allows, waiter.url, waiter.user_agent)
         if not rules.is_dear(waiter.url):
             loop.call_soon(self._tell, waiter, judge)
@@ -283,9 +318,10 @@ def _build_task(url: str, visitor: Visitor) -> Task:
         url=robots_url(url),
         fetch=Fetch(
             headers={"User-Agent": agent},
-            timeout=TIMEOUT,
+            timeout=visitor.timeout,
             max_redirects=MAX_REDIRECTS,
             max_body=MAX_BYTES + 1,  # one more shows whether the last line is whole
             validate_cert=visitor.validate_cert,
+            delay=visitor.delay,
         ),
     )

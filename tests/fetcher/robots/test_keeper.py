@@ -10,7 +10,7 @@ from fetcher.guard import is_public
 from fetcher.model import Result, Task, Trust
 from fetcher.proxy import parse_proxy
 from fetcher.robots.keeper import IN_THREAD, TIMEOUT, RobotsKeeper, Visitor, Waiter
-from fetcher.robots.rules import MAX_BYTES, UNREACHABLE_TTL
+from fetcher.robots.rules import MAX_BYTES, UNREACHABLE_TTL, Rules
 from fetcher.route.route import DIRECT, Pool, Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
@@ -125,6 +125,24 @@ async def test_the_fetch_is_made_as_the_visitor_would() -> None:
         assert task.fetch.validate_cert is False
         assert not task.fetch.robots_txt
         assert site.origin.requests[-1].get("User-Agent") == "caf\xe9/1"
+
+
+@pytest.mark.parametrize("delay", [None, 0.0])  # others need a clock
+async def test_the_fetch_keeps_the_delay_of_the_visitor(delay) -> None:
+    async with serving() as site:
+        await site.ask("/a", Visitor(user_agent=UA, route=DIRECT, delay=delay))
+        [(task, _, _)] = site.tasks
+        assert task.fetch is not None
+        assert task.fetch.delay == delay
+
+
+@pytest.mark.parametrize("timeout", [TIMEOUT, 1.0])
+async def test_the_fetch_has_as_long_as_the_visitor_says(timeout) -> None:
+    async with serving() as site:
+        await site.ask("/a", Visitor(user_agent=UA, route=DIRECT, timeout=timeout))
+        [(task, _, _)] = site.tasks
+        assert task.fetch is not None
+        assert task.fetch.timeout == timeout
 
 
 async def test_an_empty_user_agent_is_not_replaced() -> None:
@@ -337,6 +355,31 @@ async def test_a_dear_verdict_is_given_by_asking() -> None:
         assert await site.ask("/1/x") is False
         assert told == []
         assert site.hits == 1
+
+
+async def test_the_rules_themselves_are_had_with_the_same_fetch() -> None:
+    async with serving() as site:
+        url = site.url("/deny")
+        assert site.keeper.known(url, VISITOR) is None
+        told: list[Rules] = []
+        site.keeper.ask_rules(url, VISITOR, told.append)
+        site.keeper.ask_rules(url, VISITOR, told.append).cancel()
+        assert await site.ask("/deny") is False
+        await wait_until(lambda: told)
+        [rules] = told
+        assert rules is site.keeper.known(url, VISITOR)
+        assert rules.deciding_line(url, UA) == "Disallow: /deny"
+        site.keeper.ask_rules(url, VISITOR, told.append)
+        assert told == [rules]
+        await wait_until(lambda: len(told) == 2)
+        assert (told, site.hits) == ([rules, rules], 1)
+
+
+async def test_where_no_file_has_a_say_there_are_no_rules() -> None:
+    async with serving() as site:
+        rules = site.keeper.known(site.url("/robots.txt"), VISITOR)
+        assert rules is not None
+        assert (rules.digest, rules.is_unreachable, site.hits) == ("", False, 0)
 
 
 async def test_the_file_itself_needs_none() -> None:

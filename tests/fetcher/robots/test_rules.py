@@ -9,6 +9,8 @@ from fetcher.robots.rules import (
     MAX_BYTES,
     MAX_GROUP_AGENTS,
     MAX_RULES,
+    MAX_SITEMAP_LINE,
+    MAX_SITEMAPS,
     UNREACHABLE_TTL,
     Rules,
     is_exempt,
@@ -443,6 +445,128 @@ def test_many_wildcards_are_dear_for_long_urls(extra, dear) -> None:
     assert read.is_dear("u" * (DEAR_WILDCARDS // 100 - 1000 + extra)) is dear
 
 
+# -- what else a file says ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        (["Crawl-delay: 10"], 10.0),
+        (["crawl-delay: 0.5"], 0.5),
+        (["Crawl-delay: 0"], 0.0),
+        (["Crawl-delay: -1"], None),
+        (["Crawl-delay: nan"], None),
+        (["Crawl-delay: inf"], None),
+        (["Crawl-delay: soon"], None),
+        (["Disallow: /a"], None),
+        (["Request-rate: 1/5"], 5.0),
+        (["Request-rate: 10/1m"], 6.0),
+        (["Request-rate: 1/5 0600-0845"], 5.0),
+        (["Request-rate: 1/0"], None),
+        (["Crawl-delay: 3", "Request-rate: 1/5"], 5.0),
+        (["Crawl-delay: 7", "Request-rate: 1/5"], 7.0),
+    ],
+)
+def test_a_group_may_name_a_delay(lines, seconds) -> None:
+    assert star(*lines).crawl_delay(UA) == seconds
+
+
+@pytest.mark.parametrize(
+    ("agent", "seconds"), [(UA, 2.0), ("MyBot", 2.0), ("other/1", 9.0), ("bot", 9.0), ("", 9.0)]
+)
+def test_the_delay_is_that_of_the_group_that_decides(agent, seconds) -> None:
+    read = rules("User-agent: mybot\nCrawl-delay: 2\n\nUser-agent: *\nCrawl-delay: 9\n")
+    assert read.crawl_delay(agent) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "User-agent: mybot\nCrawl-delay: 2\n"])
+def test_who_has_no_group_has_no_delay_and_no_line(text) -> None:
+    assert rules(text).crawl_delay("other") is None
+    assert rules(text).deciding_line(f"{SITE}/", "other") == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "line"),
+    [
+        (["Disallow: /a"], "/b", ""),
+        (["Disallow: /a"], "/ab", "Disallow: /a"),
+        (["Disallow: /a", "Disallow: /abc", "Disallow: /ab"], "/abcd", "Disallow: /abc"),
+        (["Disallow: /", "Allow: /a"], "/ab", "Allow: /a"),
+        (["Disallow: /", "Allow: /a"], "/b", "Disallow: /"),
+        (["Allow: /", "Disallow: /"], "/b", "Allow: /"),
+        (["Allow: /a", "Disallow: /a*b"], "/axb", "Disallow: /a*b"),
+        (["disallow :  /a # why"], "/a", "disallow :  /a"),
+        (["Disallow /a"], "/a", "Disallow /a"),
+        (["Diasllow: /a"], "/a", "Diasllow: /a"),
+        (["Disallow: /ツ", "Disallow: /%E3"], "/%E3%83%84", "Disallow: /ツ"),
+        (["Crawl-delay: 9", "Disallow: /a$"], "/a", "Disallow: /a$"),
+        (["Allow: /index.html", "Disallow: /"], "/", "Allow: /index.html"),
+        (["Disallow: /"], "/robots.txt", ""),
+        (["Disallow:"], "/a", ""),
+    ],
+)
+def test_the_line_that_decides_can_be_shown(lines, path, line) -> None:
+    assert star(*lines).deciding_line(SITE + path, UA) == line
+
+
+def test_the_line_that_decides_stands_in_any_group_of_ours() -> None:
+    read = rules(
+        "User-agent: mybot\nUser-agent: x\nDisallow: /a\n\nUser-agent: *\nDisallow: /abc\n\n"
+        "User-agent: y\nUser-agent: MyBot\nDisallow: /ab\n"
+    )
+    assert read.deciding_line(f"{SITE}/abc", UA) == "Disallow: /ab"
+    assert read.deciding_line(f"{SITE}/abc", "x") == "Disallow: /a"
+    assert read.deciding_line(f"{SITE}/abc", "z") == "Disallow: /abc"
+
+
+def test_sitemaps_are_named_wherever_they_stand() -> None:
+    read = rules(
+        "Sitemap: http://example.com/1.xml\nUser-agent: *\nSITE-MAP: /2.xml # late\nDisallow: /a\n"
+        "Sitemap https://example.com/3.xml.gz\nSitemap:\nHost: example.com\n"
+    )
+    assert read.sitemaps == (
+        "http://example.com/1.xml", "/2.xml", "https://example.com/3.xml.gz"
+    )  # fmt: skip
+    assert not read.allows(f"{SITE}/a", UA)
+    assert rules("Sitemap: /s").sitemaps == ("/s",)
+
+
+@pytest.mark.parametrize(
+    ("count", "kept"),
+    [
+        (MAX_SITEMAPS - 1, MAX_SITEMAPS - 1),
+        (MAX_SITEMAPS, MAX_SITEMAPS),
+        (MAX_SITEMAPS + 1, MAX_SITEMAPS),
+    ],
+)
+def test_a_file_names_so_many_sitemaps_and_no_more(count, kept) -> None:
+    read = rules("".join(f"Sitemap: /{number}\n" for number in range(count)))
+    assert len(read.sitemaps) == read.weight == kept
+
+
+@pytest.mark.parametrize(("extra", "kept"), [(-1, 1), (0, 1), (1, 0)])
+def test_the_url_of_a_sitemap_is_so_long_and_no_longer(extra, kept) -> None:
+    line = "Sitemap: /".ljust(MAX_SITEMAP_LINE + extra, "s")
+    assert len(rules(line).sitemaps) == kept
+
+
+def test_a_file_is_known_by_its_digest() -> None:
+    one, other = rules("User-agent: *\nDisallow: /a\n"), rules("User-agent: *\nDisallow: /b\n")
+    assert one.digest == star("Disallow: /a").digest != other.digest
+    assert [len(one.digest), int(one.digest, 16) >= 0] == [8, True]
+    assert len(rules("").digest) == 8
+
+
+@pytest.mark.parametrize(
+    ("status", "is_unreachable"),
+    [(200, False), (302, False), (404, False), (500, True), (599, True)],
+)
+def test_only_a_file_that_could_not_be_had_is_unreachable(status, is_unreachable) -> None:
+    read = read_answer(answer(status), NOW, TTL)
+    assert read.is_unreachable is is_unreachable
+    assert bool(read.digest) is (status == 200)
+
+
 LINES = st.sampled_from(
     [b"User-agent: *", b"User-agent: a", b"user agent b/1", b"Useragent: *c*", b"Disallow: /",
      b"Disallow: /*a$", b"Allow: /index.html", b"Crawl-delay: 3", b"nonsense", b"Host: h",
@@ -461,6 +585,9 @@ def test_no_bytes_raise_and_what_is_kept_of_them_is_bounded(body, status, agent,
     assert read.allows(f"{SITE}/{path}", agent) in (True, False)
     assert NOW < read.expires <= NOW + TTL
     assert read.weight >= 1
+    line = read.deciding_line(f"{SITE}/{path}", agent)
+    assert line or read.allows(f"{SITE}/{path}", agent) or read.is_unreachable
+    assert (read.crawl_delay(agent) or 0.0) >= 0.0
     if read.parsed is not None:
         groups = read.parsed._user_agents
         assert set(groups) == read.agents  # protego knows the very agents that we do
