@@ -1,34 +1,24 @@
 """Reads the bodies of lists in a process of their own, with limits of time and memory.
 
 A thread would not do: what parses is C code that holds the interpreter, for seconds on a body that
-was written for that, and nothing ends a thread. The process is a fresh interpreter, as a fork would
-copy threads' locks and libcurl's state. It is started for the first body that needs it, serves one
-after the other, and is replaced when it had to be ended.
+was written for that, and nothing ends a thread. The process is started for the first body that
+needs it, serves one after the other, and is replaced when it had to be ended.
 """
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE, Process
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from fetcher.child import Child
+from fetcher.child_process import pack
 from fetcher.errors import FetchpoolError
-from pool.harvest.reading_process import LENGTH, Job, Part, pack
+from pool.harvest.reading_process import Job, Part
 from pool.source import Source
 from pool.sources.found import Found
 
 START: Final = 30.0  # seconds that a new interpreter may take
 MOST: Final = 4_194_304  # bytes of a frame; a thousand proxies with the longest passwords fit
-PIECE: Final = 262_144  # bytes written at once
-
-_ROOT: Final = str(Path(__file__).resolve().parents[2])
-# Not -m: the service may have been started from anywhere, and what lies there is not ours.
-_PROGRAM: Final = (
-    f"import sys; sys.path.insert(0, {_ROOT!r});"
-    " from pool.harvest.reading_process import main; main()"
-)
 
 
 class ReadingError(FetchpoolError):
@@ -40,14 +30,14 @@ class Reader:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._process: Process | None = None
+        self._child: Child | None = None
         self._turn = asyncio.Lock()
         self._decoder = msgspec.msgpack.Decoder(Part)
 
     @property
     def pid(self) -> int | None:
         """Of its process, if there is one."""
-        return None if self._process is None else self._process.pid
+        return None if self._child is None else self._child.pid
 
     async def read(self, source: Source, body: bytes, content_type: str, limit: int) -> list[Found]:
         """As `pool.sources.read.read`, but bad bodies may raise ReadingError."""
@@ -55,10 +45,10 @@ class Reader:
         async with self._turn:
             is_well = False
             try:
-                process = await self._start()
+                child = await self._start()
                 async with asyncio.timeout(self._seconds):
-                    await _send(process, pack(job))
-                    found, last = await self._receive(process, limit)
+                    await child.send(pack(job))
+                    found, last = await self._receive(child, limit)
                 is_well = not last.is_spent
             except TimeoutError:
                 raise ReadingError(f"not read within {self._seconds:g} s") from None
@@ -75,24 +65,20 @@ class Reader:
         async with self._turn:
             await self._end()
 
-    async def _start(self) -> Process:
+    async def _start(self) -> Child:
         """The running process, or a new one."""
-        if self._process is not None and self._process.returncode is None:
-            return self._process
+        if self._child is not None and self._child.returncode is None:
+            return self._child
         await self._end()
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-c", _PROGRAM,
-            stdin=PIPE, stdout=PIPE,
-            start_new_session=True,  # so that Ctrl-C reaches us alone
-        )  # fmt: skip
+        self._child = await Child.start("pool.harvest.reading_process", most=MOST)
         async with asyncio.timeout(START):
-            await self._receive_part(self._process)
-        return self._process
+            await self._receive_part(self._child)
+        return self._child
 
-    async def _receive(self, process: Process, limit: int) -> tuple[list[Found], Part]:
+    async def _receive(self, child: Child, limit: int) -> tuple[list[Found], Part]:
         found: list[Found] = []
         while True:
-            part = await self._receive_part(process)
+            part = await self._receive_part(child)
             found += part.found
             if len(found) > limit:
                 raise EOFError
@@ -100,27 +86,10 @@ class Reader:
                 return found, part
             await asyncio.sleep(0)
 
-    async def _receive_part(self, process: Process) -> Part:
-        assert process.stdout is not None
-        size = int.from_bytes(await process.stdout.readexactly(LENGTH), "big")
-        if size > MOST:
-            raise EOFError
-        return self._decoder.decode(await process.stdout.readexactly(size))
+    async def _receive_part(self, child: Child) -> Part:
+        return self._decoder.decode(await child.receive())
 
     async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def _send(process: Process, frame: bytes) -> None:
-    assert process.stdin is not None
-    view = memoryview(frame)
-    for start in range(0, len(view), PIECE):
-        process.stdin.write(view[start : start + PIECE])
-        await process.stdin.drain()
+        child, self._child = self._child, None
+        if child is not None:
+            await child.end()

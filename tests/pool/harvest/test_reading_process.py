@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pool.harvest.reading_process import LENGTH, MEMORY, PART, Job, Part, pack
+from fetcher.child_process import LENGTH, pack
+from pool.harvest.reading_process import MEMORY, PART, Job, Part
 from pool.source import Source
 
 PROGRAM = [sys.executable, "-c", "from pool.harvest.reading_process import main; main()"]

@@ -1,0 +1,86 @@
+"""A child process from outside: started, written to and read without blocking, ended.
+
+A driver. It is a fresh interpreter, as a fork would copy threads' locks and libcurl's state. What
+it speaks is in `child_process`.
+"""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from fetcher.child_process import LENGTH
+
+PIECE: Final = 262_144  # bytes written at once
+
+_ROOT: Final = str(Path(__file__).resolve().parents[1])
+
+
+class Child:
+    """One process, for whoever started it: `end` it in any case.
+
+    `most`: bytes of a frame from it. Its standard error is ours.
+    """
+
+    def __init__(self, process: Process, most: int) -> None:
+        self._process = process
+        self._most = most
+
+    @classmethod
+    async def start(
+        cls, module: str, *arguments: str, most: int, env: Mapping[str, str] | None = None
+    ) -> "Child":
+        """`module.main()` in a process of its own, with `env` beside our environment."""
+        # Not -m: we may have been started from anywhere, and what lies there is not ours.
+        program = f"import sys; sys.path.insert(0, {_ROOT!r}); from {module} import main; main()"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-c", program, *arguments,
+            stdin=PIPE, stdout=PIPE,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,  # so that Ctrl-C reaches us alone
+        )  # fmt: skip
+        return cls(process, most)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs, -N if signal N ended it."""
+        return self._process.returncode
+
+    async def send(self, data: bytes) -> None:
+        """Raises OSError when it is gone."""
+        assert self._process.stdin is not None
+        view = memoryview(data)
+        for start in range(0, len(view), PIECE):
+            self._process.stdin.write(view[start : start + PIECE])
+            await self._process.stdin.drain()
+
+    async def receive(self) -> bytes:
+        """What its next frame holds. Raises EOFError when it is gone or says too much."""
+        assert self._process.stdout is not None
+        size = int.from_bytes(await self._process.stdout.readexactly(LENGTH), "big")
+        if size > self._most:
+            raise EOFError
+        return await self._process.stdout.readexactly(size)
+
+    async def end(self, grace: float = 0.0) -> None:
+        """Have no more for it, and kill it if that has not ended it within `grace` seconds."""
+        process = self._process
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            if process.returncode is None and grace:
+                async with asyncio.timeout(grace):
+                    await process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
