@@ -37,8 +37,12 @@ def fields(head: bytes) -> list[tuple[str, str]]:
 
     Values are UTF-8 where they can be, else latin-1; folded lines are joined (RFC 9112 5.2).
     """
+    return _unfold(_parse_lines(head))
+
+
+def _unfold(pairs: list[tuple[str, str] | None]) -> list[tuple[str, str]]:
     out: list[tuple[str, str]] = []
-    for pair in _parse_lines(head):
+    for pair in pairs:
         if pair is None:
             continue
         name, value = pair
@@ -70,10 +74,18 @@ def _parse_field(line: bytes) -> tuple[str, str] | None:
     name, colon, value = line.partition(b":")
     if not colon:
         return None
-    spelled = "-".join(word.capitalize() for word in _text(name.strip()).split("-"))
+    name = name.strip()
+    spelled = _known_name(name) if len(name) <= SHORT_NAME else _spell(name)
     return spelled, _text(value.strip())
 
 
+def _spell(name: bytes) -> str:
+    return "-".join(word.capitalize() for word in _text(name).split("-"))
+
+
+# A head may have thousands of lines, and then they are all of a few names.
+_known_name: Final = lru_cache(maxsize=1024)(_spell)
+SHORT_NAME: Final = 64  # bytes
 _known_field: Final = lru_cache(maxsize=2048)(_parse_field)
 _FOLD: Final = "\n"  # no field is called so
 SHORT_HEAD: Final = 4096  # bytes; so 2,048 lines are 8 MB at the very most
@@ -88,13 +100,13 @@ def fields_dict(head: bytes) -> dict[str, str]:
             return out  # as nearly always; 1 us
     except TypeError:
         pass  # a line was no field
-    out = {}
-    for name, value in fields(head):
-        if name in out:
-            out[name] += ("\n" if name == "Set-Cookie" else ", ") + value
-        else:
-            out[name] = value
-    return out
+    values: dict[str, list[str]] = {}
+    for name, value in _unfold(pairs):
+        values.setdefault(name, []).append(value)
+    return {
+        name: ("\n" if name == "Set-Cookie" else ", ").join(several)
+        for name, several in values.items()
+    }
 
 
 def reason(head: bytes, status: int) -> str:

@@ -43,3 +43,30 @@ def respond(connection: H2Connection, stream: int, fields: Fields, body: bytes) 
     connection.send_headers(stream, [(b":status", b"200"), *fields], end_stream=not body)
     if body:
         connection.send_data(stream, body, end_stream=True)
+
+
+async def serve_h2_tireless(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, size: int, sent: dict[bytes, int]
+) -> None:
+    """Each stream gets `size` bytes as its window allows; `sent` counts them by path."""
+    connection = H2Connection(H2Configuration(client_side=False, header_encoding=False))
+    connection.initiate_connection()
+    writer.write(connection.data_to_send())
+    paths: dict[int, bytes] = {}
+    while received := await reader.read(65536):
+        for event in connection.receive_data(received):
+            if isinstance(event, RequestReceived):
+                assert event.headers is not None
+                paths[event.stream_id] = dict(event.headers)[b":path"]
+                sent[paths[event.stream_id]] = 0
+                connection.send_headers(event.stream_id, [(b":status", b"200")])
+        for stream, path in list(paths.items()):
+            while room := min(
+                connection.local_flow_control_window(stream), 16384, size - sent[path]
+            ):
+                sent[path] += room
+                connection.send_data(stream, b"x" * room, end_stream=sent[path] == size)
+            if sent[path] == size:
+                del paths[stream]
+        writer.write(connection.data_to_send())
+        await writer.drain()

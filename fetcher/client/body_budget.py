@@ -1,7 +1,8 @@
 """How many bytes of bodies this process may hold, over all its transfers and results.
 
 A decision module: it counts and says; who stops whom is the client's business. Each body has a
-limit of its own (`max_body`), but a few hundred of them together would still fill the memory.
+limit of its own (`max_body`), but a few hundred of them together would still fill the memory. What
+it takes to undo them counts too, and what libcurl keeps of those that nobody reads.
 """
 
 from typing import Protocol

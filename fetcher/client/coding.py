@@ -38,9 +38,11 @@ PIECE: Final = 32768  # bytes into a step, and out of it (brotli gives up to twi
 STEP: Final = 4096  # what a step costs by itself, in bytes
 TURN: Final = 262144
 SLICE: Final = 65536  # of a turn, for one where several wait
+FILLING: Final = 64  # bytes of a window cost as much to be filled as one of what comes out
 
 # RFC 9659: more is not for a content coding. Each frame may ask for so much memory.
-_WINDOW: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: 23}
+_WINDOW_LOG: Final = 23
+_WINDOW: Final[dict[int, int]] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
 
 _ALIASES: Final = {"x-gzip": "gzip"}
 _NO_CODINGS: Final = frozenset(
@@ -155,6 +157,8 @@ class _Machine(Protocol):
     is_hungry: bool  # nothing more comes out of what it has been given
     is_over: bool
     behind: bytes  # given, but not its own
+    memory: int  # bytes of its window: what may be repeated
+    filled: int  # bytes that it has made at once, whatever was asked for
 
     def undo(self, data: bytes) -> bytes:
         """Some of what is in there. Raises an error of its library's."""
@@ -164,6 +168,7 @@ class _Zlib:
     is_hungry = True
     is_over = False
     behind = b""
+    memory = filled = 0  # 32 kB
 
     def __init__(self, wbits: int) -> None:
         self._stream = zlib.decompressobj(wbits)
@@ -181,12 +186,18 @@ class _Brotli:
     is_over = False
     behind = b""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int) -> None:
         self._stream = brotli.Decompressor()
+        self.memory = brotli_window(first)
+        self.filled = 0
+        self._size = 0  # bytes that have come out
 
     def undo(self, data: bytes) -> bytes:
         out: bytes = self._stream.process(data, output_buffer_limit=PIECE)
         self.is_over = self._stream.is_finished()
+        self._size += len(out)
+        if self._size > self.filled and len(out) >= PIECE:  # else that was all there is
+            self.filled += self.memory
         # It can take more long before it has given all.
         self.is_hungry = not out and self._stream.can_accept_more_data()
         return out
@@ -196,6 +207,8 @@ class _Zstd:
     is_hungry = True
     is_over = False
     behind = b""
+    memory = 1 << _WINDOW_LOG
+    filled = 0
 
     def __init__(self) -> None:
         self._stream = zstd.ZstdDecompressor(options=_WINDOW)
@@ -216,6 +229,19 @@ def _has_zlib_head(data: bytes) -> bool:
     return method & 15 == 8 and method < 128 and (method << 8 | flags) % 31 == 0 and not flags & 32
 
 
+def brotli_window(first: int) -> int:
+    """Bytes of the window of a stream that begins with this byte (RFC 7932 9.1).
+
+    Its decoder may fill all of it before it gives anything: 600 bytes become 16 MB in one step.
+    """
+    if not first & 1:
+        return 1 << 16
+    if three := first >> 1 & 7:
+        return 1 << 17 + three
+    three = first >> 4 & 7
+    return 1 << (8 + three if three else 17)
+
+
 def _telling(coding: str, data: bytes) -> int:
     """How many bytes have to be here before a stream is begun."""
     least = _TELLING[coding]
@@ -230,7 +256,7 @@ def _start(coding: str, data: bytes) -> _Machine | None:
     if coding == "deflate":
         return _Zlib(15 if _has_zlib_head(data) else -15)
     if coding == "br":
-        return _Brotli()
+        return _Brotli(data[0])
     is_frame = data[:4] == b"\x28\xb5\x2f\xfd"
     is_skipped = data[1:4] == b"\x2a\x4d\x18" and data[0] >> 4 == 5
     return _Zstd() if is_frame or is_skipped else None
@@ -242,6 +268,7 @@ class _Layer:
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._machine: _Machine | None = None
+        self._size = 0  # bytes that have come out of it
         self._given = b""
         self._head = b""  # of a stream, too short to tell what it is
         self._seen: bytes | None = b""  # all that was given, while it is kept for want of proof
@@ -252,6 +279,18 @@ class _Layer:
     @property
     def is_hungry(self) -> bool:
         return not self._given and (self._machine is None or self._machine.is_hungry)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes to undo it."""
+        machine = self._machine
+        if machine is None:
+            return 0
+        return min(machine.memory, max(self._size, machine.filled))
+
+    @property
+    def filled(self) -> int:
+        return self._machine.filled if self._machine is not None else 0
 
     def give(self, data: bytes) -> None:
         """Some more, to a hungry one."""
@@ -283,6 +322,7 @@ class _Layer:
             if self._seen is None or self._coding in _WITH_A_MARK:
                 raise BadCoding(str(error)) from None
             return self._be_plain()
+        self._size += len(out)
         if machine.is_over:
             self._machine = None
             if self._coding in _WITH_A_MARK:
@@ -359,6 +399,11 @@ class Undo:
     def is_hungry(self) -> bool:
         return self._at >= len(self._wire) and all(layer.is_hungry for layer in self._layers)
 
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes, beside what is given and what has come out."""
+        return sum(layer.memory for layer in self._layers)
+
     def give(self, data: bytes) -> None:
         self._wire, self._at = data, 0
 
@@ -376,7 +421,9 @@ class Undo:
             while at >= 0 and layers[at].is_hungry:
                 at -= 1
             if at >= 0:
+                before = layers[at].filled
                 out = layers[at].step()
+                turn.left -= max(layers[at].filled - before, 0) // FILLING
             elif self._at < len(self._wire):
                 piece = self._wire[self._at : self._at + PIECE]
                 self._at += PIECE

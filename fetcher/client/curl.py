@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from fetcher.client.body_budget import Budget
 from fetcher.client.coding import codings_of
 from fetcher.client.handle import AddressCheck, Handle, set_guard
-from fetcher.client.multi import Multi
+from fetcher.client.multi import TURN, Multi
 from fetcher.client.names import NO_NAMES, wanted_names
 from fetcher.client.options import Common
 from fetcher.client.sending import Sending
@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 # 5,000 handles added in one turn stop the loop for half a second, 50 for about a millisecond.
 STARTS_PER_TURN: Final = 50
+
+# Seconds between two looks at what libcurl keeps for those that do not read on.
+LOOK: Final = 0.1
 
 
 class CurlClient(Multi):
@@ -84,6 +87,8 @@ class CurlClient(Multi):
         self._slow = low_speed * low_speed_time  # bytes within low_speed_time
         self._slow_time = low_speed_time
         self._sweeper: asyncio.Handle | None = None
+        self._held_up: set[Handle] = set()  # whose streams were full
+        self._looker: asyncio.Handle | None = None
         self._resolver = resolver
         self._resolving: set[CurlTransfer] = set()
         self._waiting: deque[CurlTransfer] = deque()
@@ -264,7 +269,8 @@ class CurlClient(Multi):
     def _held(self, transfer: CurlTransfer) -> int:
         """Bytes of its body that are here."""
         if transfer.stream is not None:
-            return transfer.stream.held
+            kept = transfer.handle.kept if transfer.handle is not None else 0
+            return transfer.stream.held + transfer.stream.memory + kept
         if transfer.handle is not None:
             return transfer.handle.size
         return self._undoing.held(transfer)
@@ -349,6 +355,21 @@ class CurlClient(Multi):
                 self._stop_holding(transfer)
         self._settle_soon()
 
+    def _watch_held_up(self, handle: Handle) -> None:
+        """What libcurl keeps of its body shall count as long as nobody reads on."""
+        self._held_up.add(handle)
+        if self._looker is None:
+            self._looker = self._loop.call_later(LOOK, self._look_at_held_up)
+
+    def _look_at_held_up(self) -> None:
+        self._looker = None
+        self._held_up = {handle for handle in self._held_up if handle.is_held_up}
+        for handle in self._held_up:
+            if not handle.count_kept():
+                self.shed_soon()
+        if self._held_up:
+            self._looker = self._loop.call_later(LOOK, self._look_at_held_up)
+
     def _go_on(self, transfer: CurlTransfer, handle: Handle) -> None:
         """Unless one of both ends is broken."""
         stream, sending = transfer.stream, transfer.sending
@@ -361,6 +382,23 @@ class CurlClient(Multi):
                 handle.go_on()
             except pycurl.error as error:
                 self._end(transfer, *code_and_message(error))
+            else:
+                if handle.kept:
+                    handle.count_kept()
+
+    def _go_on_with_pieces(self) -> None:
+        """Let those go on that had brought too many small pieces for a turn."""
+        until = self.time() + TURN
+        try:
+            for handle in self._pieces.turns():
+                transfer = self._active.get(handle.curl)
+                if transfer is not None:
+                    self._go_on(transfer, handle)
+                    self._settle()
+                if self.time() > until:
+                    break
+        finally:
+            self._pieces.end_turn()
 
     def _wake(self, transfer: CurlTransfer, sending: Sending) -> None:
         """There is more to send, or it has failed. The next turn sees to it: we may be anywhere."""
@@ -387,6 +425,8 @@ class CurlClient(Multi):
             self._undoing.tell_later(transfer)
         elif stream.is_coded:
             self._undoing.renew_soon()
+        if self.budget.is_spent:
+            self.shed_soon()
 
     def _retell(self, transfer: CurlTransfer) -> None:
         """Its turn has come."""
@@ -479,7 +519,7 @@ class CurlClient(Multi):
             self._spare.append(handle)
 
     def _new_handle(self) -> Handle:
-        return Handle(self.guard, self.budget, self.shed_soon)
+        return Handle(self.guard, self.budget, self.shed_soon, self._pieces, self._watch_held_up)
 
     def _deliver(self, transfer: CurlTransfer, response: Response) -> None:
         if transfer.stream is not None:
@@ -510,9 +550,11 @@ class CurlClient(Multi):
         for spare in self._spare:
             spare.close()
         self._spare.clear()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        for timer in (self._sweeper, self._looker):
+            if timer is not None:
+                timer.cancel()
+        self._sweeper = self._looker = None
+        self._held_up.clear()
         super().close()
 
 

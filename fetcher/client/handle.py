@@ -15,6 +15,7 @@ from fetcher.client.chunks import SMALL, Chunks, add_chunk
 from fetcher.client.coding import codings_of, wire_limit
 from fetcher.client.names import Lookups
 from fetcher.client.options import Common, Shape, is_tunnelled, set_options, set_rest, shape_of
+from fetcher.client.pieces import Pieces
 from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
 from fetcher.head import final_head
@@ -45,7 +46,8 @@ class Handle:
     """One transfer at a time; afterwards `clear` makes it ready for the next.
 
     `guard` is asked about addresses, if there is one. Bodies count against `budget`; `shed_soon`
-    is called when that is spent.
+    is called when that is spent. `pieces` says how many small ones may be taken in a turn, and
+    `held_up` is called with a handle whose stream is full.
     """
 
     __slots__ = (
@@ -53,9 +55,11 @@ class Handle:
         "_budget",
         "_connect_ms",
         "_guard",
+        "_held_up",
         "_is_head_all",
         "_is_through",
         "_max_body",
+        "_pieces",
         "_sending",
         "_shape",
         "_shed_soon",
@@ -69,19 +73,28 @@ class Handle:
         "curl",
         "head_lines",
         "is_held_up",
+        "kept",
         "lines",
         "refused",
         "size",
         "truncated",
+        "waits_for_turn",
     )
 
     def __init__(
-        self, guard: AddressCheck | None, budget: Budget, shed_soon: Callable[[], None]
+        self,
+        guard: AddressCheck | None,
+        budget: Budget,
+        shed_soon: Callable[[], None],
+        pieces: "Pieces[Handle]",
+        held_up: "Callable[[Handle], None]",
     ) -> None:
         self.curl = pycurl.Curl()
         self._guard = guard
         self._budget = budget
         self._shed_soon = shed_soon
+        self._pieces = pieces
+        self._held_up = held_up
         self._shape: Shape | None = None  # of the last transfer, if its options are still set
         self._body_limit = self._max_body = 0
         self._takes = ""  # codings that are left as they are
@@ -93,8 +106,10 @@ class Handle:
         self.connect_size = 0  # bytes of what the proxy answered to CONNECT
         self.connect_refused = False  # we stopped it, as the proxy had refused the tunnel
         self._status_line = b""  # of the head that is coming
-        self.is_held_up = False  # libcurl was told to wait: the stream is full
+        self.is_held_up = False  # libcurl was told to wait
+        self.waits_for_turn = False  # that was for too many small pieces, not for a full stream
         self.head_lines = 0  # of `lines`, up to the end of the final head; 0: not there yet
+        self.kept = 0  # bytes of the body that libcurl has meanwhile, as the budget knows
         self.lines: list[bytes] = []  # of the heads; always this list, as libcurl knows it
         self.chunks: Chunks = []  # of the body, coded as it came
         self.size = 0  # bytes of the body
@@ -141,11 +156,13 @@ class Handle:
         """Forget what came, for the budget too. The options stay: the next one may be alike."""
         if self._stream is None:
             self._budget.release(self.size)
+        self._budget.release(self.kept)
+        self.kept = 0
         self._stream = self._sending = None  # a spare handle keeps no sink alive
         self.lines.clear()
         self.chunks = []
         self.size = 0
-        self.truncated = self.complete = self.is_held_up = False
+        self.truncated = self.complete = self.is_held_up = self.waits_for_turn = False
         self.refused = None
         self.connect_refused = self._is_through = False
         self.head_lines = self.connect_size = 0
@@ -258,6 +275,10 @@ class Handle:
 
     def _write(self, chunk: bytes) -> int | None:
         """WRITEFUNCTION: keep the body as it comes, up to `max_body` bytes."""
+        is_small = len(chunk) < SMALL
+        if is_small and self.chunks and not self._pieces.take(self):
+            self.is_held_up = True  # the same chunk comes again
+            return pycurl.WRITEFUNC_PAUSE
         limit = self._body_limit
         self.size += len(chunk)
         if not self._budget.hold(len(chunk)):
@@ -268,7 +289,7 @@ class Handle:
                 self.truncated = True
                 self.chunks.append(chunk[: len(chunk) - (self.size - limit)])
                 return _STOP
-        if len(chunk) < SMALL:
+        if is_small:
             add_chunk(self.chunks, chunk)
         else:
             self.chunks.append(chunk)
@@ -280,6 +301,10 @@ class Handle:
         assert stream is not None
         if stream.is_full:
             self.is_held_up = True  # the same chunk comes again
+            self._held_up(self)
+            return pycurl.WRITEFUNC_PAUSE
+        if len(chunk) < SMALL and self.size and not self._pieces.take(self):
+            self.is_held_up = True
             return pycurl.WRITEFUNC_PAUSE
         self.size += len(chunk)
         over = self.size - self._body_limit if self._body_limit else 0
@@ -291,13 +316,25 @@ class Handle:
         stream.news()
         return _STOP if over > 0 else None
 
+    def count_kept(self) -> bool:
+        """Tell the budget how much libcurl has of the body; False: there may not be so much.
+
+        Of HTTP/2 that is up to 20 MiB: so much it lets a server send before it knows that nobody
+        reads on. Of HTTP/1.1 it is a buffer.
+        """
+        kept = max(self.curl.getinfo(pycurl.SIZE_DOWNLOAD_T) - self.size, 0)
+        more, self.kept = kept - self.kept, kept
+        return self._budget.hold(more)
+
     def go_on(self) -> None:
         """Let libcurl go on where it need not wait any more. It may call back in here.
 
         Raises pycurl.error when that ends the transfer.
         """
         stream, sending = self._stream, self._sending
-        reads = self.is_held_up and stream is not None and not stream.is_full
+        reads = self.is_held_up and not self.waits_for_turn
+        if reads and stream is not None:
+            reads = not stream.is_full
         sends = sending is not None and sending.waits and sending.woken
         if not reads and not sends:
             return

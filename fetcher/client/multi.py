@@ -5,15 +5,25 @@ transfer; what it fetches, and how, is Tornado's. `CurlClient` adds a path of it
 """
 
 import asyncio
+import time
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.ioloop import IOLoop
 
-from fetcher.client.poller import build_poller
+from fetcher.client.handle import Handle
+from fetcher.client.pieces import PIECES, Pieces
+from fetcher.client.poller import MOST, build_poller
 from fetcher.client.watchdog import IDLE, Watchdog
+
+# Seconds of a turn in which libcurl is called; what is left then waits for the next one.
+TURN: Final = 0.01
+
+# Seconds of one call that are much: no page takes so long, but peers that send nothing but the
+# frames of HTTP/2 may.
+MUCH: Final = 0.05
 
 
 class Multi(CurlAsyncHTTPClient):
@@ -34,6 +44,9 @@ class Multi(CurlAsyncHTTPClient):
         self._settle_due = False
         self._asked: deque[int] = deque(maxlen=1)
         self._news: dict[Any, None] = {}  # whom libcurl's callbacks have given something to tell
+        self._pieces: Pieces[Handle] = Pieces(self._loop, self._go_on_with_pieces)
+        self._rests_until = 0.0
+        self._late: dict[int, int] = {}  # sockets that a turn was too short for, and whose is next
         self._poller = build_poller(self._loop, self._on_ready)
         self._watchdog = Watchdog()
         self._watchdog.start()
@@ -50,16 +63,38 @@ class Multi(CurlAsyncHTTPClient):
 
     def _on_ready(self) -> None:
         act, watchdog = self._multi.socket_action, self._watchdog
+        self._pieces.left = PIECES
+        ready = self._poller.take()
+        if late := self._late:  # they come first: the poller may give them in one order for ever
+            ready.sort(key=lambda one: late.get(one[0], MOST))
+            late.clear()
+        until = time.monotonic() + TURN
         # An exception out of a callback comes up through socket_action; what had ended by then
         # must be handed out all the same. What was left is still ready in the next turn.
         try:
-            for fd, action in self._poller.take():
+            for at, (fd, action) in enumerate(ready, 1):
                 watchdog.turn += 1
                 watchdog.fd = fd
                 act(fd, action)
+                if time.monotonic() > until:
+                    late.update((one[0], place) for place, one in enumerate(ready[at:]))
+                    break
         finally:
             watchdog.fd = IDLE
             self._settle()
+
+    def _act_in_time(self) -> None:
+        """libcurl sees to all that is due, and if that takes much time, others have as much then.
+
+        In one call it reads on for all transfers that it had left in the middle.
+        """
+        began = time.monotonic()
+        try:
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        finally:
+            ended = time.monotonic()
+            if ended - began > MUCH:
+                self._rests_until = 2 * ended - began
 
     def _settle(self) -> None:
         """Hand out what has ended, and be there when libcurl wants to be called again.
@@ -71,11 +106,11 @@ class Multi(CurlAsyncHTTPClient):
             return
         asked = self._asked
         self._finish_pending_requests()
-        if asked and asked[0] == 0:
+        if asked and asked[0] == 0 and time.monotonic() >= self._rests_until:
             # Now, in the same turn: new transfers are sent. What they lead to waits for its turn.
             asked.clear()
             try:
-                self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+                self._act_in_time()
             finally:
                 self._finish_pending_requests()
         if asked:
@@ -108,8 +143,12 @@ class Multi(CurlAsyncHTTPClient):
 
     def _on_timer(self) -> None:
         self._timer = None
+        rest = self._rests_until - time.monotonic()
+        if rest > 0:
+            self._set_timeout(int(rest * 1000) + 1)
+            return
         try:
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._act_in_time()
         finally:
             self._settle()
 
@@ -132,12 +171,16 @@ class Multi(CurlAsyncHTTPClient):
         """For the owner of `_news`."""
         self._news.clear()
 
+    def _go_on_with_pieces(self) -> None:
+        """For the owner of the handles."""
+
     def close(self) -> None:
         """Stop everything without calling anybody, and free all handles and sockets."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._watchdog.close()
+        self._pieces.close()
         super().close()
         # libcurl has closed its sockets by now, and may have asked for a timer on the way.
         self._poller.close()

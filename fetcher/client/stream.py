@@ -17,8 +17,8 @@ from fetcher.model import Response, Sink
 logger = logging.getLogger(__name__)
 
 # A fast origin is not stopped by each turn of the loop, and a thousand receivers that do not
-# read hold 256 MB, which the budget counts. (Of a stream of HTTP/2, libcurl 8.23 itself may hold
-# 20 MiB more: so much it lets a server send before it knows that nobody reads.)
+# read hold 256 MB, which the budget counts. (Of HTTP/2 libcurl itself may hold more: see
+# `Handle.count_kept`.)
 MAX_UNHEARD: Final = 262144
 
 T = TypeVar("T")
@@ -49,6 +49,8 @@ class Stream:
         "broken_as",
         "ended",
         "held",
+        "is_coded",
+        "memory",
         "news",
         "over",
         "paused",
@@ -69,22 +71,19 @@ class Stream:
         self._codings: tuple[str, ...] = ()
         self._limit = 0
         self.held = 0  # bytes
+        self.memory = 0  # bytes beside them, that it takes to undo them
         self.begun = False  # the sink knows the head
         self.paused = False  # the sink wants no body now
         self.broken = ""  # why its transfer is to be ended: what the sink raised, or the coding
         self.broken_as = Code.WRITE_ERROR
         self.waits_for_turn = False
         self.ended: Response | None = None  # what `done` will be told
+        self.is_coded = False  # it is undone on its way to the sink
         self.over = False  # nothing will be told any more
 
     @property
     def is_full(self) -> bool:
         return self.held >= MAX_UNHEARD
-
-    @property
-    def is_coded(self) -> bool:
-        """Whether it is undone on its way to the sink."""
-        return self._undo is not None
 
     def add(self, chunk: bytes) -> bool:
         """Hold a piece of the body until it can be told; False: the budget is spent by that."""
@@ -99,14 +98,15 @@ class Stream:
         """
         codings = codings_of(head)
         is_left = not codings or (takes and is_accepted(codings, takes))
+        self.is_coded = not is_left
         self._undo = None if is_left else Undo(codings, limit)
         self._codings, self._limit = codings, limit
-        return self._undo is not None
+        return self.is_coded
 
     def begin(self, response: Response) -> None:
         """Tell the head."""
         self.begun = True
-        response.undone = self._undo is not None
+        response.undone = self.is_coded
         self._call(self.sink.head, response)
 
     def end(self, response: Response) -> None:
@@ -121,7 +121,7 @@ class Stream:
             self._call(self.sink.done, response)
             return
         response.body = b""
-        response.undone = self._undo is not None
+        response.undone = self.is_coded
         if not self.begun and response.outcome is Outcome.ANSWERED:
             self.begin(response)
         self.ended = response
@@ -130,7 +130,7 @@ class Stream:
     def _is_at_once(self, response: Response) -> bool:
         """Whether all of it can be told now, as the body of `response`: coded, if that is short."""
         response.body = self._join() if self._chunks else b""
-        response.undone = self._undo is not None
+        response.undone = self.is_coded
         if self._undo is None or not response.body:
             return True
         undo = Undo(self._codings, self._limit)
@@ -179,6 +179,9 @@ class Stream:
                 self._break(
                     Code.BAD_CONTENT_ENCODING, f"the body is not what its coding is: {error}"
                 )
+        if not self.over:
+            self._budget.hold(undo.memory - self.memory)
+            self.memory = undo.memory
         if undo.is_over_limit:
             self._break(Code.FILESIZE_EXCEEDED, over_limit(self._limit))
         self.waits_for_turn = self.is_heard and not self._is_told
@@ -221,6 +224,9 @@ class Stream:
         self.over = True
         self.waits_for_turn = False
         self.news = _no_news
+        self._budget.release(self.memory)
+        self.memory = 0
+        self._undo = None  # it has much memory, and somebody may keep us for long
 
     @property
     def is_heard(self) -> bool:

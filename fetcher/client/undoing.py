@@ -96,7 +96,7 @@ class Undoing(Generic[T]):
             return True
         whole.timer = self._loop.call_later(self._left(transfer), self._give_up, transfer)
         self._waiting[transfer] = whole
-        self._hold(whole, len(response.body) + whole.size)
+        self._hold(whole)
         return False
 
     def tell_later(self, transfer: T) -> None:
@@ -160,7 +160,6 @@ class Undoing(Generic[T]):
 
     def _work(self, whole: _Whole, turn: Turn, limit: int) -> bool:
         """Undo some more; whether all has come out, and is the response's body now."""
-        before = whole.size
         try:
             for out in whole.undo.work(turn):
                 add_chunk(whole.chunks, out)
@@ -170,7 +169,7 @@ class Undoing(Generic[T]):
             return True
         if not whole.undo.is_over:
             if whole.timer is not None:
-                self._hold(whole, whole.size - before)
+                self._hold(whole)
             return False
         response = whole.response
         response.body, response.undone = b"".join(whole.chunks), True
@@ -178,9 +177,10 @@ class Undoing(Generic[T]):
             _be_over(response, limit)
         return True
 
-    def _hold(self, whole: _Whole, size: int) -> None:
-        whole.held += size
-        if not self._budget.hold(size):
+    def _hold(self, whole: _Whole) -> None:
+        held = len(whole.response.body) + whole.size + whole.undo.memory
+        more, whole.held = held - whole.held, held
+        if not self._budget.hold(more):
             self._shed_soon()
 
     def _let_go(self, whole: _Whole) -> None:

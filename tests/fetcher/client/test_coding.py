@@ -10,6 +10,7 @@ import pytest
 from backports import zstd
 
 from fetcher.client.coding import (
+    FILLING,
     PIECE,
     SLICE,
     STEP,
@@ -17,6 +18,7 @@ from fetcher.client.coding import (
     BadCoding,
     Turn,
     Undo,
+    brotli_window,
     codings_of,
     is_accepted,
     over_limit,
@@ -428,6 +430,50 @@ def test_streams_of_nothing_are_steps_too(coding: str, code: Callable[[bytes], b
     done = Undone([coding], [code(b"") * 1000])
     assert done.steps == []
     assert done.turns >= 1000 * STEP // TURN
+
+
+@pytest.mark.parametrize("log", range(10, 25))
+def test_a_brotli_stream_says_its_window_in_its_first_byte(log: int) -> None:
+    first = brotli.compress(TEXT, quality=5, lgwin=log)[0]
+    assert brotli_window(first) == 1 << log
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "memory"),
+    [
+        ("br", brotli.compress(bytes(100_000_000), quality=5, lgwin=24), 1 << 24),
+        ("br", brotli.compress(bytes(100_000_000), quality=5, lgwin=16), 1 << 16),
+        ("zstd", zstd.compress(bytes(100_000_000)), 1 << 23),
+        ("gzip", gzip.compress(bytes(100_000_000)), 0),
+    ],
+)
+def test_what_may_be_repeated_takes_memory(coding: str, body: bytes, memory: int) -> None:
+    undo = Undo([coding], 0)
+    assert undo.memory == 0
+    undo.give(body)
+    most = size = 0
+    while not undo.is_hungry:
+        for out in undo.work(Turn()):
+            size += len(out)
+            most = max(most, undo.memory)
+            assert coding != "zstd" or undo.memory in (min(size, memory), 0)
+    assert (most, undo.memory) == (memory, 0)  # its end has come
+
+
+def test_a_window_that_is_filled_at_once_takes_a_turn() -> None:
+    window, size = 1 << 24, 100_000_000
+    undo = Undo(["br"], 0)
+    undo.give(brotli.compress(bytes(size), quality=5, lgwin=24))
+    left = []
+    while not undo.is_hungry:
+        turn = Turn()
+        for _ in undo.work(turn):
+            pass
+        left.append(turn.left)
+    over = 2 * PIECE + STEP  # by which any step may be over
+    assert window // FILLING >= TURN
+    assert sum(one < -over for one in left) == -(-size // window)
+    assert left[0] <= TURN - window // FILLING
 
 
 def test_who_has_enough_may_go_on_later() -> None:

@@ -14,12 +14,14 @@ import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from fetcher.client.curl import STARTS_PER_TURN, CurlClient
+from fetcher.client.pieces import PIECES
 from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import MAX_HEAD
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy, parse_proxy
 from tests.farm import Farm, FarmProxy, Kind, Origin, SeenRequest, body_of
+from tests.raw_origin import KEEP, Endless, RawOrigin
 from tests.resources import open_files
 from tests.serving import serving
 from tests.wait import wait_until
@@ -821,3 +823,72 @@ async def test_a_proxy_that_wants_other_credentials_is_known_by_it(
         with closing(CurlClient(force_instance=True, ca_file=farm.ca_file)) as client:
             response = await run(client, f"{farm.origin.https_url}/ip", exit)
     assert (response.outcome, response.stranger) == (Outcome.PROXY, True)
+
+
+# -- bodies in small pieces ------------------------------------------------------------------------
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ONE_BYTE = b"1\r\nx\r\n"
+
+
+@pytest.mark.parametrize("count", [1, PIECES, PIECES + 1, PIECES + 2, 30_000])
+async def test_a_body_of_small_pieces_comes_whole(client, count):
+    async with RawOrigin() as raw:
+        url = raw.add(CHUNKED + ONE_BYTE * count + b"0\r\n\r\n", KEEP)
+        for _ in range(2):
+            response = await run(client, url)
+            assert (response.outcome, response.body) == (Outcome.ANSWERED, b"x" * count)
+        assert raw.connections == 1
+    assert (client.in_flight, client.budget.held) == (0, 0)
+
+
+async def test_several_of_them_come_whole_and_each_waits_for_its_turns(client):
+    count, several = 30_000, 8
+    async with RawOrigin() as raw:
+        url = raw.add(CHUNKED + ONE_BYTE * count + b"0\r\n\r\n", KEEP)
+        small = asyncio.gather(*(run(client, f"{url}?{n}") for n in range(several)))
+        most = last = 0
+        while not small.done():
+            await asyncio.sleep(0)
+            taken = sum(transfer.handle.size for transfer in client._active.values())
+            most, last = max(most, taken - last), taken
+        assert {len(response.body) for response in await small} == {count}
+    assert 0 < most < count  # in one turn, of all
+
+
+async def test_small_pieces_of_a_coded_body_are_undone(client):
+    packed = gzip.compress(bytes(range(256)) * 40)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in packed)
+    head = CHUNKED[:-2] + b"Content-Encoding: gzip\r\n\r\n"
+    async with RawOrigin() as raw:
+        response = await run(client, raw.add(head + chunks + b"0\r\n\r\n"))
+    assert (response.undone, response.body) == (True, bytes(range(256)) * 40)
+
+
+@pytest.mark.parametrize("limit", [PIECES, PIECES + 1, 10_000])
+async def test_small_pieces_without_end_end_at_the_limit_of_the_body(client, limit):
+    async with RawOrigin(otherwise=(CHUNKED, Endless(ONE_BYTE * 1000))) as raw:
+        response = await run(client, Request(url=raw.url + "/", max_body=limit))
+    assert (response.outcome, response.code) == (Outcome.OURS, Code.FILESIZE_EXCEEDED)
+    assert len(response.body) == limit
+    assert (client.in_flight, client.budget.held) == (0, 0)
+
+
+async def test_small_pieces_without_end_end_in_time(client):
+    async with RawOrigin(otherwise=(CHUNKED, Endless(ONE_BYTE * 1000))) as raw:
+        response = await run(client, raw.url + "/", limits=Limits(total=0.3, connect=0.3))
+    assert response.code == Code.OPERATION_TIMEDOUT
+    assert 0.3 <= response.timing.total < 3
+
+
+async def test_one_that_waits_for_its_turn_can_be_cancelled_and_closed():
+    client = CurlClient(force_instance=True)
+    async with RawOrigin(otherwise=(CHUNKED, Endless(ONE_BYTE * 1000))) as raw:
+        request = Request(url=raw.url + "/")
+        first, second = (
+            client.start(request, DIRECT, LIMITS, WholeBody(lambda _: None)) for _ in range(2)
+        )
+        await wait_until(lambda: first.handle is not None and first.handle.waits_for_turn)
+        first.cancel()
+        await wait_until(lambda: second.handle is not None and second.handle.waits_for_turn)
+        client.close()

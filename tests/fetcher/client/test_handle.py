@@ -7,11 +7,15 @@ import pytest
 import pytest_asyncio
 
 from fetcher.client.body_budget import Budget
+from fetcher.client.chunks import SMALL
 from fetcher.client.handle import MAX_CONNECT_HEAD, Handle
 from fetcher.client.names import NO_LOOKUPS
 from fetcher.client.options import Common
+from fetcher.client.pieces import PIECES, Pieces
+from fetcher.client.stream import Stream
 from fetcher.model import DIRECT, Exit, Limits, Request
 from fetcher.proxy import Proxy
+from tests.fetcher.client.heard import Heard
 from tests.raw_origin import KEEP, READ, Endless, RawOrigin
 
 LIMITS = Limits(total=5.0, connect=5.0)
@@ -29,12 +33,17 @@ class Sheds:
     def __init__(self, limit: int = 0) -> None:
         self.budget = Budget(limit)
         self.calls = 0
+        self.held_up: list[Handle] = []
+        self.pieces: Pieces[Handle] = Pieces(asyncio.get_running_loop(), self.go_on)
+
+    def go_on(self) -> None:
+        """A handle alone does not know how."""
 
     def soon(self) -> None:
         self.calls += 1
 
     def handle(self, guard: Any = None) -> Handle:
-        return Handle(guard, self.budget, self.soon)
+        return Handle(guard, self.budget, self.soon, self.pieces, self.held_up.append)
 
 
 async def fetch(handle: Handle, request: Request, exit: Exit = DIRECT) -> int:
@@ -155,3 +164,43 @@ async def test_an_endless_head_of_a_tunnel_is_cut() -> None:
         assert await fetch(handle, Request(url="https://127.0.0.1:9/"), exit) != 0
         assert MAX_CONNECT_HEAD < handle.connect_size < MAX_CONNECT_HEAD + 1100
         handle.close()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_of_small_pieces_a_turn_takes_so_many_and_then_libcurl_waits(streamed) -> None:
+    sheds = Sheds()
+    handle, write = sheds.handle(), "_write"
+    if streamed:
+        stream = Stream(Heard(), sheds.budget, lambda: None)
+        handle.prepare(Request(url="http://h/"), DIRECT, LIMITS, NO_LOOKUPS, Common(), stream)
+        write = "_write_on"
+    take = getattr(handle, write)
+    first = take(b"x")  # a body in one piece never waits
+    assert [first, *(take(b"x") for _ in range(PIECES))] == [None] * (PIECES + 1)
+    assert (handle.is_held_up, handle.waits_for_turn) == (False, False)
+    assert take(b"x" * (SMALL - 1)) == pycurl.WRITEFUNC_PAUSE
+    assert (handle.is_held_up, handle.waits_for_turn, handle.size) == (True, True, PIECES + 1)
+    handle.go_on()
+    assert handle.is_held_up  # it is not its turn
+    assert take(b"x" * SMALL) is None  # what is large is cheap
+    assert sheds.budget.held == PIECES + 1 + SMALL
+    assert list(sheds.pieces.turns()) == [handle]
+    with pytest.raises(pycurl.error):  # there is no transfer, and so it was called
+        handle.go_on()
+    assert not handle.is_held_up
+    assert take(b"x") is None
+    sheds.pieces.left = 0
+    take(b"x")
+    handle.clear()
+    assert (handle.is_held_up, handle.waits_for_turn) == (False, False)
+    assert list(sheds.pieces.turns()) == []
+    handle.close()
+
+
+async def test_a_small_body_is_taken_when_a_turn_has_had_its_pieces(origin) -> None:
+    sheds = Sheds()
+    sheds.pieces.left = 0
+    handle = sheds.handle()
+    assert await fetch(handle, Request(url=origin.url)) == 0
+    assert (handle.size, sheds.pieces.left) == (20, 0)
+    handle.close()

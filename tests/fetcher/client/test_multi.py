@@ -1,15 +1,15 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pycurl
 import pytest
 import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
-from fetcher.client.multi import Multi
+from fetcher.client.multi import MUCH, TURN, Multi
 from tests.farm import Origin
-from tests.raw_origin import HANG, KEEP, RawOrigin
+from tests.raw_origin import HANG, KEEP, Endless, RawOrigin
 from tests.wait import wait_until
 
 LOOPS = ("asyncio", "uvloop")
@@ -116,3 +116,80 @@ async def test_a_fetch_of_the_farms_site_is_tornados_own() -> None:
         response = await multi.fetch(site.url + "/redirect/2")
         assert (response.code, site.hits["/redirect/2"]) == (200, 1)
         multi.close()
+
+
+def busy(seconds: float) -> None:
+    """What keeps the loop for so long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+class Turns:
+    """How many turns the loop has had."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._count()
+
+    def _count(self) -> None:
+        self.count += 1
+        self._next = asyncio.get_running_loop().call_soon(self._count)
+
+    def close(self) -> None:
+        self._next.cancel()
+
+
+async def test_sockets_for_which_a_turn_has_no_time_come_first_in_the_next(multi, origin) -> None:
+    """A few whose answers take long are always ready; nobody waits for all of them."""
+    slow = origin.add(b"HTTP/1.1 200 OK\r\n\r\n", Endless(b"x" * 100_000))
+    calls, clients = 80, 6
+    order: list[int] = []
+
+    def prepare(number: int) -> Callable[[pycurl.Curl], None]:
+        def keep(chunk: bytes) -> int | None:
+            busy(TURN * 0.15)  # and libcurl calls ten times before it comes back
+            order.append(number)
+            return -1 if order.count(number) == calls else None
+
+        return lambda curl: curl.setopt(pycurl.WRITEFUNCTION, keep)
+
+    turns = Turns()
+    fetches = [multi.fetch(slow, prepare_curl_callback=prepare(n)) for n in range(clients)]
+    for ended in await asyncio.gather(*fetches, return_exceptions=True):
+        assert isinstance(ended, HTTPClientError)
+    turns.close()
+    assert turns.count > clients * calls / 40
+    assert set(order[: clients * calls // 2]) == set(range(clients))
+    assert multi._watchdog.cuts == 0
+
+
+async def test_when_what_is_due_has_taken_much_time_others_have_as_much(multi, origin) -> None:
+    """libcurl goes on with all that it has left in the middle at once."""
+    slow = origin.add(b"HTTP/1.1 200 OK\r\n\r\n", Endless(b"x" * 1_000_000))
+    rests: list[float] = []
+
+    def prepare(curl: pycurl.Curl) -> None:
+        left = [60]
+
+        def keep(chunk: bytes) -> int | None:
+            left[0] -= 1
+            busy(MUCH / 9)
+            return None if left[0] else -1
+
+        curl.setopt(pycurl.WRITEFUNCTION, keep)
+
+    fetches = asyncio.gather(
+        *(multi.fetch(slow, prepare_curl_callback=prepare) for _ in range(2)),
+        return_exceptions=True,
+    )
+    rested: set[float] = set()
+    while not fetches.done():
+        now = time.monotonic()
+        if now < multi._rests_until:
+            rested.add(multi._rests_until)
+            rests.append(multi._rests_until - now)
+        await asyncio.sleep(0)
+    await fetches
+    assert rested and max(rests) > MUCH / 2
+    assert (await multi.fetch(page(origin))).body == b"ok"

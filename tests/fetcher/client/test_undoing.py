@@ -382,6 +382,38 @@ async def begun(client: CurlClient, origin: RawOrigin) -> Whole:
     return one
 
 
+WINDOW: Final = 1 << 24
+WIDE: Final = brotli.compress(b"".join(ZEROS), quality=5, lgwin=24)
+
+
+@pytest.mark.parametrize("limit", [WINDOW // 2, WINDOW * 3])
+async def test_the_window_of_a_whole_body_counts(origin: RawOrigin, limit: int) -> None:
+    budget = Budget(limit)
+    client = CurlClient(force_instance=True, budget=budget)
+    with contextlib.closing(client):
+        response = await whole(client, origin.add(answer("br", WIDE), KEEP), max_body=2 * MB)
+        assert (response.code == Code.OUT_OF_MEMORY) == (limit < WINDOW)
+        assert budget.held == 0
+
+
+@pytest.mark.parametrize("limit", [WINDOW // 2, WINDOW * 3])
+async def test_the_window_of_a_stream_counts(origin: RawOrigin, limit: int) -> None:
+    budget = Budget(limit)
+    client = CurlClient(force_instance=True, budget=budget)
+    with contextlib.closing(client):
+        sink = Heard()
+        transfer = listen(client, origin.add(answer("br", WIDE), KEEP), sink)
+        sink.on_body = lambda _: transfer.pause()
+        if limit > WINDOW:
+            await wait_until(lambda: sink.chunks)
+            assert WINDOW <= budget.held == client.largest_body < WINDOW + MB
+            transfer.cancel()
+        else:
+            await wait_until(lambda: sink.ends)
+            assert sink.ends[0].code == Code.OUT_OF_MEMORY
+        assert budget.held == 0
+
+
 async def test_who_cancels_hears_no_more_of_it(client: CurlClient, origin: RawOrigin) -> None:
     one = await begun(client, origin)
     one.transfer.cancel()
