@@ -87,6 +87,8 @@ def read_given(body: bytes, *, allow_private: bool) -> Intake:
     lines = text.splitlines()
     if lines and (header := _read_header(lines[0])) is not None:
         return _sort_out(_read_rows(lines, header), allow_private)
+    if sum(1 for line in lines if line and line[0] != "#") > MOST:
+        raise IntakeError(_TOO_MANY)  # before any pattern looks through all of them
     lines_of = _Lines(lines)
     intake = _sort_out(lines_of.read(), allow_private)
     return msgspec.structs.replace(intake, tunnels=lines_of.tunnels)
@@ -222,10 +224,11 @@ class _Lines:
         self.tunnels = 0
 
     def read(self) -> Iterator[Item]:
-        text = "\n".join(self._lines)
+        # What is too long is refused below, and no pattern need look through it.
+        short = [line if len(line.strip()) <= LONGEST else "" for line in self._lines]
         records = {}
-        if has_records(text):
-            records = scan_records([split_links(line)[1] for line in self._lines], "http")
+        if has_records("\n".join(short)):
+            records = scan_records([split_links(line)[1] for line in short], "http")
         schemes: tuple[str, ...] = ("http",)
         spelled = False
         for n, line in enumerate(self._lines, 1):

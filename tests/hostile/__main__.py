@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from tests.farm.certificate import make_certificate
-from tests.hostile.arena import measuring
-from tests.hostile.table import CASES
+from tests.hostile.arena import Measure, measuring
+from tests.hostile.table import CASES, CHECKS, Play
 
 
 def main(words: list[str]) -> None:
@@ -19,11 +19,19 @@ def main(words: list[str]) -> None:
         folder = Path(name)
         certificate = make_certificate(folder, ["127.0.0.1"])
         assert certificate is not None, "the program openssl is needed"
-        with measuring(folder, certificate) as measure:
-            for case, play in CASES.items():
-                if all(word in case for word in words):
-                    sys.stdout.write(f"{case:60} {asyncio.run(measure.run(play))}\n")
-                    sys.stdout.flush()
+        for cases, checks in ((CASES, False), (CHECKS, True)):
+            chosen = {name: case for name, case in cases.items() if all(w in name for w in words)}
+            place = folder / str(checks)
+            place.mkdir()
+            if chosen:
+                with measuring(place, certificate, checks=checks) as measure:
+                    run(measure, chosen)
+
+
+def run(measure: Measure, cases: dict[str, Play]) -> None:
+    for name, play in cases.items():
+        sys.stdout.write(f"{name:60} {asyncio.run(measure.run(play))}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from tests.resources import forget_peak, peak_bytes
 
 TIMEOUT: Final = 0.7  # seconds, of each task: endless things end so
 MAX_BODY: Final = 1_000_000
+BUDGET: Final = 32_000_000  # bytes of all bodies together
 IN, OUT, DEAD = "scheduler2fetcher", "fetcher2processor", "fetcher_dead"
 
 unpack = msgspec.msgpack.Decoder(strict=False).decode
@@ -133,29 +134,39 @@ class Measure:
         return msgspec.json.decode(await asyncio.to_thread(self._watch.stdout.readline), type=Seen)
 
 
-def settings(redis: str, certificate: Certificate) -> dict[str, Any]:
-    """Of a service that may go to loopback, and whose pool does nothing."""
+def settings(redis: str, certificate: Certificate, *, checks: bool) -> dict[str, Any]:
+    """Of a service that may go to loopback, and whose pool does nothing, or only `checks`.
+
+    The page of the checks is asked for through proxies alone.
+    """
+    page = {"url": ["http://page.test/"], "status": [200], "body": "good", "canary": False}
     return {
         "redis": {"url": redis},
         "fetcher": {
             "timeout": TIMEOUT,
             "max_body": MAX_BODY,
+            "body_budget": BUDGET,
             "proxy": False,
             "allow_private": True,
             "ca_file": certificate.file,
             "rpc": {"enabled": True, "port": 0},
         },
-        "pool": {"harvest": {"enabled": False}, "check": {"enabled": False}},
+        "pool": {
+            "harvest": {"enabled": False},
+            "check": {"enabled": checks, "timeout": TIMEOUT, "cycle": 3600},
+            "allow_private": checks,
+            "sites": {"universal": page},
+        },
         "api": {"port": 0, "proxy": False, "allow_private": True, "stall": 2},
     }
 
 
 @contextlib.contextmanager
-def measuring(folder: Path, certificate: Certificate) -> Iterator[Measure]:
+def measuring(folder: Path, certificate: Certificate, *, checks: bool = False) -> Iterator[Measure]:
     """A service of its own in `folder`, on a Redis of its own."""
     (folder / "redis").mkdir()
     with RedisServer.start(folder / "redis") as server:
-        service = ServiceProcess(folder, **settings(server.url, certificate))
+        service = ServiceProcess(folder, **settings(server.url, certificate, checks=checks))
         with service:
             service.start()
             poll(lambda: "XML-RPC" in service.said, "XML-RPC to be served")

@@ -42,6 +42,15 @@ async def talk(
                 writer.transport.abort()
 
 
+async def ignore(port: int, said: bytes, seconds: float) -> None:
+    """Say it, and do not read the answer for so long."""
+    async with calling(port=port) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(said)
+        await asyncio.sleep(seconds)
+        writer.transport.abort()
+
+
 async def _hear(reader: asyncio.StreamReader, on: bool) -> None:
     """The beginning of an answer, or all of it."""
     while await reader.read(65536) and on:
@@ -194,15 +203,7 @@ async def _unread(arena: Arena) -> None:
         request = (
             b"GET /fetch?timeout=1&url=%b/ HTTP/1.1\r\n" % origin.url.encode() + HOST + b"\r\n"
         )
-
-        async def ignore() -> None:
-            async with calling(port=arena.port) as (reader, writer):
-                reader._transport.pause_reading()  # type: ignore[attr-defined]
-                writer.write(request)
-                await asyncio.sleep(2 * TIMEOUT)
-                writer.transport.abort()
-
-        await asyncio.gather(*(ignore() for _ in range(10)))
+        await asyncio.gather(*(ignore(arena.port, request, 2 * TIMEOUT) for _ in range(10)))
 
 
 async def _upload(arena: Arena) -> None:

@@ -1,5 +1,8 @@
 """Origins that mean harm by HTTP/2 (RFC 9113), frame by frame."""
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 from tests.hostile.arena import Arena
@@ -121,4 +124,35 @@ def build_cases() -> dict[str, Any]:
             data="x" * 200_000,
         ),
         "HTTP/2: no stream is allowed": flood((no_streams, Pause(5))),
+        "HTTP/2: eighteen who read nothing beside two who read": _unread,
     }
+
+
+STREAMS: Final = range(1, 20, 2)  # of ten requests on one connection
+
+
+def _unread_script() -> Iterator[Any]:
+    """So much to all but the first stream as libcurl allows before it knows that nobody reads."""
+    yield from (READ, HELLO, Pause(0.5))
+    yield b"".join(frame(HEADERS, STATUS_200, flags=END_HEADERS, stream=n) for n in STREAMS)
+    yield Pause(0.2)  # it lets each have 10 MB now
+    blocks = {n: frame(DATA, b"x" * 16384, stream=n) * 10 for n in STREAMS[1:]}
+    for _ in range(60):
+        yield from blocks.values()
+        yield frame(DATA, b"x")
+    yield Pause(1.0)
+
+
+async def _unread(arena: Arena) -> None:
+    from tests.hostile.clients import ignore, talk
+
+    async with contextlib.AsyncExitStack() as stack:
+        callers = []
+        for _ in range(2):
+            origin = await stack.enter_async_context(
+                arena.peer(greeting=tuple(_unread_script()), tls=True, alpn="h2")
+            )
+            line = f"GET /fetch?timeout=3&url={origin.url}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            callers.append(talk(arena.port, line.encode(), read=True, seconds=3.0))
+            callers += [ignore(arena.port, line.encode(), 3.0) for _ in STREAMS[1:]]
+        await asyncio.gather(*callers)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.farm.certificate import make_certificate
 from tests.hostile.arena import Measure, Row, measuring
-from tests.hostile.table import CASES, NOT_YET
+from tests.hostile.table import CASES, CHECKS, NOT_YET
 
 
 class Limits(NamedTuple):
@@ -22,15 +22,24 @@ LIMITS = Limits(2.0, 8.0, 150_000_000)
 SOAK = Limits(0.5, 2.0, 100_000_000)
 
 
-@pytest.fixture(scope="module")
-def measure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measure]:
-    certificate = make_certificate(tmp_path_factory.mktemp("tls"), ["127.0.0.1"])
+def start(factory: pytest.TempPathFactory, *, checks: bool) -> Iterator[Measure]:
+    certificate = make_certificate(factory.mktemp("tls"), ["127.0.0.1"])
     if certificate is None:
         pytest.skip("there is no program openssl")
-    with measuring(tmp_path_factory.mktemp("service"), certificate) as started:
+    with measuring(factory.mktemp("service"), certificate, checks=checks) as started:
         yield started
         assert started.service.process.poll() is None, started.service.said
         assert "Traceback" not in started.service.said
+
+
+@pytest.fixture(scope="module")
+def measure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measure]:
+    yield from start(tmp_path_factory, checks=False)
+
+
+@pytest.fixture(scope="module")
+def checker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measure]:
+    yield from start(tmp_path_factory, checks=True)
 
 
 def is_well(row: Row, limits: Limits) -> bool:
@@ -39,17 +48,28 @@ def is_well(row: Row, limits: Limits) -> bool:
     return seen.standstill < limits.standstill and row.memory < limits.memory and is_served
 
 
+def judge(name: str, row: Row, scale: int, note: Callable[[str, object], None]) -> None:
+    limits = SOAK if scale > 1 else LIMITS
+    note("row", str(row))
+    if name in NOT_YET and not is_well(row, limits):
+        pytest.xfail(f"{NOT_YET[name]}: {row}")
+    assert is_well(row, limits), str(row)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", CASES)
 async def test_neither_the_loop_nor_a_neighbour_suffers(
     measure: Measure, name: str, scale: int, record_property: Callable[[str, object], None]
 ) -> None:
-    limits = SOAK if scale > 1 else LIMITS
-    row: Row = await measure.run(CASES[name])
-    record_property("row", str(row))
-    if name in NOT_YET and not is_well(row, limits):
-        pytest.xfail(f"{NOT_YET[name]}: {row}")
-    assert is_well(row, limits), str(row)
+    judge(name, await measure.run(CASES[name]), scale, record_property)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", CHECKS)
+async def test_nor_do_they_when_a_proxy_is_checked(
+    checker: Measure, name: str, scale: int, record_property: Callable[[str, object], None]
+) -> None:
+    judge(name, await checker.run(CHECKS[name]), scale, record_property)
 
 
 def test_there_are_enough_cases() -> None:

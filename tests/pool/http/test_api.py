@@ -12,6 +12,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from fetcher.http.gate import Gate
+from fetcher.politeness.clock import Clock
 from fetcher.proxy import parse_proxy
 from fetcher.redis.call import call
 from fetchpool.redis.connect import connect
@@ -48,6 +49,7 @@ class Api:
             self.sources.accounts,
             declared=[Source(name="list", url="http://list.example/")],
             queue=self._queue,
+            blocked=Clock(redis, "fetchpool").blocked,
             now=lambda: NOW,
         )
         self.server = HTTPServer(Application(routes(access), gate=gate), max_body_size=2 * MAX_BODY)
@@ -277,6 +279,15 @@ async def test_sources_are_listed_with_their_accounts(api: Api) -> None:
     assert (await api.call("/sources", "HEAD")).code == 200
 
 
+async def test_the_blocked_hosts_are_told(api: Api) -> None:
+    clock = Clock(api.redis, "fetchpool")
+    assert (await api.get("/stats"))[1]["blocked"] == {}
+    seconds = await clock.block("example.com", retry_after=60, started=0, draw=0)
+    [(_, until)] = await clock.blocked()
+    assert (await api.get("/stats"))[1]["blocked"] == {"example.com": until}
+    assert seconds == 60
+
+
 async def test_the_pool_and_the_queue_are_told_in_numbers(api: Api) -> None:
     await api.add("192.0.2.1:80", "socks5://192.0.2.1:81")
     await api.redis.rpush("in", "task")
@@ -325,4 +336,5 @@ async def test_a_redis_that_is_away_is_named(redis: Redis) -> None:
             assert (code, said["error"][:13]) == (503, "Redis failed:")
         code, stats = await api.get("/stats")
         assert (code, stats["queue"]["error"][:13]) == (200, "Redis failed:")
+        assert stats["blocked"]["error"][:13] == "Redis failed:"
     await away.aclose()
