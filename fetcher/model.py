@@ -54,6 +54,7 @@ class Fetch(msgspec.Struct, kw_only=True):
     retries: int | None = None  # other proxies tried on a list or pool route
     retry_unsafe: bool | int | None = None  # let POST and the like be repeated too
     site: str | None = None  # the site whose pool and rules apply
+    delay: float | None = None  # between two starts at its host; 0: none, whatever the settings say
 
 
 class Task(msgspec.Struct, kw_only=True):

@@ -150,6 +150,8 @@ class Fetcher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     poolsize: Positive = 100
     per_host: Count = 0
+    delay: Seconds = 0.0  # of queue tasks, from start to start; 0 = none
+    delay_by: Literal["host", "domain", "ip"] = "host"
     user_agent: HeaderText = (
         f"fetchpool/{VERSION} (set fetcher.user_agent to say who operates this crawler)"
     )

@@ -105,6 +105,7 @@ class FetchCall(HTTPMessageDelegate):
     OPTIONS: ClassVar[dict[str, Callable[[str], Any]]] = {
         "timeout": float,
         "retries": int,
+        "delay": float,
         "proxy": str,
         "site": str,
     }

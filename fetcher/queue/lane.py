@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 # So many times the window may wait for their turn; what lies behind them stays in the queue.
 _WAITING: Final = 10
 
+# Seconds that a task which has to run alone may wait for the politeness clock: for so long all the
+# others wait as well.
+_LONE_PATIENCE: Final = 30.0
+
 _SHOWN: Final = 200  # characters of a URL in the log: a data: URL may be a whole page
 
 
@@ -38,17 +43,44 @@ class Job(NamedTuple):
     done: Callable[[Finished], None]
 
 
+class _InLine:
+    """A task as the politeness clock makes it wait: see `Line`."""
+
+    __slots__ = ("done", "id", "is_told", "lane", "patience")
+
+    def __init__(
+        self, lane: "QueueLane", id_: bytes, done: Callable[[Finished], None], patience: float
+    ) -> None:
+        self.lane = lane
+        self.id = id_
+        self.done = done
+        self.patience = patience
+        self.is_told = False  # the queue has been, that it has not begun
+
+    def wait(self) -> None:
+        self.lane.let_wait(self)
+
+    def begin(self, go: Callable[[], None]) -> None:
+        self.lane.let_begin(self, go)
+
+
 class QueueLane:
     """The queue as a lane: messages in, results out, nothing lost between.
 
     Of the tasks under way at most `window` are fetched, and at most `per_host` from one host
-    (0: no limit).
+    (0: no limit). `delay`: seconds between two starts at a host, for those that name no other.
     """
 
     name = "queue"
 
     def __init__(
-        self, queue: Transport, fetcher: Fetcher, window: int, *, per_host: int = 0
+        self,
+        queue: Transport,
+        fetcher: Fetcher,
+        window: int,
+        *,
+        per_host: int = 0,
+        delay: float = 0.0,
     ) -> None:
         self.queue = queue
         self.fetcher = fetcher
@@ -56,6 +88,7 @@ class QueueLane:
         self.empty = asyncio.Event()
         self.finished = self.dead = self.lost = 0
         self._places = window
+        self._delay = delay
         self._turns = Turns(per_host)
         self._limits_hosts = per_host > 0
         self._starts = Starts(queue)
@@ -63,16 +96,21 @@ class QueueLane:
         self._stopping = False
         self._running: dict[bytes, Fetching | None] = {}  # None: it begins once the queue knows
         self._parked: dict[bytes, Job] = {}  # until they run
+        self._in_line: dict[bytes, _InLine] = {}  # they run, and wait for the politeness clock
         self._held: dict[bytes, Lease] = {}  # until they are put away or given back
         self._unsure = False  # an answer was lost: more may be leased to us than we know
 
     @property
     def window(self) -> int:
-        """What waits for its turn takes no place."""
-        return self._places + self._turns.waiting
+        """What waits, for its turn or for the politeness clock, takes no place."""
+        return self._places + self._waiting
+
+    @property
+    def _waiting(self) -> int:
+        return self._turns.waiting + len(self._in_line)
 
     async def take(self, room: int) -> Sequence[Lease]:
-        room = min(room, _WAITING * self._places - self._turns.waiting)
+        room = min(room, _WAITING * self._places - self._waiting)
         if room <= 0 or self._turns.is_closed or self.fetcher.budget.is_tight:
             return []  # the next tick asks again
         try:
@@ -114,12 +152,17 @@ class QueueLane:
 
         def ended(fetching: Fetching | None, result: Result) -> None:
             self._running.pop(id_, None)
+            self._in_line.pop(id_, None)
             done(self._hold(_finished(id_, task, raw, result)))
             if not self._turns.is_open and id_ != self._turns.lone:
                 self._go_on(self._turns.end(id_, self._begun))
 
+        line = None
+        if self._delay or (task.fetch is not None and task.fetch.delay):
+            patience = _LONE_PATIENCE if id_ == self._turns.lone else math.inf
+            line = _InLine(self, id_, done, patience)
         try:
-            fetching = self.fetcher.run(task, ended)
+            fetching = self.fetcher.run(task, ended, delay=self._delay, line=line)
         except Exception as error:
             logger.exception("a task could not be started")
             ended(None, from_refusal(task, f"{type(error).__name__}: {error}", Progress()))
@@ -146,6 +189,8 @@ class QueueLane:
         is_last = lease.deliveries == self.queue.settings.max_deliveries
         host = _host_of(job.task.url) if self._limits_hosts else ""
         begun = self._turns.ask(lease.id, host, alone=is_last, running=self._begun - 1)
+        if is_last:
+            self._hand_back_line()
         if lease.id not in begun:
             if self._stopping:
                 self.hand_back_waiting()
@@ -192,9 +237,47 @@ class QueueLane:
     def hand_back_waiting(self) -> None:
         """Stopping: what waits for its turn goes back to the queue at once, now and later."""
         self._stopping = True
-        for id_ in self._turns.clear():
+        waiting = self._turns.clear()
+        self._hand_back_line()  # they came before
+        for id_ in waiting:
             self._starts.forget([id_])
             self._parked.pop(id_).done(Finished(id_))
+
+    # -- the politeness clock ----------------------------------------------------------------------
+
+    def let_wait(self, line: _InLine) -> None:
+        """A task that runs waits for its start: it takes no place, and unless it has been somewhere
+        already, the queue hears that it has not begun."""
+        fetching = self._running.get(line.id)
+        if fetching is None:
+            return  # it has just ended
+        self._in_line[line.id] = line
+        if self._stopping or (self._turns.is_closed and line.id != self._turns.lone):
+            self._hand_back_line()
+        elif not line.is_told and fetching.tries == 0:
+            line.is_told = True
+            self._starts.wait(line.id)
+
+    def let_begin(self, line: _InLine, go: Callable[[], None]) -> None:
+        """Its start has come."""
+        self._in_line.pop(line.id, None)
+        if line.is_told:
+            line.is_told = False
+            self._starts.begin(line.id, go)
+        else:
+            go()
+
+    def _hand_back_line(self) -> None:
+        """Whoever waits for the clock goes back to the queue at once, but for one that runs alone:
+        we stop, or are to begin with that one, and the others would keep it from that for long."""
+        for id_, line in list(self._in_line.items()):
+            fetching = self._running.get(id_)
+            if id_ != self._turns.lone and fetching is not None:
+                fetching.cancel()
+                del self._running[id_], self._in_line[id_]
+                self._starts.forget([id_])
+                line.done(Finished(id_))
+                self._go_on(self._turns.end(id_, self._begun))
 
     # -- outcomes ----------------------------------------------------------------------------------
 
@@ -232,6 +315,7 @@ class QueueLane:
         self._starts.forget([item.id for item in items])
         for item in items:
             self._parked.pop(item.id, None)
+            self._in_line.pop(item.id, None)
             fetching = self._running.pop(item.id, None)
             if fetching is not None:
                 fetching.cancel()

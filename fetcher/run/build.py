@@ -15,6 +15,7 @@ from fetcher.dns.resolver import Resolver
 from fetcher.errors import TaskError
 from fetcher.guard import is_public
 from fetcher.model import WEB, Client, ProxyChooser, Trust
+from fetcher.politeness.slots import Starts
 from fetcher.route.failover import WaysOut
 from fetcher.route.route import ENVIRONMENT, parse_route, read_environment
 from fetcher.run.path import run_robots
@@ -39,10 +40,12 @@ def build(
     *,
     environment: Mapping[str, str] | None = None,
     chooser: ProxyChooser | None = None,
+    clock: Starts | None = None,
 ) -> Built:
     """On the running loop. `environment` are the variables that `env` routes read, and AWS_* for
-    s3; none by default. `chooser` answers pool routes. Raises `TaskError` and `ProxyError` for what
-    the settings say; a variable that names no proxy is a warning."""
+    s3; none by default. `chooser` answers pool routes, `clock` keeps the delays of tasks. Raises
+    `TaskError` and `ProxyError` for what the settings say; a variable that names no proxy is a
+    warning."""
     variables = environment or {}
     proxies = read_environment(variables)
     for problem in proxies.problems:
@@ -64,6 +67,7 @@ def build(
         schemes=settings.schemes,
         s3=read_s3(settings.s3.endpoint, variables),
         robots_ttl=settings.robots_ttl,
+        delay_by=settings.delay_by,
     )
 
     def close() -> None:
@@ -73,7 +77,8 @@ def build(
             thread.close()
         resolver.close()
 
-    return Built(Shared(clients, policy, run_robots, budget=budget), close)
+    shared = Shared(clients, policy, run_robots, budget=budget, resolver=resolver, clock=clock)
+    return Built(shared, close)
 
 
 def build_defaults(settings: Settings) -> Defaults:

@@ -33,19 +33,20 @@ from fetcher.model import (
     Trust,
     Upload,
 )
-from fetcher.robots.keeper import Visitor, Waiter
+from fetcher.robots.keeper import Cancellable, Visitor
 from fetcher.robots.rules import user_agent_of
 from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
 from fetcher.run.held import DROP, Held
+from fetcher.run.polite import Line, Polite, build_polite
 from fetcher.run.shared import Shared
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
 from fetcher.task.data_url import parse_data_url
 from fetcher.task.redirect import next_request
-from fetcher.task.request import NO_LIMIT, Plan, build_plan, refuse_operators_options
+from fetcher.task.request import NO_LIMIT, Plan, build_plan, plan_for, refuse_operators_options
 from fetcher.task.schemes import build_special, special_route, special_scheme
-from fetcher.urls import loggable, origin_of
+from fetcher.urls import fit_url, loggable, origin_of
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,8 @@ class Fetching:
     cookies: TaskCookies | None = None
     exit: Exit | None = None
     response: Response | None = None  # the last that came
-    transfer: Transfer | Waiter | None = None
+    transfer: Transfer | None = None
+    waiter: Cancellable | None = None  # for a robots.txt, or for the start that the clock gives
     timer: asyncio.Handle | None = None
     plan: Plan  # from the first step on, as are deadline, failover and request
     shown_url: str | None = None
@@ -99,6 +101,10 @@ class Fetching:
     upload: Upload | None = None
     is_patient = False
     takes = ""  # the receiver's Accept-Encoding
+    prepared: Plan | None = None  # what the task's options come to, if somebody knows that already
+    delay = 0.0  # between starts at one host, unless the task says otherwise
+    polite: Polite | None = None  # if there is to be a delay
+    line: Line | None = None
     begun: Result | None = None  # what the receiver has been told, without content
     received = 0  # bytes that have gone on to it since
 
@@ -147,7 +153,10 @@ class Fetching:
             refuse_operators_options(fetch)
         if special is None:
             defaults = policy.defaults if self.receiver is None else self.shared.stream_defaults
-            plan = build_plan(task, defaults)
+            if self.prepared is None:
+                plan = build_plan(task, defaults)
+            else:
+                plan = plan_for(self.prepared, fit_url(task.url, defaults.schemes))
             route = parse_route(fetch.proxy, self.route)
         else:
             plan = build_special(task, special, policy.defaults, policy.s3)
@@ -165,6 +174,12 @@ class Fetching:
         self.shown_url = plan.shown_url
         self.deadline: float = self.started + plan.timeout
         self.failover: Failover = self.shared.failover_of(route, plan, self.trust)
+        delay = self.delay if plan.delay is None else plan.delay
+        if delay and special is None:
+            # A caller waits as long as he would for the answer, others as long as any task may.
+            most = policy.defaults.max_timeout or NO_LIMIT
+            patience = plan.timeout if self.receiver is not None else most
+            self.polite = build_polite(self.shared, delay, patience, self.line)
         if plan.cookies is not None:
             self.cookies = TaskCookies(plan.cookies, plan.request.url)
         self._hop(plan.request)
@@ -185,33 +200,78 @@ class Fetching:
         if self.plan.robots_txt:
             self._ask_robots()
         else:
-            self._leave()
+            self._line_up()
 
     def _ask_robots(self) -> None:
-        keeper, request = self.shared.robots, self.request
-        visitor = Visitor(
-            user_agent=user_agent_of(request.headers),
-            route=self.failover.route,
-            trust=self.trust,
-            validate_cert=request.validate_cert,
-        )
+        keeper, request, since = self.shared.robots, self.request, monotonic()
+        visitor = self._visitor()
         allowed = keeper.verdict(request.url, visitor)
         if allowed is not None:
-            self._told(allowed)
+            self._told(allowed, since)
             return
-        self.transfer = keeper.ask(request.url, visitor, self._told)
-        left = max(self.deadline - monotonic(), 0.0)
-        self.timer = asyncio.get_running_loop().call_later(left, self._end_late)
+        if self.polite is not None:
+            self.polite.expect()
+        self.waiter = keeper.ask(request.url, visitor, lambda verdict: self._told(verdict, since))
+        left = self.deadline - since if self.polite is None else self.polite.left
+        self.timer = asyncio.get_running_loop().call_later(max(left, 0.0), self._end_late)
 
-    def _told(self, allowed: bool) -> None:
+    def _visitor(self) -> Visitor:
+        return Visitor(
+            user_agent=user_agent_of(self.request.headers),
+            route=self.failover.route,
+            trust=self.trust,
+            validate_cert=self.request.validate_cert,
+            delay=self.polite.delay if self.polite is not None else None,
+        )
+
+    def _told(self, allowed: bool, since: float) -> None:
         self._stop_waiting()
+        if self.polite is not None:
+            self._put_off(monotonic() - since)  # the file had to wait for its own start
         try:
             if allowed:
-                self._leave()
+                self._line_up()
             else:
                 self._end_disallowed()
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             self._end_by_exception(error)
+
+    # 2a. Its start: when the politeness clock says, if there is to be a delay.
+
+    def _line_up(self) -> None:
+        if self.polite is None:
+            self._leave()
+            return
+        crawl_delay, since = None, monotonic()
+        if self.plan.robots_txt:
+            visitor = self._visitor()
+            rules = self.shared.robots.known(self.request.url, visitor)
+            crawl_delay = rules.crawl_delay(visitor.user_agent) if rules is not None else None
+        self.waiter = self.polite
+        self.polite.line_up(
+            self.request.url,
+            lambda refusal: self._may_leave(refusal, since),
+            is_direct=self.failover.is_direct,
+            crawl_delay=crawl_delay,
+        )
+
+    def _may_leave(self, refusal: str | None, since: float) -> None:
+        self._stop_waiting()
+        self._put_off(monotonic() - since)
+        try:
+            if refusal is None:
+                self._leave()
+            else:
+                self._end_without(refusal, Ending.LATE)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._end_by_exception(error)
+
+    def _put_off(self, waited: float) -> None:
+        """The task's time begins later, by what it has waited for politeness alone."""
+        self.started += waited
+        self.deadline += waited
+        if self.polite is not None:
+            self.polite.left -= waited
 
     # 3. An attempt: one way to leave, and a transfer through it.
 
@@ -283,6 +343,8 @@ class Fetching:
     def _learn(self, response: Response) -> dict[str, str]:
         """The answer's headers; what cookies are among them is kept."""
         headers = fields_dict(response.head)
+        if self.polite is not None:
+            self.polite.learn(response.status, headers.get("Retry-After"))
         if "Set-Cookie" in headers:
             if self.cookies is None:
                 self.cookies = TaskCookies(None, self.plan.request.url)
@@ -304,13 +366,21 @@ class Fetching:
         took, left = now - self.trying_since, self.deadline - now
         step = self.failover.decide(exit, self.request, response, took=took, left=left)
         if isinstance(step, Another):
-            self._attempt(step.exit)
+            self._try_another(step.exit)
         elif isinstance(step, End):
             self.response = response
             self._end_by_failover(step)
         else:
             return True
         return False
+
+    def _try_another(self, exit: Exit) -> None:
+        if self.polite is None:
+            self._attempt(exit)
+        else:  # it is chosen anew when the turn has come, and meanwhile of use to others
+            self.failover.release(exit)
+            self.exit = None
+            self._line_up()
 
     def _follow(self, following: Request, response: Response) -> None:
         self.hops += 1
@@ -348,7 +418,7 @@ class Fetching:
             whole = replace(response, body=b"") if response.body else response
             headers = self._learn(response)
             self.begun = results.from_response(self.task, whole, headers, self._so_far())
-            if self.is_patient and transfer is not None and not isinstance(transfer, Waiter):
+            if self.is_patient and transfer is not None:
                 transfer.extend(self._longest)
             if self.receiver is not None:
                 self.receiver.begin(self, self.begun)
@@ -357,7 +427,7 @@ class Fetching:
             return self._stop(transfer)
         return self.done is not None
 
-    def _stop(self, transfer: Transfer | Waiter | None) -> bool:
+    def _stop(self, transfer: Transfer | None) -> bool:
         if transfer is not None:
             transfer.cancel()
         return False
@@ -382,14 +452,12 @@ class Fetching:
 
     def pause(self) -> None:
         """The receiver has had enough for now; harmless when all has come."""
-        transfer = self.transfer
-        if transfer is not None and not isinstance(transfer, Waiter):
-            transfer.pause()
+        if self.transfer is not None:
+            self.transfer.pause()
 
     def resume(self) -> None:
-        transfer = self.transfer
-        if transfer is not None and not isinstance(transfer, Waiter):
-            transfer.resume()
+        if self.transfer is not None:
+            self.transfer.resume()
 
     # 5. The end, in one place.
 
@@ -406,16 +474,21 @@ class Fetching:
             self._leave_shared()
         if self.transfer is not None:
             self.transfer.cancel()
+            self.transfer = None
+        if self.waiter is not None:
+            self.waiter.cancel()
         self._stop_waiting()
 
     def _leave_shared(self) -> None:
         """Give back what was taken for the task: its place among all, and the use of its exit."""
         self.shared.in_flight -= 1
+        if self.polite is not None:
+            self.polite.cancel()
         if self.exit is not None and self.exit.from_pool:
             self.failover.release(self.exit)
 
     def _stop_waiting(self) -> None:
-        self.transfer = None
+        self.waiter = None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -449,8 +522,8 @@ class Fetching:
         self._end(result, Ending.REFUSED)
 
     def _end_late(self) -> None:
-        if self.transfer is not None:
-            self.transfer.cancel()  # others may go on waiting for the same robots.txt
+        if self.waiter is not None:
+            self.waiter.cancel()  # others may go on waiting for the same robots.txt
         self._stop_waiting()
         waited = int((monotonic() - self.started) * 1000)
         self._end_without(f"Operation timed out after {waited} milliseconds", Ending.LATE)

@@ -7,7 +7,10 @@ import msgspec
 from msgspec.structs import replace
 
 from fetcher.client.body_budget import Budget
+from fetcher.dns.resolver import Resolver
 from fetcher.model import WEB, Clients, Result, Task, Trust
+from fetcher.politeness.backoff import By
+from fetcher.politeness.slots import Starts
 from fetcher.robots.keeper import Cancellable, RobotsKeeper
 from fetcher.route.failover import Failover, WaysOut
 from fetcher.route.route import ENVIRONMENT, Route
@@ -23,6 +26,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `route` is taken by tasks that name no proxy. `allow_private`: "all" also lets a public site
     redirect to a private address. `schemes` are the URLs that are taken; of them file and ftp need
     a client of that kind, s3 the keys in `s3`. `robots_ttl`: seconds for which a robots.txt holds.
+    `delay_by`: whose the delay is that a task keeps.
     """
 
     defaults: Defaults
@@ -32,16 +36,25 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     schemes: Sequence[str] = FOR_EVERYBODY
     s3: S3 = S3()
     robots_ttl: float = 3600.0
+    delay_by: By = "host"
 
 
 Run = Callable[["Shared", Task, Callable[[Result], None], Trust, Route], Cancellable]
 
 
 class Shared:
-    """One per process. `run` starts a fetch of ours: that of a robots.txt."""
+    """One per process. `run` starts a fetch of ours: that of a robots.txt. Without a `clock`,
+    which lives in Redis, no task may keep a delay."""
 
     def __init__(
-        self, clients: Clients, policy: Policy, run: Run, *, budget: Budget | None = None
+        self,
+        clients: Clients,
+        policy: Policy,
+        run: Run,
+        *,
+        budget: Budget | None = None,
+        resolver: Resolver | None = None,
+        clock: Starts | None = None,
     ) -> None:
         self.clients = clients
         self.web = clients[WEB]
@@ -49,6 +62,8 @@ class Shared:
         # What is not kept needs no limit but that of the task itself.
         self.stream_defaults = replace(policy.defaults, max_body=0)
         self.budget = budget or Budget()  # the bodies that are held
+        self.resolver = resolver
+        self.clock = clock
         self.robots = RobotsKeeper(
             lambda task, done, trust, route: run(self, task, done, trust, route),
             ttl=policy.robots_ttl,

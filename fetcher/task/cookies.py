@@ -134,11 +134,12 @@ class TaskCookies:
 
 def site_of(url: str) -> str:
     """The registrable domain of a URL's host; of an address or a bare name, itself."""
-    return _site_of_host(_place_of(url).host)
+    return site_of_host(_place_of(url).host)
 
 
 @lru_cache(maxsize=4096)
-def _site_of_host(host: str) -> str:
+def site_of_host(host: str) -> str:
+    """The same of a host in lower case, without port, brackets and trailing dot."""
     address = literal_address(host)
     if address is not None or "." not in host:
         return address or host

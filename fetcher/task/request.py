@@ -28,6 +28,7 @@ NO_LIMIT: Final = 2_000_000.0
 # 100,000 of them.
 MAX_HEADERS: Final = 1_048_576  # characters of values
 MAX_LINES: Final = 5_000
+MAX_DELAY: Final = 86_400.0  # seconds; the next task to that host would wait for as long
 MAX_FORM: Final = 50_000  # fields; they cost 2 us each
 
 _FORM: Final = b"Content-Type: application/x-www-form-urlencoded"
@@ -75,6 +76,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     retry_unsafe: bool
     robots_txt: bool
     site: str | None
+    delay: float | None = None  # between two starts at one host; None: it says nothing of that
     kind: str = WEB  # of the client that carries it out
     shown_url: str | None = None  # results name this instead of the URL that was asked
 
@@ -91,6 +93,11 @@ def build_plan(task: Task, defaults: Defaults, *, url: str | None = None) -> Pla
         plan = _plan_options(fetch, task.track, defaults)
     if url is None:
         url = fit_url(task.url, defaults.schemes)
+    return plan_for(plan, url)
+
+
+def plan_for(plan: Plan, url: str) -> Plan:
+    """The same for another URL, which is fit: what a thousand tasks with equal options share."""
     return replace(plan, request=replace(plan.request, url=url))
 
 
@@ -130,6 +137,7 @@ def _plan_options(fetch: Fetch, track: Any, defaults: Defaults) -> Plan:
         retry_unsafe=bool(fetch.retry_unsafe),
         robots_txt=bool(fetch.robots_txt),
         site=fetch.site,
+        delay=None if fetch.delay is None else _delay(fetch.delay),
     )
 
 
@@ -302,6 +310,12 @@ def _seconds(name: str, value: float | None, default: float) -> float:
     if not 0 <= value < 1e9:  # false for NaN too
         raise TaskError(f"fetch.{name}: expected seconds >= 0, got {value}")
     return min(float(value), NO_LIMIT)
+
+
+def _delay(value: float) -> float:
+    if not 0 <= value <= MAX_DELAY:  # false for NaN too
+        raise TaskError(f"fetch.delay: expected seconds from 0 to {MAX_DELAY:g}, got {value}")
+    return float(value)
 
 
 def _count(name: str, value: int | None, default: int) -> int:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from tornado.routing import URLSpec
 
+from fetcher.politeness.clock import Clock
 from fetcher.queue.inspect import Inspector
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import Redis
@@ -20,7 +21,7 @@ class PoolRoutes(NamedTuple):
 
 
 def build_pool_routes(
-    settings: Settings, view: PoolView, judge_list: EchoJudgeList, redis: Redis
+    settings: Settings, view: PoolView, judge_list: EchoJudgeList, redis: Redis, clock: Clock
 ) -> PoolRoutes:
     pools = _build_pools(settings, view, judge_list)
     proxy_pool = proxy_pool_routes.Access(pools, view.stores)
@@ -29,7 +30,7 @@ def build_pool_routes(
             *proxypool_routes.routes(pools),
             *judge.routes(judge_list.secret.read),
             *report.routes(report.Reports(view.snapshots, view.reporter.note)),
-            *api.routes(_build_access(settings, view, pools, redis)),
+            *api.routes(_build_access(settings, view, pools, redis, clock)),
             *proxy_pool_routes.routes(proxy_pool, "/proxy_pool"),
         ],
         proxy_pool=proxy_pool_routes.routes(proxy_pool),
@@ -50,7 +51,11 @@ def _build_pools(
 
 
 def _build_access(
-    settings: Settings, view: PoolView, pools: proxypool_routes.Pools, redis: Redis
+    settings: Settings,
+    view: PoolView,
+    pools: proxypool_routes.Pools,
+    redis: Redis,
+    clock: Clock,
 ) -> api.Access:
     pool = settings.pool
     return api.Access(
@@ -61,4 +66,5 @@ def _build_access(
         declared=pool.sources,
         allow_private=pool.allow_private,
         queue=Inspector(redis, settings.queue).sizes if settings.queue.enabled else None,
+        blocked=clock.blocked,
     )

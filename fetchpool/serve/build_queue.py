@@ -23,7 +23,7 @@ def build_queue(
     """`blocking` is for commands that wait; `wake` makes the loop look at once."""
     queue = ListTransport(redis, settings.queue, blocking)
     own = settings.fetcher
-    lane = QueueLane(queue, fetcher, own.poolsize, per_host=own.per_host)
+    lane = QueueLane(queue, fetcher, own.poolsize, per_host=own.per_host, delay=own.delay)
     return Part(
         lanes=[lane],
         duties=[Heartbeat(queue).run, Arrivals(lane, wake).run],

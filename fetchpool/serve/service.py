@@ -8,12 +8,13 @@ in `_open`.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
 
+from fetcher.politeness.clock import Clock
 from fetcher.queue_loop import QueueLoop
+from fetcher.redis.duties import end_all
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
@@ -30,8 +31,6 @@ from fetchpool.serve.roles import PROXY_POOL, Part, Roles, find_doors
 from fetchpool.serve.workers import Worker
 
 logger = logging.getLogger(__name__)
-
-_LAST_WAIT: Final = 5.0  # seconds for duties to end once they are cancelled
 
 
 class Service:
@@ -60,8 +59,12 @@ class Service:
         self._blocking = connect(url, blocking=True)
         self._view = PoolView(settings, self._redis)
         self._judge_list = build_echo_judge_list(settings, self._redis)
+        self._clock = Clock(self._redis, settings.redis.prefix)
         self.fetcher = Fetcher.from_settings(
-            settings.fetcher, environment=environment, chooser=self._view.chooser
+            settings.fetcher,
+            environment=environment,
+            chooser=self._view.chooser,
+            clock=self._clock,
         )
         self._counters = None
         # Nobody else can ask for them.
@@ -122,7 +125,9 @@ class Service:
 
     def _open(self) -> dict[str, str]:
         """Open the entrances of our roles: section of the settings -> URL."""
-        routes = build_pool_routes(self.settings, self._view, self._judge_list, self._redis)
+        routes = build_pool_routes(
+            self.settings, self._view, self._judge_list, self._redis, self._clock
+        )
         entrances = self.entrances
         opening: dict[str, Callable[[], str]] = {
             "api": lambda: entrances.open_api(self.problems, routes.api),
@@ -144,23 +149,12 @@ class Service:
             if part.retire is not None:
                 with contextlib.suppress(Exception):  # it is only tidier: leases run out anyway
                     await part.retire()
-        await _end_all(duties)
+        await end_all(duties)
         await self.entrances.close()
+        self._clock.close()
         self.fetcher.close()
         await self._blocking.aclose()
         await self._redis.aclose()
-
-
-async def _end_all(duties: Collection["asyncio.Task[None]"]) -> None:
-    """Cancel until all have ended: redis-py may swallow one cancellation while it connects."""
-    left = set(duties)
-    deadline = asyncio.get_running_loop().time() + _LAST_WAIT
-    while left and asyncio.get_running_loop().time() < deadline:
-        for duty in left:
-            duty.cancel()
-        _, left = await asyncio.wait(left, timeout=0.1)
-    if left:
-        logger.error("%d duties of the service did not end", len(left))
 
 
 def _report_end(duty: "asyncio.Task[None]") -> None:

@@ -34,7 +34,8 @@ class Access(msgspec.Struct, frozen=True):
     """What the routes work on.
 
     `stores`: universal's first, then those of the further sites. `sources` gives the accounts,
-    `declared` are those of the settings. `queue` gives the lengths of the queue's lists.
+    `declared` are those of the settings. `queue` gives the lengths of the queue's lists, `blocked`
+    the hosts that are left alone after a 429 or 503, and until when.
     """
 
     pools: Pools
@@ -44,6 +45,7 @@ class Access(msgspec.Struct, frozen=True):
     declared: Sequence[Source] = ()
     allow_private: bool = False
     queue: Callable[[], Awaitable[Mapping[str, int]]] | None = None
+    blocked: Callable[[], Awaitable[Sequence[tuple[str, float]]]] | None = None
     now: Callable[[], float] = time.time
 
 
@@ -208,7 +210,7 @@ class SourcesHandler(ApiHandler):
 
 
 class StatsHandler(ApiHandler):
-    """GET /api/stats: the pool, its sites and the queue in numbers."""
+    """GET /api/stats: the pool, its sites, the queue and the blocked hosts in numbers."""
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
 
@@ -223,6 +225,11 @@ class StatsHandler(ApiHandler):
                 stats["queue"] = await access.queue()
             except RedisAway as error:
                 stats["queue"] = {"error": str(error)}
+        if access.blocked is not None:
+            try:
+                stats["blocked"] = dict(await access.blocked())  # until: seconds since 1970
+            except RedisAway as error:
+                stats["blocked"] = {"error": str(error)}
         self.write_packed(stats)
 
     async def head(self) -> None:

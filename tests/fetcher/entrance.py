@@ -19,6 +19,7 @@ from fetcher.http.fetch import FetchLimits
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, application, health_routes
 from fetcher.model import Trust
+from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.task.request import Defaults
@@ -125,6 +126,7 @@ async def entrance(
     gate: Gate = Gate(),  # noqa: B008 - it is frozen
     trust: Trust = Trust.OPEN,
     route: Route = DIRECT,
+    clock: Clock | None = None,
     **limits: Any,
 ) -> AsyncIterator[Entrance]:
     origin = RawOrigin()
@@ -132,7 +134,7 @@ async def entrance(
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
     }
-    fetcher = build_fetcher(clients, Defaults(user_agent="test"))
+    fetcher = build_fetcher(clients, Defaults(user_agent="test"), clock=clock)
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
     server = HTTPServer(

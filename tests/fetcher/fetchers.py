@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fetcher.dns.resolver import Resolver
 from fetcher.model import WEB, Client, ProxyChooser, Trust
+from fetcher.politeness.clock import Clock
 from fetcher.route.failover import WaysOut
 from fetcher.route.route import Environment
 from fetcher.run.fetcher import Fetcher
@@ -21,6 +23,8 @@ def build_fetcher(
     attempt_timeout: float = 15.0,
     attempt_connect: float = 5.0,
     others: Mapping[str, Mapping[Trust, Client]] | None = None,
+    clock: Clock | None = None,
+    resolver: Resolver | None = None,
     **policy: Any,
 ) -> Fetcher:
     """`clients` are those of the web, `others` those of further kinds; `policy` is `Policy`'s."""
@@ -31,4 +35,5 @@ def build_fetcher(
         attempt_connect=attempt_connect,
     )
     own = Policy(defaults=defaults, ways=ways, **policy)
-    return Fetcher(Shared({WEB: clients, **(others or {})}, own, run_robots))
+    kinds = {WEB: clients, **(others or {})}
+    return Fetcher(Shared(kinds, own, run_robots, clock=clock, resolver=resolver))

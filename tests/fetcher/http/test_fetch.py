@@ -7,8 +7,11 @@ from urllib.parse import quote
 
 import pytest
 from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from fetcher.model import Trust
+from fetcher.politeness.clock import Clock
+from fetcher.politeness.slots import Slot
 from fetcher.proxy import parse_proxy
 from fetcher.route.route import Pool
 from tests.farm import body_of
@@ -301,6 +304,10 @@ async def test_the_proxy_is_named_without_its_credentials(door: Entrance) -> Non
         ("?url=http://127.0.0.1/&timeout=soon", "timeout: expected a number, got 'soon'"),
         ("?url=http://127.0.0.1/&timeout=nan", "timeout: expected seconds >= 0"),
         ("?url=http://127.0.0.1/&timeout=-1", "timeout: expected seconds >= 0"),
+        ("?url=http://127.0.0.1/&delay=soon", "delay: expected a number, got 'soon'"),
+        ("?url=http://127.0.0.1/&delay=nan", "delay: expected seconds from 0 to 86400, got nan"),
+        ("?url=http://127.0.0.1/&delay=-1", "delay: expected seconds from 0 to 86400, got -1"),
+        ("?url=http://127.0.0.1/&delay=1", "delay: delays are kept in Redis"),
         ("?url=http://127.0.0.1/&retries=1.5", "retries: expected a number"),
         ("?url=http://127.0.0.1/&retries=-1", "retries: expected a whole number"),
         ("?url=http://127.0.0.1/&redirects=no", "redirects: expected 0 or 1, got 'no'"),
@@ -383,6 +390,24 @@ async def test_a_target_that_does_not_answer_in_time_is_504(door: Entrance) -> N
     got = await door.fetch(parameters=["timeout=0.1"])
     assert (got.status, got.one(b"x-fetch-error")) == (504, b"1")
     assert "timed out" in got.json["error"]
+
+
+async def test_a_caller_may_keep_a_delay_with_all_others(redis: Redis) -> None:
+    clock = Clock(redis, "p")
+    await clock.reserve([Slot("127.0.0.1", 0.3)], 0)
+    began = asyncio.get_running_loop().time()
+    async with entrance(clock=clock) as door:
+        got = await door.fetch(parameters=["delay=0.3"])
+        assert (got.status, got.body) == (200, b"hi")
+        assert asyncio.get_running_loop().time() - began > 0.27
+        assert (await door.fetch(parameters=["delay=0"])).status == 200
+        await clock.reserve([Slot("127.0.0.1", 40)], 60)
+        got = await door.fetch(parameters=["delay=0.1", "timeout=30"])
+        assert (got.status, got.one(b"x-fetch-error")) == (504, b"1")
+        words = "127.0.0.1 is asked every 0.1 s and has no turn before 2"
+        assert got.json["error"].startswith(words)
+        assert len(door.origin.seen) == 2
+    clock.close()
 
 
 async def test_rendering_without_a_renderer_is_501(door: Entrance) -> None:

@@ -10,19 +10,26 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from fetcher.client.curl import CurlClient
 from fetcher.errors import RedisAway
+from fetcher.model import Trust
+from fetcher.politeness.clock import Clock
+from fetcher.politeness.slots import Slot
 from fetcher.queue.inspect import Inspector
 from fetcher.queue.lane import QueueLane
 from fetcher.queue.lists import ListTransport
-from fetcher.queue.transport import Finished
+from fetcher.queue.transport import Finished, Transport
 from fetcher.queue_loop import QueueLoop
+from fetcher.route.route import DIRECT
 from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Queue
+from fetcher.task.request import Defaults
 from fetchpool.redis.connect import connect
 from tests.farm import Origin
-from tests.farm.wire import copy_body
+from tests.fetcher.fetchers import build_fetcher
+from tests.redis_relay import relayed
 from tests.redis_server import RedisServer
-from tests.serving import calling, serving
+from tests.serving import serving
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -193,34 +200,6 @@ async def test_a_full_out_list_is_said_once_until_it_has_been_read(redis, fetche
 # -- a lost answer ---------------------------------------------------------------------------
 
 
-class Relay:
-    """Between client and server; `lose` makes it swallow the next answer and hang up."""
-
-    def __init__(self, server: str) -> None:
-        self.server = server
-        self.lose = False
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with calling(path=self.server) as (up_reader, up_writer):
-            going_up = asyncio.ensure_future(copy_body(reader, up_writer, "until close"))
-            try:
-                while chunk := await up_reader.read(65536):
-                    if self.lose:
-                        self.lose = False
-                        break
-                    writer.write(chunk)
-            finally:
-                going_up.cancel()
-                await asyncio.gather(going_up, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def relayed(server: RedisServer, directory: Path) -> AsyncIterator[tuple[Relay, Redis]]:
-    relay, path = Relay(str(server.address)), directory / "relay.sock"
-    async with serving(relay, path=path), connect(f"unix://{path}") as client:
-        yield relay, client
-
-
 async def test_tasks_taken_by_a_call_whose_answer_was_lost_are_found_again(
     one_redis, redis, fetcher, tmp_path
 ):
@@ -229,7 +208,7 @@ async def test_tasks_taken_by_a_call_whose_answer_was_lost_are_found_again(
         tasks = [b"%d" % n for n in range(6)]
         await push(redis, *tasks)
         [first] = await lane.take(1)
-        relay.lose = True
+        relay.lose = 1
         with pytest.raises(RedisAway):
             await lane.take(3)
         assert await of(redis, IN) == tasks[4:]  # leased, and nobody knows
@@ -241,7 +220,7 @@ async def test_a_finish_whose_answer_was_lost_may_be_repeated(one_redis, redis, 
     async with relayed(one_redis, tmp_path) as (relay, client):
         lane = QueueLane(ListTransport(client, SETTINGS), fetcher, 10)
         outcomes = await work_off(redis, lane, pack({"url": "data:,1"}), pack({"url": "data:,2"}))
-        relay.lose = True
+        relay.lose = 1
         with pytest.raises(RedisAway):
             await lane.finish(outcomes)
         await lane.finish(outcomes)
@@ -265,14 +244,14 @@ async def deliver(redis: Redis, times: int, *messages: bytes, begin: bool = True
 
 
 @contextlib.asynccontextmanager
-async def looping(lane: QueueLane) -> AsyncIterator[QueueLoop]:
+async def looping(lane: QueueLane, drain: float = 0) -> AsyncIterator[QueueLoop]:
     loop = QueueLoop([lane])
     loop.start()
     try:
         yield loop
     finally:
         lane.hand_back_waiting()
-        await loop.stop(0)
+        await loop.stop(drain)
         await lane.queue.retire()
 
 
@@ -347,10 +326,10 @@ async def test_a_task_on_its_last_delivery_waits_for_those_under_way(redis, fetc
 async def test_one_that_cannot_be_started_holds_up_no_other(lane, redis, monkeypatch, caplog):
     run = lane.fetcher.run
 
-    def run_or_fail(task: Any, *rest: Any) -> Any:
+    def run_or_fail(task: Any, *rest: Any, **options: Any) -> Any:
         if "bad" in task.url:
             raise ValueError("of its own")
-        return run(task, *rest)
+        return run(task, *rest, **options)
 
     monkeypatch.setattr(lane.fetcher, "run", run_or_fail)
     await deliver(redis, 2, pack({"url": "data:,bad"}), pack({"url": "data:,good"}))
@@ -457,7 +436,7 @@ async def test_what_has_waited_for_its_host_has_not_begun(redis, fetcher):
             ]
 
 
-async def _waiting(redis: Any, queue: ListTransport, count: int) -> bool:
+async def _waiting(redis: Any, queue: Transport, count: int) -> bool:
     return bool(await redis.scard("{" + IN + "}:waiting:" + queue.worker) == count)
 
 
@@ -495,6 +474,157 @@ async def test_stopping_hands_back_what_waits_and_finishes_what_has_begun(redis,
 
 async def _length(redis: Any, name: str, count: int) -> bool:
     return bool(await redis.llen(name) == count)
+
+
+# -- the politeness clock --------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def clock(redis: Redis) -> AsyncIterator[Clock]:
+    clock = Clock(redis, "p")
+    yield clock
+    clock.close()
+
+
+@pytest.fixture
+def polite(clock: Clock) -> Iterator[Fetcher]:
+    client = CurlClient(force_instance=True)
+    clients = {Trust.OPEN: client, Trust.GUARDED: client}
+    defaults = Defaults(user_agent="fetchpool-test", timeout=20.0)
+    yield build_fetcher(clients, defaults, route=DIRECT, clock=clock)
+    client.close()
+
+
+async def block(clock: Clock, seconds: float) -> None:
+    await clock.block("127.0.0.1", retry_after=seconds, started=0, draw=0)
+
+
+def later(*numbers: int, **fetch: Any) -> list[bytes]:
+    """Tasks to the blocked host."""
+    return [pack({"url": f"http://127.0.0.1:1/{n}", "fetch": fetch}) for n in numbers]
+
+
+async def test_who_waits_for_the_clock_has_a_bounded_room(redis, polite, clock):
+    await block(clock, 600)
+    await push(redis, *later(*range(30)))
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 2, delay=0.1)
+    async with looping(lane, drain=20) as loop:
+        await wait_until(lambda: _waiting(redis, lane.queue, 20))  # ten times two
+        loop.turn()
+        assert await lane.take(5) == []
+        assert (loop.in_flight, len(await of(redis, IN))) == (20, 10)
+    assert await of(redis, IN) == later(*range(30))
+
+
+async def test_others_are_fetched_while_some_wait_for_the_clock(redis, polite, clock, origin):
+    await block(clock, 600)
+    mine = pack({"url": origin.url.replace("127.0.0.1", "localhost") + "/html"})
+    await push(redis, *later(1, 2), mine)
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 1, delay=0.1)
+    async with looping(lane, drain=20):
+        await wait_until(lambda: lane.finished == 1)
+        [(task, result)] = map(unpack, await of(redis, OUT))
+        assert (result["status_code"], origin.hits["/html"]) == (200, 1)
+        assert task["url"].startswith("http://localhost:")
+    assert await of(redis, IN) == later(1, 2)
+
+
+async def test_what_waits_for_the_clock_has_not_begun(redis, polite, clock):
+    gate = Gate()
+    async with serving(gate) as port:
+        tasks = [pack({"url": f"http://127.0.0.1:{port}/{n}"}) for n in range(2)]
+        await push(redis, *tasks)
+        await clock.reserve([Slot("127.0.0.1", 0.3)], 0)
+        queue = ListTransport(redis, SETTINGS)
+        lane = QueueLane(queue, polite, 3, delay=0.3)
+        async with looping(lane, drain=20) as loop:
+            await wait_until(lambda: _waiting(redis, queue, 2))
+            await wait_until(lambda: gate.paths == {"/0"})
+            assert await _waiting(redis, queue, 1)
+            await wait_until(lambda: gate.paths == {"/0", "/1"})
+            assert await _waiting(redis, queue, 0)
+            gate.open("/0")
+            gate.open("/1")
+            await wait_until(lambda: loop.in_flight == 0)
+    assert len(await of(redis, OUT)) == 2
+
+
+async def test_a_task_names_its_own_delay(redis, polite, clock):
+    await block(clock, 600)
+    await push(redis, *later(1, delay=0.1), *later(2, delay=0), *later(3))
+    queue = ListTransport(redis, SETTINGS)
+    lane = QueueLane(queue, polite, 3)
+    async with looping(lane, drain=20):
+        await wait_until(lambda: lane.finished == 2)  # nobody listens there
+        await wait_until(lambda: _waiting(redis, queue, 1))
+    assert await of(redis, IN) == later(1, delay=0.1)
+
+
+async def test_stopping_hands_back_what_waits_for_the_clock(redis, polite, clock):
+    await block(clock, 600)
+    await push(redis, *later(1, 2, 3))
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 3, delay=0.1)
+    loop = QueueLoop([lane])
+    loop.start()
+    await wait_until(lambda: _waiting(redis, lane.queue, 3))
+    lane.hand_back_waiting()
+    await loop.stop(20)
+    assert await of(redis, IN) == later(1, 2, 3)
+    assert polite.in_flight == 0
+
+
+async def test_one_that_is_found_to_wait_while_we_stop_is_handed_back(redis, polite, clock):
+    await block(clock, 600)
+    await push(redis, *later(1))
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 3, delay=0.1)
+    loop = QueueLoop([lane])
+    loop.start()
+    await wait_until(lambda: loop.in_flight == 1)
+    lane.hand_back_waiting()
+    await loop.stop(20)
+    assert await of(redis, IN) == later(1)
+
+
+async def test_one_that_has_to_run_alone_sends_back_those_that_wait_for_the_clock(
+    redis, polite, clock, origin
+):
+    await block(clock, 600)
+    await push(redis, *later(1, 2))
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 5, delay=0.1)
+    async with looping(lane, drain=20) as loop:
+        await wait_until(lambda: _waiting(redis, lane.queue, 2))
+        last = pack({"url": origin.url.replace("127.0.0.1", "localhost") + "/html"})
+        await deliver(redis, 2, last)
+        loop.turn()
+        await wait_until(lambda: origin.hits["/html"] == 1)
+        await wait_until(lambda: _waiting(redis, lane.queue, 2))  # taken again
+    assert await of(redis, IN) == later(1, 2)
+    [message] = await of(redis, OUT)
+    assert unpack(message)[1]["status_code"] == 200
+
+
+async def test_one_that_has_to_run_alone_does_not_wait_for_long(redis, polite, clock):
+    await block(clock, 31)
+    await deliver(redis, 2, *later(1))
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 5, delay=0.1)
+    async with looping(lane, drain=20):
+        await wait_until(lambda: lane.finished == 1)
+    [message] = await of(redis, OUT)
+    assert "is left alone until" in unpack(message)[1]["error"]
+
+
+async def test_of_one_host_that_waits_others_begin_when_it_is_sent_back(redis, polite, clock):
+    """Its place among those of its host is free again."""
+    await block(clock, 600)
+    await push(redis, *later(1, 2))
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 5, per_host=1, delay=0.1)
+    async with looping(lane, drain=20) as loop:
+        await wait_until(lambda: _waiting(redis, lane.queue, 2))
+        await deliver(redis, 2, *later(3, delay=0))
+        loop.turn()
+        await wait_until(lambda: _length(redis, OUT, 1))
+        await wait_until(lambda: _waiting(redis, lane.queue, 2))
+    assert sorted(await of(redis, IN)) == later(1, 2)  # the second came to its turn meanwhile
 
 
 # -- what cannot be stored -------------------------------------------------------------------

@@ -41,8 +41,9 @@ async def test_files_and_ftp_are_for_the_operators_own_tasks(tmp_path: Path) -> 
 
 async def test_what_the_settings_say_is_the_policy() -> None:
     settings = Settings(
-        proxy="a:1", attempt_timeout=7, allow_private="all", robots_ttl=5, poolsize=3, timeout=9
-    )
+        proxy="a:1", attempt_timeout=7, allow_private="all", robots_ttl=5, poolsize=3, timeout=9,
+        delay_by="domain",
+    )  # fmt: skip
     variables = {"https_proxy": "b:2", "AWS_REGION": "eu-west-3"}
     shared, close = build(settings, environment=variables)
     close()
@@ -51,6 +52,8 @@ async def test_what_the_settings_say_is_the_policy() -> None:
     assert (policy.ways.attempt_timeout, policy.ways.chooser) == (7, None)
     assert policy.ways.environment.https == parse_proxy("b:2")
     assert (policy.allow_private, policy.robots_ttl) == ("all", 5)
+    assert (policy.delay_by, shared.clock) == ("domain", None)
+    assert shared.resolver is not None
     assert (policy.s3.region, policy.defaults) == ("eu-west-3", build_defaults(settings))
 
 

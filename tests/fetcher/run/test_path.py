@@ -2,23 +2,29 @@ import asyncio
 import contextlib
 import gzip
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from fetcher.client.curl import CurlClient
 from fetcher.errors import Outcome, TaskError
 from fetcher.guard import is_public
 from fetcher.model import Exit, Fetch, Response, Result, Target, Task, Trust, Verdict
+from fetcher.politeness.clock import Clock
+from fetcher.politeness.slots import Slot
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.route.route import DIRECT, ENVIRONMENT, read_environment
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
 from fetcher.task.request import Defaults
-from tests.farm import Farm, FarmProxy, Kind
+from tests.farm import Call, Farm, FarmProxy, Kind, Origin
 from tests.fetcher.fetchers import build_fetcher
 from tests.wait import wait_until
 
@@ -658,3 +664,163 @@ async def test_a_certificate_that_is_the_proxys_names_the_proxy(tls_farm):
             assert f"the proxy {proxy.address}: " in str(result.error)
         direct = await fetcher.fetch(a_task(tls_farm.origin.https_url + "/html", proxy=False))
     assert "the proxy" not in str(direct.error)
+
+
+# -- the politeness clock --------------------------------------------------------------------------
+
+
+class Log:
+    """When which path of an origin was asked for, in seconds of the loop."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.seen: list[tuple[float, str]] = []
+        self.status, self.fields = 200, [("X", "x")]
+        self.robots = "User-agent: *\nDisallow: /deny\n"
+        origin.pages.insert(0, (re.compile(r"/robots\.txt|/log/.*"), self.answer))
+
+    async def answer(self, call: Call) -> None:
+        path = call.seen.target
+        self.seen.append((asyncio.get_running_loop().time(), path))
+        if path == "/robots.txt":
+            await call.send(self.robots, kind="text/plain")
+        else:
+            await call.send("ok", self.status, fields=self.fields)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for _, path in self.seen]
+
+    @property
+    def gaps(self) -> list[float]:
+        return [later - earlier for (earlier, _), (later, _) in pairwise(self.seen)]
+
+
+SLACK = 0.1  # seconds by which requests may come closer than they started: what the way took
+
+
+@pytest_asyncio.fixture
+async def clock(redis: Redis) -> AsyncIterator[Clock]:
+    clock = Clock(redis, "p")
+    yield clock
+    clock.close()
+
+
+@pytest.fixture
+def polite(clock: Clock) -> Iterator[Fetcher]:
+    with fetching(clock=clock) as made:
+        yield made
+
+
+async def test_tasks_that_keep_a_delay_start_one_after_the_other(farm, polite):
+    log = Log(farm.origin)
+    tasks = [a_task(f"{farm.origin.url}/log/{n}", delay=0.2) for n in range(4)]
+    results = await asyncio.gather(*map(polite.fetch, tasks))
+    assert [result.status_code for result in results] == [200] * 4
+    assert min(log.gaps) > 0.2 - SLACK
+
+
+@pytest.mark.parametrize(("own", "default", "is_kept"), [(None, 0.2, True), (0, 0.2, False)])
+async def test_the_callers_delay_is_for_tasks_that_name_none(farm, polite, own, default, is_kept):
+    log = Log(farm.origin)
+    ended: list[Result] = []
+    for n in range(3):
+        task = Task(url=f"{farm.origin.url}/log/{n}", fetch=Fetch(delay=own))
+        polite.run(task, lambda _, result: ended.append(result), delay=default)
+    await wait_until(lambda: len(ended) == 3)
+    assert (min(log.gaps) > 0.2 - SLACK) is is_kept
+
+
+async def test_each_hop_waits_and_time_waited_does_not_count(farm, polite):
+    task = a_task(farm.origin.url + "/redirect/3", delay=0.4, timeout=1.0)
+    began = asyncio.get_running_loop().time()
+    result = await polite.fetch(task)
+    assert (result.status_code, result.url) == (200, farm.origin.url + "/get")
+    assert asyncio.get_running_loop().time() - began > 1.2 - SLACK
+    assert result.time < 1.0
+
+
+async def test_without_redis_a_task_that_asks_for_a_delay_is_refused(farm, fetcher):
+    told, result = await fetcher.fetch_told(a_task(farm.origin.url + "/html", delay=1))
+    assert (result.status_code, told.ending) == (599, Ending.BAD_TASK)
+    assert str(result.error).startswith("fetch.delay: delays are kept in Redis")
+    assert (await fetcher.fetch(a_task(farm.origin.url + "/html", delay=0))).status_code == 200
+    assert (await fetcher.fetch(a_task("data:,x", delay=1))).status_code == 200
+
+
+async def test_who_cannot_start_in_time_hears_when_he_might(farm, clock):
+    with fetching(clock=clock, defaults=replace(DEFAULTS, max_timeout=50.0)) as fetcher:
+        url = farm.origin.url + "/html"
+        assert (await fetcher.fetch(a_task(url, delay=60))).status_code == 200
+        told, result = await fetcher.fetch_told(a_task(url, delay=60))
+        assert (result.status_code, told.ending) == (599, Ending.LATE)
+        assert "127.0.0.1 is asked every 60 s and has no turn before 2" in str(result.error)
+        assert farm.origin.hits["/html"] == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_429_or_503_keeps_all_others_from_the_host(farm, polite, clock, status):
+    log = Log(farm.origin)
+    log.status, log.fields = status, [("Retry-After", "4000")]
+    result = await polite.fetch(a_task(farm.origin.url + "/log/a", delay=0.01))
+    assert result.status_code == status
+    await wait_until(clock.blocked)
+    result = await polite.fetch(a_task(farm.origin.url + "/log/b", delay=0.01))
+    assert "127.0.0.1 answered 429 or 503 and is left alone until 2" in str(result.error)
+    assert log.paths == ["/log/a"]
+    assert (await polite.fetch(a_task(farm.origin.url + "/log/c"))).status_code == status
+
+
+async def test_robots_txt_takes_a_start_of_its_own_and_its_delay_counts(farm, polite):
+    log = Log(farm.origin)
+    log.robots = "User-agent: *\nDisallow: /log/deny\nCrawl-delay: 0.6\n"
+    paths = ["/log/a", "/log/deny", "/log/b"]
+    tasks = [a_task(farm.origin.url + path, delay=0.3, robots_txt=True) for path in paths]
+    results = await asyncio.gather(*map(polite.fetch, tasks))
+    assert [result.status_code for result in results] == [200, 403, 200]
+    assert log.paths[0] == "/robots.txt"
+    assert sorted(log.paths[1:]) == ["/log/a", "/log/b"]
+    assert [gap > 0.6 - SLACK for gap in log.gaps] == [True, True]
+
+
+async def test_a_wait_for_robots_txt_that_waits_does_not_count(farm, polite, clock):
+    Log(farm.origin)
+    await clock.reserve([Slot("127.0.0.1", 0.5)], 0)
+    task = a_task(farm.origin.url + "/log/a", delay=0.1, robots_txt=True, timeout=0.4)
+    assert (await polite.fetch(task)).status_code == 200
+
+
+async def test_another_proxy_waits_for_its_own_start(farm, clock):
+    log = Log(farm.origin)
+    pool = FarmPool(farm.add(Kind.REFUSING), farm.add(Kind.GOOD))
+    with fetching(chooser=pool, clock=clock) as fetcher:
+        began = asyncio.get_running_loop().time()
+        task = a_task(farm.origin.url + "/log/a", proxy="pool", delay=0.4)
+        result = await fetcher.fetch(task)
+    assert (result.status_code, result.attempts) == (200, 2)
+    assert log.seen[0][0] - began > 0.4 - SLACK
+    assert pool.in_use == []
+
+
+async def test_one_that_is_cancelled_while_it_waits_never_starts(farm, polite, clock):
+    await clock.reserve([Slot("127.0.0.1", 0.2)], 0)
+    told: list[Result] = []
+    for robots in (False, True):
+        task = Task(url=farm.origin.url + "/html", fetch=Fetch(delay=0.1, robots_txt=robots))
+        gone = polite.run(task, lambda _, result: told.append(result))
+        gone.cancel()
+        gone.cancel()
+    assert (await polite.fetch(a_task(farm.origin.url + "/get", delay=0.5))).status_code == 200
+    assert (told, farm.origin.hits["/html"]) == ([], 0)
+
+
+async def test_an_answer_that_is_read_as_it_comes_may_need_another_start(farm, clock):
+    log = Log(farm.origin)
+    log.status = 403
+    pool = FarmPool(farm.add(Kind.GOOD), farm.add(Kind.GOOD), banned=403)
+    with fetching(chooser=pool, clock=clock) as fetcher:
+        url = farm.origin.url + "/log/a"
+        async with fetcher.stream(url, proxy="pool", retries=1, delay=0.3) as reading:
+            assert await reading.read() == b"ok"
+    assert len(log.seen) == 2
+    assert log.gaps[0] > 0.3 - SLACK
+    assert pool.in_use == []

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from fetcher.errors import TaskError
 from fetcher.model import Cookies, Fetch, Request, Task
 from fetcher.task.request import (
+    MAX_DELAY,
     MAX_FORM,
     MAX_HEADERS,
     MAX_LINES,
@@ -149,6 +150,18 @@ def test_a_connect_timeout_of_0_is_no_limit_of_its_own(
 def test_times_that_are_none_are_refused(name: str, seconds: float) -> None:
     with pytest.raises(TaskError, match=f"fetch.{name}: expected seconds >= 0"):
         plan(DEFAULTS, **{name: seconds})
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, MAX_DELAY - 1, MAX_DELAY])
+def test_a_task_may_keep_a_delay(seconds: float) -> None:
+    assert plan(DEFAULTS).delay is None
+    assert plan(DEFAULTS, delay=seconds).delay == seconds
+
+
+@pytest.mark.parametrize("seconds", [-0.001, MAX_DELAY + 1, math.inf, -math.inf, math.nan])
+def test_delays_that_are_none_are_refused(seconds: float) -> None:
+    with pytest.raises(TaskError, match=r"fetch.delay: expected seconds from 0 to 86400, got"):
+        plan(DEFAULTS, delay=seconds)
 
 
 @pytest.mark.parametrize("name", ["max_redirects", "retries"])

@@ -1,5 +1,6 @@
 import pytest
 
+from fetcher.politeness.clock import Clock
 from fetchpool.redis.connect import connect
 from fetchpool.serve.build_api import PoolRoutes, build_pool_routes
 from fetchpool.serve.build_judges import build_echo_judge_list
@@ -9,9 +10,8 @@ from tests.fetchpool.given import settings
 
 def build() -> PoolRoutes:
     given, redis = settings(), connect("redis://127.0.0.1:1/0")
-    return build_pool_routes(
-        given, PoolView(given, redis), build_echo_judge_list(given, redis), redis
-    )
+    view, judges = PoolView(given, redis), build_echo_judge_list(given, redis)
+    return build_pool_routes(given, view, judges, redis, Clock(redis, "p"))
 
 
 @pytest.mark.parametrize(

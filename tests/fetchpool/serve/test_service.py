@@ -6,9 +6,12 @@ import re
 import socket
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
+from redis.asyncio import Redis
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 
@@ -19,7 +22,7 @@ from fetchpool.serve.roles import ALL, Roles
 from fetchpool.serve.service import Service
 from pool.snapshot.geo import GeoError
 from pool.store import Store
-from tests.farm import Farm, Origin
+from tests.farm import Call, Farm, Origin
 from tests.farm import Kind as FarmKind
 from tests.fetchpool.given import settings
 from tests.redis_server import RedisServer
@@ -71,6 +74,14 @@ async def running(
         finally:
             started.stop.set()
             await started.task
+
+
+@contextlib.asynccontextmanager
+async def connecting(one: Running) -> AsyncIterator[Redis]:
+    """The service's Redis."""
+    client = connect(one.url)
+    yield client
+    await client.aclose()
 
 
 async def test_a_service_becomes_ready_and_answers(tmp_path: Path) -> None:
@@ -125,6 +136,37 @@ async def test_proxies_are_added_listed_and_removed_over_http(tmp_path: Path) ->
         assert own.body == b'{"count":0,"http_type":{},"source":{}}\n'
         removed = await fetch(f"{api}/proxies/8.8.8.8:80", method="DELETE")
         assert json.loads(removed.body) == {"removed": 1}
+
+
+async def test_queue_tasks_and_callers_keep_one_delay(tmp_path: Path) -> None:
+    """The settings' delay, a task's own and a caller's, at the origin that sees them all."""
+    seen: list[float] = []
+
+    async def page(call: Call) -> None:
+        seen.append(asyncio.get_running_loop().time())
+        await call.send("ok", 429 if call.seen.target == "/log/429" else 200)
+
+    given = settings(fetcher__delay=0.2, pool__harvest={"enabled": False})
+    async with Origin() as origin, running(tmp_path, given) as one, connecting(one) as redis:
+        origin.pages.insert(0, (re.compile("/log/.*"), page))
+        tasks = [
+            {"url": f"{origin.url}/log/{n}", "fetch": {"delay": 0.2} if n % 2 else {}}
+            for n in range(4)
+        ]
+        await redis.rpush("scheduler2fetcher", *map(msgspec.msgpack.encode, tasks))
+        fetched = await asyncio.gather(
+            *(one.get(f"/fetch?url={origin.url}/log/{n}&delay=0.2") for n in "abcd")
+        )
+        assert [answer.body for answer in fetched] == [b"ok"] * 4
+        await wait_until(lambda: len(seen) == 8)
+        gaps = [later - earlier for earlier, later in pairwise(seen)]
+        assert min(gaps) > 0.1  # one may have been late on its way, and the next not
+        assert (await one.get(f"/fetch?url={origin.url}/log/429&delay=0.2")).code == 429
+
+        async def blocked() -> dict[str, float]:
+            return dict(json.loads((await one.get("/api/stats")).body)["blocked"])
+
+        assert list(await wait_until(blocked)) == ["127.0.0.1"]
 
 
 async def test_a_geo_database_that_is_none_is_named(tmp_path: Path) -> None:

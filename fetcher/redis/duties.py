@@ -1,0 +1,22 @@
+"""Duties: tasks that ask Redis until they are told to end."""
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Any, Final
+
+logger = logging.getLogger(__name__)
+
+_LAST_WAIT: Final = 5.0  # seconds for them to end once they are cancelled
+
+
+async def end_all(duties: Collection["asyncio.Task[Any]"]) -> None:
+    """Cancel until all have ended: redis-py may swallow one cancellation while it connects."""
+    left = set(duties)
+    deadline = asyncio.get_running_loop().time() + _LAST_WAIT
+    while left and asyncio.get_running_loop().time() < deadline:
+        for duty in left:
+            duty.cancel()
+        _, left = await asyncio.wait(left, timeout=0.1)
+    if left:
+        logger.error("%d duties did not end", len(left))
