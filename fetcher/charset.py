@@ -7,6 +7,7 @@ is looked up, imported or remembered, and no codec is slower than linear.
 import codecs
 import re
 from encodings.aliases import aliases
+from functools import lru_cache
 from typing import Final
 
 # Python's modules. Others have codecs that are quadratic (punycode) or no charsets
@@ -24,6 +25,7 @@ _BY_NAME: Final = {
 }
 _CHARSET: Final = re.compile(r"""charset\s{0,9}=\s{0,9}["']?([\w.:-]{2,40})""", re.IGNORECASE)
 _LONGEST: Final = 40  # characters of a name
+_LONGEST_TYPE: Final = 1000  # of a Content-Type that is looked at
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
 
 _MARKS: Final = (
@@ -43,17 +45,35 @@ def decode_body(body: bytes, content_type: str, limit: int | None = None) -> str
     Bytes that do not fit become U+FFFD: what we look for is ASCII in every charset here.
     """
     body = body[:limit]
+    codec, start = _codec_of(body, content_type)
+    return body[start:].decode(codec, "replace")
+
+
+def charset_of(body: bytes, content_type: str) -> str:
+    """The name by which `decode_body` decodes a body, in one of the spellings that Python knows."""
+    return _codec_of(body, content_type)[0].replace("_", "-")
+
+
+def _codec_of(body: bytes, content_type: str) -> tuple[str, int]:
+    """The codec, and where the text begins."""
     for mark, codec in _MARKS:
         if body.startswith(mark):
-            return body[len(mark) :].decode(codec, "replace")
-    own = body[:_PRESCAN].decode("latin-1")
-    codec = _named_codec(content_type) or (_named_codec(own) if "<" in own else None) or "utf_8"
-    return body.decode(codec, "replace")
+            return codec, len(mark)
+    named = _named_in_type(content_type[:_LONGEST_TYPE])
+    if named is None:
+        own = body[:_PRESCAN].decode("latin-1")
+        named = _named_codec(own) if "<" in own else None
+    return named or "utf_8", 0
 
 
 def find_codec(name: str) -> str | None:
     """Python's codec for a charset's name as people spell it; None if it is not in the list."""
     return _BY_NAME.get(_PUNCTUATION.sub("_", name[:_LONGEST].lower()).strip("_"))
+
+
+@lru_cache(maxsize=256)
+def _named_in_type(content_type: str) -> str | None:
+    return _named_codec(content_type)
 
 
 def _named_codec(text: str) -> str | None:

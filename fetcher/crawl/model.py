@@ -9,7 +9,6 @@ The life of a URL::
 """
 
 import re
-from enum import IntFlag
 from hashlib import blake2b
 from typing import Annotated, Any, Final, Literal
 
@@ -66,28 +65,39 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.depth is not None or self.follow is not None or self.scope is not None
 
 
-class Flag(IntFlag):
-    """What is special about an item."""
+class Flag:
+    """What is special about an item: bits, as an IntFlag costs 1 us each time it is looked at."""
 
-    NONE = 0
-    SEED = 1  # a source named it: its answer may be a list, and where it leads is in scope
-    LEAF = 2  # its links are not followed
-    GUARDED = 4  # a public page led here: public addresses only
-    SITEMAP = 8  # its answer is read as a sitemap
-    ROBOTS = 16  # its answer is a robots.txt, read for the sitemaps that it names
-    LIST = 32  # its answer is read as a list, whatever it looks like
+    SEED: Final = 1  # a source named it: its answer may be a list, and its redirect is in scope
+    LEAF: Final = 2  # its links are not followed
+    GUARDED: Final = 4  # a public page led here: public addresses only
+    SITEMAP: Final = 8  # its answer is read as a sitemap
+    ROBOTS: Final = 16  # its answer is a robots.txt, read for the sitemaps that it names
+    LIST: Final = 32  # its answer is read as a list, whatever it looks like
+    PAGE: Final = 64  # its answer is a page, whatever it looks like: lists name no lists
+    JUDGED: Final = 128  # a robots.txt led here: what it names is judged like a link
+
+
+class Try(msgspec.Struct, array_like=True, frozen=True):
+    """An attempt, for whoever asks what became of a URL."""
+
+    at: float  # seconds since 1970, by Redis' clock
+    outcome: str  # a status, or why there is none
+    seconds: float = 0.0
+    exit: str | None = None  # the proxy, without credentials; None is direct
 
 
 class Item(msgspec.Struct, array_like=True, omit_defaults=True, kw_only=True):
     """A URL as it lies in the frontier. Depth and host are where it lies, and not repeated."""
 
     url: str  # canonical
-    parent: str = ""  # the page that named it; what both share of the origin is left out: see `full`
+    parent: str = ""  # the page that named it, without the origin that both share: see `parent_url`
     flags: int = 0
     hops: int = 0  # redirects that led here
     attempt: int = 0  # attempts that have failed
     first: str = ""  # where the chain of redirects began
     cookies: dict[str, str] = {}  # set on that chain
+    tries: list["Try"] = []  # the attempts that have failed, the last five
 
     @property
     def parent_url(self) -> str:
@@ -110,9 +120,28 @@ def origin_part(url: str) -> str:
 def url_id(url: str) -> int:
     """63 bits that stand for a canonical URL: in the seen-set, in marks, in names of files.
 
+    URLs that differ only in the order of their arguments, or in empty ones (``&&``, a last ``?``),
+    have the same: nearly always they are the same page. Arguments of one name keep their order,
+    which means something (``x[]=b&x[]=a``).
+
     Of a billion URLs two share theirs with a probability of 5 %; a million: 5e-8.
     """
+    if "?" in url:
+        url = _sort_arguments(url)
     return int.from_bytes(blake2b(url.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _sort_arguments(url: str) -> str:
+    place, _, query = url.partition("?")
+    if "&" in query:
+        arguments = [argument for argument in query.split("&") if argument]
+        arguments.sort(key=_name)
+        query = "&".join(arguments)
+    return f"{place}?{query}" if query else place
+
+
+def _name(argument: str) -> str:
+    return argument.partition("=")[0]
 
 
 class Visited(msgspec.Struct, kw_only=True):
@@ -176,7 +205,7 @@ class Counts(msgspec.Struct, kw_only=True):
     running: int = 0
     done: int = 0  # pages: an answer came
     failed: int = 0  # no answer came, and none will be asked for any more
-    skipped: int = 0
+    skipped: int = 0  # URLs and references; links to them count once a process
     retried: int = 0
     redirects: int = 0
     revisits: int = 0  # answers that the cache had, or 304

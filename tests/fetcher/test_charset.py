@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.charset import decode_body, find_codec
+from fetcher.charset import charset_of, decode_body, find_codec
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,19 @@ def test_nothing_raises(body: bytes, content_type: str, name: str) -> None:
     decode_body(body, content_type)
     decode_body(codecs.BOM_UTF16_LE + body, f"charset={name}")
     decode_body(b"<" + body, f"text/html; charset={name}")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "name"),
+    [
+        (b"abc", "", "utf-8"),
+        (b"abc", "text/plain; charset=GBK", "gbk"),
+        (b"<meta charset=windows-1252>", "", "cp1252"),
+        (b"\xef\xbb\xbfabc", "text/plain; charset=latin1", "utf-8"),
+        ("abc".encode("utf-16"), "", "utf-16-le"),
+        (b"abc", "text/plain; charset=ISO-8859-15", "iso8859-15"),
+    ],
+)
+def test_the_name_of_what_it_is_decoded_by(body: bytes, content_type: str, name: str) -> None:
+    assert charset_of(body, content_type) == name
+    assert body.decode(name).removeprefix("\ufeff") == decode_body(body, content_type)
