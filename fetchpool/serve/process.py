@@ -91,14 +91,20 @@ def fit_windows(settings: Settings) -> Settings:
     )
 
 
-def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """The first SIGTERM or SIGINT asks for a stop, the second ends the process at once.
+def stop_on_signals(
+    loop: asyncio.AbstractEventLoop,
+    stop: asyncio.Event,
+    at_once: Callable[[], None] = lambda: None,
+) -> None:
+    """The first SIGTERM or SIGINT asks for a stop, the second ends the process at once, behind
+    `at_once`.
 
     Nothing is lost by that: leases run out, and their tasks go back to the queue.
     """
 
     def received(number: int) -> None:
         if stop.is_set():
+            at_once()
             os._exit(128 + number)
         stop.set()
 

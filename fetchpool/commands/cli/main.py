@@ -12,11 +12,11 @@ import click
 
 from fetcher import VERSION
 from fetcher.errors import FetchpoolError
-from fetchpool.commands.cli import config, fetch, proxies, queue, run, sources
+from fetchpool.commands.cli import config, crawl, fetch, proxies, queue, run, sources
 from fetchpool.commands.cli.setup import FAILED, INTERRUPTED, WRONG, Setup, workers_option
 from fetchpool.config.yaml_tree import Override, parse_override
 
-_WITH_WORKERS: Final = ("all", "fetcher", "api")
+_WITH_WORKERS: Final = ("all", "fetcher", "api", "crawl")
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,7 +55,8 @@ def cli(
 
 for command in (
     *(run.all_, run.fetcher, run.pool, run.api),
-    *(fetch.fetch, queue.queue, proxies.proxies, sources.sources, config.config),
+    *(fetch.fetch, crawl.crawl, crawl.crawls),
+    *(queue.queue, proxies.proxies, sources.sources, config.config),
 ):
     cli.add_command(command)
 

@@ -53,6 +53,16 @@ class Setup(msgspec.Struct):
         set_up_logging(settings.log, quiet=quiet)
         return settings
 
+    def words(self) -> list[str]:
+        """What starts another process of ours, with the same options before its command."""
+        before = len(sys.orig_argv) - len(sys.argv) + 1  # such as -m fetchpool
+        words = [sys.executable, *sys.orig_argv[1:before]]
+        if self.path is not None:
+            words += ["-c", str(self.path)]
+        for one in self.overrides:
+            words += ["-s", f"{one.path}={msgspec.json.encode(one.value).decode()}"]
+        return words
+
 
 def carry_out(work: Callable[[], Coroutine[Any, Any, bool | None]]) -> None:
     """Run a coroutine function; what it has to do has failed if it returns False."""

@@ -14,15 +14,20 @@ pytestmark = pytest.mark.timeout(60)
 
 COMMANDS = (
     "", "all", "fetcher", "pool", "api", "fetch", "queue", "proxies", "sources", "config",
+    "crawl", "crawls",
 )  # fmt: skip
 SOURCES = ("sources list", "sources test")
 PROXIES = tuple(
     f"proxies {name}" for name in ("list", "add", "check", "remove", "export", "import")
 )
+CRAWLS = tuple(
+    f"crawls {name}"
+    for name in ("list", "show", "pause", "continue", "stop", "set", "why", "audit", "remove")
+)
 QUEUE = ("queue status", "queue push", "queue pull", "queue dead")
 
 
-@pytest.mark.parametrize("words", [*COMMANDS, *QUEUE, *PROXIES, *SOURCES])
+@pytest.mark.parametrize("words", [*COMMANDS, *CRAWLS, *QUEUE, *PROXIES, *SOURCES])
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_every_command_explains_itself(tmp_path: Path, words: str, flag: str) -> None:
     got = run(tmp_path, *words.split(), flag)
@@ -102,6 +107,9 @@ HEAVY = {"asyncio", "lxml", "pycurl", "pyquery", "redis", "tornado", "uvloop"}
         (["--help"], set()),
         (["proxies", "check", "--help"], set()),
         (["config"], set()),
+        (["crawl", "--help"], set()),
+        (["crawl", "missing.txt"], set()),
+        (["crawls", "set", "mine"], set()),
         (["nonsense"], set()),
         (["-s", "api.prot=1"], set()),
         (["-s", "api.prot=1", "fetch", "data:,x"], set()),

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(60)
         (["fetcher", "--workers", "257"], "257 is not in the range"),
         (["api", "--workers", "two"], "'two' is not a valid integer"),
         (["pool", "--workers", "2"], "No such option"),
-        (["--workers", "2", "pool"], "--workers is for all, fetcher, api, not for pool"),
+        (["--workers", "2", "pool"], "--workers is for all, fetcher, api, crawl, not for pool"),
         (["--workers", "2", "queue", "status"], "not for queue"),
         (["--redis", "redis+cluster://127.0.0.1:1", "api", "--workers", "2"], "not supported yet"),
     ],

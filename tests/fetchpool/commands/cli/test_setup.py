@@ -1,8 +1,11 @@
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from fetchpool.commands.cli.setup import Setup
+from fetchpool.config.yaml_tree import Override, parse_override
 from tests.fetchpool.command import run
 
 pytestmark = pytest.mark.timeout(60)
@@ -34,3 +37,24 @@ def test_the_file_of_this_folder_is_read_and_overridden(tmp_path: Path) -> None:
     assert (got.code, got.err) == (0, "")
     for line in (r"poolsize.*\b7\b.*config\.yaml", r"retries.*\b2\b.*-s", r"level.*debug"):
         assert re.search(line, got.out), got.out
+
+
+@pytest.mark.parametrize(
+    "value", ["text", "", "a: b", "#1", "'\"", "ü", 7, 0.5, True, None, [1, "x"], {"a": {"b": []}}]
+)
+def test_another_process_gets_the_same_options(
+    monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["py", "-X", "dev", "-m", "fetchpool", "crawl", "x"])
+    monkeypatch.setattr(sys, "argv", ["/a/__main__.py", "crawl", "x"])
+    words = Setup(Path("c.yaml"), [Override("redis.url", value, "--redis")], 3).words()
+    assert words[:-1] == [sys.executable, "-X", "dev", "-m", "fetchpool", "-c", "c.yaml", "-s"]
+    assert parse_override(words[-1])[:2] == ("redis.url", value)
+
+
+def test_a_process_without_options_has_none_before_its_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["py", "main.py", "crawl", "x"])
+    monkeypatch.setattr(sys, "argv", ["main.py", "crawl", "x"])
+    assert Setup(None, []).words() == [sys.executable, "main.py"]

@@ -1,0 +1,158 @@
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+from fetcher.crawl.model import Counts
+from fetcher.crawl.state import State
+from fetcher.crawl.summary import Summary
+from fetchpool.commands.crawl_lines import Table
+from fetchpool.commands.crawl_view import EVERY, View, print_blocks
+
+ROOT = Path(__file__).parents[3]
+NOW = 1_796_040_000.0
+WIDTH = 60
+
+
+def state(done: int = 0, phase: Any = "running") -> State:
+    return State(name="mine", phase=phase, processes=1, counts=Counts(done=done, running=1))
+
+
+class Terminal:
+    """A real one; `read` gives what it was told, to the end of `until`."""
+
+    def __init__(self) -> None:
+        self._inner, outer = os.openpty()
+        self.stream: TextIO = os.fdopen(outer, "w", encoding="utf-8")
+
+    def read(self, until: str) -> str:
+        self.stream.flush()
+        got = b""
+        while until.encode() not in got:
+            got += os.read(self._inner, 65536)
+        return got.decode()
+
+    def close(self) -> None:
+        self.stream.close()
+        os.close(self._inner)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", str(WIDTH))  # else that of the one that the tests run on
+    monkeypatch.setenv("TERM", "xterm")
+    one = Terminal()
+    yield one
+    one.close()
+
+
+# -- without a terminal ----------------------------------------------------------------------------
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
+    stream = io.StringIO()
+    view = View(stream, UTC)
+    for number, seconds in enumerate((0.0, 1.0, EVERY - 0.1, EVERY, EVERY + 1)):
+        view.update(state(number), NOW + seconds)
+    assert re.findall(r"(\d) done", stream.getvalue()) == ["0", "3"]
+    assert stream.getvalue().count("\n") == 2
+
+
+def test_a_new_phase_is_told_at_once() -> None:
+    stream = io.StringIO()
+    view = View(stream, UTC)
+    for phase in ("running", "paused", "paused", "running"):
+        view.update(state(0, phase), NOW)
+    first, second, third = stream.getvalue().splitlines()
+    assert second.startswith("paused: ")
+    assert first == third
+
+
+def test_the_summary_comes_at_the_end() -> None:
+    stream = io.StringIO()
+    View(stream, UTC).end(state(1, "finished"), Summary(statuses={200: 1}), NOW)
+    got = stream.getvalue().splitlines()
+    assert got[0] == "mine: finished"
+    assert got[-3:] == ["", "status  pages", "200         1"]
+
+
+def test_quiet_is_quiet(terminal: Terminal) -> None:
+    pipe = io.StringIO()
+    for stream in (pipe, terminal.stream):
+        view = View(stream, UTC, quiet=True)
+        view.update(state(), NOW)
+        view.end(state(1, "finished"), Summary(statuses={200: 1}), NOW)
+        view.close()
+        stream.write("end")
+    assert (terminal.read("end"), pipe.getvalue()) == ("end", "end")
+
+
+def test_rich_is_not_needed_without_a_terminal() -> None:
+    program = (
+        "import io, sys; from datetime import UTC; from fetchpool.commands.crawl_view import *;"
+        "from fetcher.crawl.state import State; from fetcher.crawl.summary import Summary;"
+        "view = View(io.StringIO(), UTC); one = State(name='a');"
+        "view.update(one, 0.0); view.end(one, Summary(), 0.0); sys.exit('rich' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+# -- on a terminal ---------------------------------------------------------------------------------
+
+
+def shown(text: str) -> list[str]:
+    """What a terminal would show of it, without empty lines."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    return [line.rstrip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
+
+
+def test_on_a_terminal_there_is_one_line_that_lives(terminal: Terminal) -> None:
+    view = View(terminal.stream, UTC)
+    view.update(state(1), NOW)
+    view.update(state(2), NOW + 0.1)
+    got = terminal.read("2 done")
+    assert re.findall(r"(\d) done", got) == ["1", "2"]
+    assert "\n" not in got
+    assert "\x1b[2K" in got  # the second takes the place of the first
+    view.close()
+    view.close()
+    terminal.stream.write("end")
+    assert "\x1b[?25h" in terminal.read("end")  # the cursor is there again
+
+
+def test_the_line_is_cut_to_the_width(terminal: Terminal) -> None:
+    view = View(terminal.stream, UTC)
+    view.update(state(10**15, "paused"), NOW)
+    [line] = shown(terminal.read("…"))
+    assert (len(line), line[-1]) == (WIDTH, "…")
+    view.close()
+
+
+def test_the_summary_stands_where_the_line_was(terminal: Terminal) -> None:
+    view = View(terminal.stream, UTC)
+    view.update(state(1), NOW)
+    view.end(state(1, "finished"), Summary(statuses={200: 1}), NOW)
+    terminal.stream.write("end")
+    got = terminal.read("end")
+    assert "\x1b[1A\x1b[2Kmine: finished" in got  # one line up, emptied
+    assert shown(got)[-3:] == ["status  pages", "200         1", "end"]
+
+
+def test_a_table_on_a_terminal_is_in_columns_and_obeys_no_markup(terminal: Terminal) -> None:
+    table = Table(("name", "n"), [("[red]a[/]", "1"), ("x" * 100, "2")], frozenset({1}))
+    print_blocks(["[bold]line[/] :smile:", table], terminal.stream)
+    terminal.stream.write("end")
+    rows = shown(terminal.read("end"))
+    assert rows[0] == "[bold]line[/] :smile:"
+    assert any(row.startswith("[red]a[/]") and row.endswith("1") for row in rows)
+    assert "".join(rows).count("x") == 100  # folded, not cut
+    assert max(map(len, rows)) == WIDTH
