@@ -9,8 +9,12 @@ from typing import Final
 from bench import (
     checking,
     costs,
+    crawl,
+    crawl_costs,
+    crawl_list,
     fetch,
     fetch_through,
+    frontier,
     in_flight,
     latency,
     lone,
@@ -41,9 +45,13 @@ ROWS: Final[dict[str, Callable[..., Row]]] = {
     "streamed": streamed.run,
     "workers": workers.run,
     "checking": checking.run,
+    "crawl": crawl.run,
+    "crawl_list": crawl_list.run,
+    "frontier": frontier.run,
     "random": random_route.run,
     "start": start.run,
     "costs": costs.run,
+    "crawl_costs": crawl_costs.run,
 }
 
 

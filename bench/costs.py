@@ -27,6 +27,7 @@ from fetcher.client.coding import Turn, Undo, codings_of, undo_short
 from fetcher.client.handle import AddressCheck, Handle
 from fetcher.client.names import NO_LOOKUPS, destination_of, is_spelled_alike
 from fetcher.client.options import Common
+from fetcher.client.pieces import Pieces
 from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import CurlTransfer, response_of
 from fetcher.head import fields_dict, final_head
@@ -100,7 +101,7 @@ def task_steps() -> Iterator[Step]:
         lambda: CurlTransfer(owner, plan.request, DIRECT, limits, WholeBody(print)),
     )
     transfer = CurlTransfer(owner, plan.request, DIRECT, limits, WholeBody(print))
-    handle = Handle(None, Budget(), print)
+    handle = Handle(None, Budget(), print, Pieces(asyncio.new_event_loop(), print), print)
     prepare = (plan.request, DIRECT, limits, NO_LOOKUPS, Common())
     yield "a handle set for a request alike", lambda: handle.prepare(*prepare)
     other = msgspec.structs.replace(plan.request, headers=(b"User-Agent: other",))
@@ -112,7 +113,14 @@ def task_steps() -> Iterator[Step]:
     yield "a handle set for two others", prepare_anew
     handle.prepare(*prepare)
     handle.lines[:] = HEAD.splitlines(keepends=True)
-    handle.chunks = [b"x" * 1000]
+    chunk = b"x" * 1000
+
+    def write() -> None:
+        handle.chunks = []
+        handle._write(chunk)
+
+    yield "a body of one piece kept", write
+    handle.chunks = [chunk]
     yield "its final head found", lambda: final_head(HEAD)
     yield "its fields", lambda: fields_dict(HEAD)
     yield "a response", lambda: response_of(handle, transfer, 0, "")
