@@ -90,6 +90,7 @@ MIXED = [
 ]
 
 
+@pytest.mark.volume
 @pytest.mark.timeout(120)
 async def test_no_use_is_left_after_ten_thousand_mixed_fetches() -> None:
     async with Farm({FarmKind.GOOD: 4, FarmKind.REFUSING: 3, FarmKind.AUTH: 1}, tls=False) as farm:
