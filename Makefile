@@ -16,8 +16,8 @@ help: ## list the targets
 run: .venv/.run ## start the whole service: ARGS are options of main.py
 	@exec $(BIN)/python main.py $(ARGS)
 
-test: .venv/.dev ## run the tests: ARGS are options of pytest
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev ## run the tests, two halves side by side; with ARGS one pytest with these options
+	@exec $(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests)
 
 soak: .venv/.dev ## the long versions of the tests that search: some thirteen minutes
 	@exec $(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=3600 $(ARGS)
