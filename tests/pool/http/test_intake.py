@@ -201,6 +201,8 @@ def test_what_is_no_further_proxy_counts_too(line: str, monkeypatch: pytest.Monk
         assert len(given.found) + len(given.refused) == (1 if line[0] == "8" else count)
     with pytest.raises(IntakeError, match="proxies at once"):
         read_given(f"{line}\n".encode() * 101, allow_private=False)
+    with pytest.raises(IntakeError, match="proxies at once"):
+        read_given(json.dumps([line] * 101).encode(), allow_private=False)
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
