@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 _BEAT: Final = LEASE / 3  # seconds
 _AHEAD: Final = 4  # batches that are read before they are queued
 
+_LOOK: Final = 1.0  # seconds between two looks whether the loop is still there
+
 _ROBOTS: Final = Flag.SEED | Flag.ROBOTS
 
 
@@ -212,8 +214,15 @@ class _Reader:
         """Whether somebody wants more; not, when the loop has gone."""
         putting = self._batches.put(batch)
         try:
-            asyncio.run_coroutine_threadsafe(putting, self._loop).result()
+            put = asyncio.run_coroutine_threadsafe(putting, self._loop)
+            while True:
+                try:
+                    put.result(_LOOK)
+                    return True
+                except TimeoutError:
+                    if self._loop.is_closed():  # in the moment before it would have begun
+                        putting.close()
+                        return False
         except (RuntimeError, CancelledError):
             putting.close()
             return False
-        return True
