@@ -32,7 +32,13 @@ def test_three_processes_and_many_hosts_of_one_address_share_its_delay(tmp_path,
         words = ["--scope", "any", "--polite", "ip", "--delay", str(delay), "--name", "all"]
         running = [Crawler(tmp_path, first.url, *site.web.starts, *words, "--out", "p.jsonl")]
         poll(lambda: site.requests, "the crawl to begin", 30)
-        running += [Crawler(tmp_path, first.url, "--join", "all", "--quiet") for _ in range(2)]
+        with redis.Redis.from_url(first.url) as client:
+            # It waits for the others, or a slow machine would be at the end before they are there.
+            tag = "{fetchpool:crawl:all}:"
+            client.hset(f"{tag}meta", "state", "paused")
+            running += [Crawler(tmp_path, first.url, "--join", "all", "--quiet") for _ in range(2)]
+            poll(lambda: client.zcard(f"{tag}workers") == 3, "three processes", 60)
+            client.hset(f"{tag}meta", "state", "running")
         poll(lambda: site.requests > hosts * pages // 2, "half of it", 300)
         first.kill()
         with RedisServer.start(tmp_path, None, *durable):
