@@ -45,7 +45,9 @@ def poll_requests(site, number):
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_three_processes_write_each_page_once_whoever_is_killed(tmp_path, scale):
-    hosts, pages = (500, 20) if scale > 1 else (40, 8)
+    # With 500 hosts and less than the usual delay two cores never rest, and the origin's log tells
+    # how long requests have waited there.
+    hosts, pages, delay = (500, 20, 1.0) if scale > 1 else (40, 8, DELAY)
     draw = random.Random(5)
     with (
         serving_web(tmp_path, hosts, pages) as site,
@@ -53,7 +55,7 @@ def test_three_processes_write_each_page_once_whoever_is_killed(tmp_path, scale)
     ):
         server, url = first, first.url
         names = ["--out", "pages.jsonl", "--out", "pages.warc.gz"]
-        start = [*site.web.starts, "--scope", "any", "--delay", str(DELAY), "--name", "all", *names]
+        start = [*site.web.starts, "--scope", "any", "--delay", str(delay), "--name", "all", *names]
         running = [Crawler(tmp_path, url, *start)]
         poll(lambda: site.requests > 3, "the crawl to begin", 30)
         join = ("--join", "all", "--quiet")
@@ -81,7 +83,7 @@ def test_three_processes_write_each_page_once_whoever_is_killed(tmp_path, scale)
             served = {f"http://{one.host}:{site.web.port}{one.path}" for one in site.seen}
             assert expected <= served
             gaps = smallest_gaps(site.seen)
-            assert min(gaps.values()) >= DELAY - TOLERANCE
+            assert min(gaps.values()) >= delay - TOLERANCE
             for path in tmp_path.glob("pages*.warc.gz"):
                 with gzip.open(path) as file:
                     file.read()
