@@ -73,19 +73,10 @@ async def run_crawl(settings: Settings, wanted: Wanted, words: Sequence[str]) ->
         await asyncio.to_thread(_check_sources, wanted.options.sources)
     collect_rarely()
     with redis_url(settings.redis) as url:
-        async with _connected(url) as redis:
+        async with connect(url) as redis:
             frontier = Frontier(redis, settings.redis.prefix, wanted.name, worker_name())
             info = await _enter(frontier, wanted)
             return await _work(settings, redis, frontier, info, wanted, words)
-
-
-@contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Redis]:
-    redis = connect(url)
-    try:
-        yield redis
-    finally:
-        await redis.aclose()
 
 
 async def _enter(frontier: Frontier, wanted: Wanted) -> Info:

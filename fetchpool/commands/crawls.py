@@ -1,10 +1,9 @@
 """The `crawls` commands: what crawls there are, how they stand, and why a URL was not fetched."""
 
 import asyncio
-import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -63,17 +62,8 @@ class Desk:
 async def on_crawl(settings: Settings, asked: Asked) -> int:
     """Carry out one of the commands; the exit code. Raises `FetchpoolError`."""
     with redis_url(settings.redis) as url:
-        async with _connected(url) as redis:
+        async with connect(url) as redis:
             return await _VERBS[asked.verb](Desk(settings, redis, asked))
-
-
-@contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Redis]:
-    redis = connect(url)
-    try:
-        yield redis
-    finally:
-        await redis.aclose()
 
 
 async def _list(desk: Desk) -> int:

@@ -158,8 +158,7 @@ async def take_over(proxies: Proxies, url: str, key: str | None) -> bool:
 
     All enter as newcomers, which are checked at once: their old scores say what others proved.
     """
-    redis = connect(url)
-    try:
+    async with connect(url) as redis:
         foreign = await _find_foreign(redis, key)
         if foreign is None:
             where = key or " or ".join(_FOREIGN_KEYS)
@@ -170,8 +169,6 @@ async def take_over(proxies: Proxies, url: str, key: str | None) -> bool:
             intake = read_foreign(rows, allow_private=proxies.settings.pool.allow_private)
             total += await _put(proxies, intake, "import")
             found, refused = found + len(intake.found), refused + len(intake.refused)
-    finally:
-        await redis.aclose()
     return _report(total, found, refused)
 
 

@@ -22,11 +22,8 @@ _SHOWN: Final = 100
 
 async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaitable[T]]) -> T:
     """Run `work` on the queue behind `url`."""
-    redis = connect(url)
-    try:
+    async with connect(url) as redis:
         return await work(Inspector(redis, settings))
-    finally:
-        await redis.aclose()
 
 
 async def status(queue: Inspector) -> None:

@@ -107,10 +107,7 @@ async def open_pool(settings: Settings) -> AsyncIterator[PoolView]:
     Raises RedisAway when it cannot be read, and EmbeddedRedisError.
     """
     with redis_url(settings.redis) as url:
-        redis = connect(url)
-        try:
+        async with connect(url) as redis:
             view = PoolView(settings, redis)
             await view.read()
             yield view
-        finally:
-            await redis.aclose()
