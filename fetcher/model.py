@@ -261,6 +261,13 @@ class ProxyChooser(Protocol):
         """The state of what `target` picks from in a few words: ``0 alive of 812``."""
 
 
+class Cancellable(Protocol):
+    """What somebody waits for, or has asked for."""
+
+    def cancel(self) -> None:
+        """Stop; the callback will not be called. Harmless when it has been."""
+
+
 # Kinds of clients: who carries out what the URL or a task's `fetch_type` asks for.
 WEB: Final = "http"  # https too, and s3, which is signed
 

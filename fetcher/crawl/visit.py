@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from fetcher.client.coding import OFFERED
 from fetcher.crawl.canonical import canonical, host_of
 from fetcher.crawl.collector import Collector
 from fetcher.crawl.decide import Answer, Decision, decide, decide_without_robots
@@ -28,10 +29,10 @@ from fetcher.crawl.wire import as_it_came, request_head
 from fetcher.errors import Code, RedisAway, TaskError
 from fetcher.guard import is_public, refusal
 from fetcher.head import field
-from fetcher.model import Fetch, Response, Result, Task, Trust
-from fetcher.politeness.backoff import key_of, parse_retry_after
+from fetcher.model import Cancellable, Fetch, Response, Result, Task, Trust
+from fetcher.politeness.backoff import MOST_CRAWL_DELAY, key_of, parse_retry_after
 from fetcher.politeness.slots import Slot, Turn
-from fetcher.robots.keeper import TIMEOUT, Cancellable, Visitor
+from fetcher.robots.keeper import TIMEOUT, Visitor
 from fetcher.robots.rules import Rules, robots_url
 from fetcher.run.path import Ending, Fetching
 from fetcher.urls import join_location, loggable
@@ -46,9 +47,6 @@ DEADLY: Final = 20
 # Seconds that a URL waits here for its start; one that has to wait longer goes back.
 PATIENCE: Final = 2.0
 
-# Crawl-delay counts up to this: Nutch's `fetcher.max.crawl.delay`.
-MOST_DELAY: Final = 30.0
-
 # Characters of a robots.txt that is kept for the audit; few are longer.
 MOST_TEXT: Final = 65_536
 
@@ -59,7 +57,6 @@ _TRIES_KEPT: Final = 5
 _TOO_LARGE: Final = Decision(
     what="f", reached=True, reason="the body is larger than fetcher.max_body"
 )
-_TAKEN: Final = "gzip, deflate, br, zstd"  # left as they come, for archives
 _NOT_NOW: Final = Turn(granted=False, wait=0.0, at=0.0, blocked=False)
 _LISTS: Final = Flag.SITEMAP | Flag.ROBOTS | Flag.LIST
 
@@ -202,9 +199,9 @@ class Visit:
         """What robots.txt asks for counts if it is longer, and is remembered for the host."""
         if asked is None or asked <= self.means.options.delay:
             return
-        if asked > MOST_DELAY:
+        if asked > MOST_CRAWL_DELAY:
             self._count_tally("clamped")
-        self.delay = min(asked, MOST_DELAY)
+        self.delay = min(asked, MOST_CRAWL_DELAY)
         if self.delay != self.lease.delay:
             self.ended.lives.append(("delays", self.lease.host.encode(), b"%g" % self.delay))
 
@@ -275,7 +272,7 @@ class Visit:
                 trust=self.trust,
                 route=means.route,
                 receiver=collector,
-                takes=_TAKEN if means.archives else "",
+                takes=OFFERED if means.archives else "",
                 plan=plan,
             )
             begun.append(fetching)

@@ -21,6 +21,10 @@ BLOCKING: Final = frozenset({429, 503})
 
 DAY: Final = 86_400.0
 
+# A Crawl-delay counts up to so many seconds: as in Nutch (`fetcher.max.crawl.delay`), beyond that a
+# site means "go away".
+MOST_CRAWL_DELAY: Final = 30.0
+
 _SECONDS: Final = re.compile(r"[0-9]{1,18}")
 _LONGEST: Final = 64  # characters; no date has as many
 

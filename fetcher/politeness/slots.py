@@ -9,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from fetcher.model import Cancellable
+
 
 class Slot(msgspec.Struct, frozen=True):
     """A start that somebody wants: at whose clock, and seconds from start to start."""
@@ -28,11 +30,6 @@ class Turn(msgspec.Struct, frozen=True):
     wait: float
     at: float
     blocked: bool
-
-
-class Cancellable(Protocol):
-    def cancel(self) -> None:
-        """Stop; the callback will not be called. Harmless when it has been."""
 
 
 class Starts(Protocol):

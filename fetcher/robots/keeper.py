@@ -10,11 +10,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
-from fetcher.model import Fetch, Result, Task, Trust
+from fetcher.model import Cancellable, Fetch, Result, Task, Trust
 from fetcher.robots.rules import (
     MAX_BYTES,
     Rules,
@@ -44,11 +44,6 @@ MAX_UNATTENDED: Final = 1_000
 _NO_RULES: Final = Rules(expires=0.0)  # of what no robots.txt has a say in
 
 Key = tuple[tuple[str, str, int], Route, Trust, bool]
-
-
-class Cancellable(Protocol):
-    def cancel(self) -> None:
-        """Stop; the callback will not be called. Harmless when it has been."""
 
 
 class Visitor(msgspec.Struct, frozen=True, kw_only=True):

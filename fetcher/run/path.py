@@ -22,6 +22,7 @@ from fetcher.head import field, fields_dict
 from fetcher.model import (
     GUARDED,
     Attempt,
+    Cancellable,
     Client,
     Exit,
     Fetch,
@@ -33,7 +34,7 @@ from fetcher.model import (
     Trust,
     Upload,
 )
-from fetcher.robots.keeper import Cancellable, Visitor
+from fetcher.robots.keeper import Visitor
 from fetcher.robots.rules import user_agent_of
 from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route

@@ -13,14 +13,18 @@ from fetcher.dns.cache import Addresses
 from fetcher.dns.resolver import Resolver
 from fetcher.errors import TaskError
 from fetcher.guard import literal_address
-from fetcher.politeness.backoff import BLOCKING, By, explain, key_of, parse_retry_after
+from fetcher.model import Cancellable
+from fetcher.politeness.backoff import (
+    BLOCKING,
+    MOST_CRAWL_DELAY,
+    By,
+    explain,
+    key_of,
+    parse_retry_after,
+)
 from fetcher.politeness.slots import Slot, Starts, Turn
-from fetcher.robots.keeper import Cancellable
 from fetcher.run.shared import Shared
 from fetcher.urls import origin_of
-
-# A Crawl-delay counts up to so many seconds: as in Nutch, beyond that a site means "go away".
-MOST_CRAWL_DELAY: Final = 30.0
 
 # Seconds after which a start that has not come is waited for. Others come at once, in the time that
 # Redis takes to say so.

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from fetcher.client.body_budget import Budget
 from fetcher.dns.resolver import Resolver
-from fetcher.model import WEB, Clients, Result, Task, Trust
+from fetcher.model import WEB, Cancellable, Clients, Result, Task, Trust
 from fetcher.politeness.backoff import By
 from fetcher.politeness.slots import Starts
-from fetcher.robots.keeper import Cancellable, RobotsKeeper
+from fetcher.robots.keeper import RobotsKeeper
 from fetcher.route.failover import Failover, WaysOut
 from fetcher.route.route import ENVIRONMENT, Route
 from fetcher.stats.windows import Stats

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from fetcher.crawl.decide import MOST_BLOCKS, MOST_HOPS, ROBOTS_AFTER, ROBOTS_TIMES
 from fetcher.crawl.model import Flag, Page, Try
-from fetcher.crawl.visit import DEADLY, MOST_DELAY, Ended
+from fetcher.crawl.visit import DEADLY, Ended
+from fetcher.politeness.backoff import MOST_CRAWL_DELAY
 from fetcher.politeness.clock import Clock
 from fetcher.politeness.slots import Slot
 from tests.farm import Call
@@ -221,7 +222,7 @@ async def test_a_robots_txt_that_never_answers_is_a_failure_of_its_host(make: Ma
 
 @pytest.mark.parametrize(
     ("asked", "kept", "clamped"), [("0.1", None, 0), ("0.3", 0.3, 0), ("30", 30.0, 0),
-                                   ("31", MOST_DELAY, 1)],
+                                   ("31", MOST_CRAWL_DELAY, 1)],
 )  # fmt: skip
 async def test_crawl_delay_counts_where_it_is_longer_up_to_a_limit(
     make: Make, asked: str, kept: float | None, clamped: int

@@ -7,9 +7,10 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from fetcher.dns.resolver import Resolver
+from fetcher.politeness.backoff import MOST_CRAWL_DELAY
 from fetcher.politeness.clock import Clock
 from fetcher.politeness.slots import Slot
-from fetcher.run.polite import MOST_CRAWL_DELAY, Polite
+from fetcher.run.polite import Polite
 from tests.dns_server import Answer, DnsServer
 from tests.wait import wait_until
 
