@@ -116,12 +116,12 @@ async def _work(
     crawl: Crawl | None = None
     try:
         async with open_crawl(settings, redis, frontier, info, has_input=not wanted.join) as crawl:
-            watching = loop.create_task(_watch(frontier, clock, view))
+            watching = [] if wanted.quiet else [loop.create_task(_watch(frontier, clock, view))]
             try:
                 async with _helped(wanted, words, stop, settings.fetcher.drain):
                     state = await crawl.run(stop, settings.fetcher.drain)
             finally:
-                await end_all([watching])
+                await end_all(watching)
                 view.close()
     except FetchpoolError as error:
         if crawl is not None:
