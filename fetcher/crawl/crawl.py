@@ -35,9 +35,7 @@ class Crawl:
     ) -> None:
         self.state = info.state
         self._frontier = frontier
-        self._info = info
         self._means = means
-        self._lane = lane
         self._seeding = seeding
         self._loop = QueueLoop([lane])
         lane.heard = self.heard
