@@ -126,10 +126,10 @@ async def measure_pages(redis: Redis, meter: Meter, urls: int, hosts: int, lives
             lives=told,
         )
         mark = after
-        given.append((batch, {lease.id: url_id(lease.item.url) for lease in leases}))
+        given.append(batch)
     await meter.begin()
-    for batch, ids in given:
-        assert (await one.finish(batch, ids)).is_applied
+    for batch in given:
+        assert (await one.finish(batch)).is_applied
     what = f"a page finished, {BATCH} at once, each with {LINKS} new URLs, {words} its life kept"
     await meter.end(what, len(given) * BATCH, memory=True)
     await one.remove()

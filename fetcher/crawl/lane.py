@@ -21,7 +21,7 @@ from fetcher.crawl.frontier.frontier import (
     Taken,
 )
 from fetcher.crawl.means import Means
-from fetcher.crawl.model import Mark, url_id
+from fetcher.crawl.model import Mark
 from fetcher.crawl.output.outputs import Outputs
 from fetcher.crawl.visit import Ended, Visit
 from fetcher.errors import RedisAway
@@ -126,8 +126,7 @@ class CrawlLane:
 
     async def _mark(self, batch: Batch, part: list[Ended]) -> None:
         self._unmarked = batch, part
-        ids = {one.outcome.lease.id: url_id(one.outcome.lease.item.url) for one in part}
-        applied = await self._frontier.finish(batch, ids)
+        applied = await self._frontier.finish(batch)
         self._unmarked = None
         if applied.is_applied:
             for ended in part:

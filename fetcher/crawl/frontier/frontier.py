@@ -3,14 +3,14 @@
 A driver. Raises `RedisAway`; every call may be repeated after one.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
 
 from fetcher.crawl.frontier import scripts
-from fetcher.crawl.model import Counts, Item, Mark, Options
+from fetcher.crawl.model import Counts, Item, Mark, Options, url_id
 from fetcher.redis.call import call
 
 LEASE: Final = 30.0  # seconds for which a process that says nothing keeps what it has taken
@@ -259,17 +259,17 @@ class Frontier:
             )
         return taken
 
-    async def finish(self, batch: Batch, ids: Mapping[bytes, int]) -> Applied:
-        """Store what became of leases, with all that came of them. `ids`: lease -> `url_id`.
+    async def finish(self, batch: Batch) -> Applied:
+        """Store what became of leases, with all that came of them.
 
         Repeated with the same batch after `RedisAway` it is applied once; any other answer begins a
         new batch.
         """
-        applied = await self._store(batch, ids, self._batch + 1)
+        applied = await self._store(batch, self._batch + 1)
         self._batch += 1
         return applied
 
-    async def _store(self, batch: Batch, ids: Mapping[bytes, int], number: int) -> Applied:
+    async def _store(self, batch: Batch, number: int) -> Applied:
         marks: list[Any] = []
         for key, (before, after) in batch.marks.items():
             marks += (key, _mark(before), _mark(after))
@@ -282,8 +282,8 @@ class Frontier:
             reached = "-" if one.reached is None else "01"[one.reached]
             item = b"" if one.item is None else _pack(one.item, one.lease.recovered)
             due = round(one.due * 1000)
-            id_ = one.lease.id
-            outcomes += (_text(id_), one.what, reached, due, str(ids[id_]), _text(item))
+            done = str(url_id(one.lease.item.url)) if one.what == "d" else ""
+            outcomes += (_text(one.lease.id), one.what, reached, due, done, _text(item))
         lives: list[Any] = []
         for name, field_, value in batch.lives:
             lives += (name, _text(field_), _text(value))
@@ -311,7 +311,7 @@ class Frontier:
         """Return them to where they were, untouched. It may be done while a `finish` is under way
         or waits to be repeated: of the batches it is none."""
         outcomes = [Outcome(lease=lease, what="b") for lease in leases]
-        await self._store(Batch(outcomes=outcomes), {lease.id: 0 for lease in leases}, 0)
+        await self._store(Batch(outcomes=outcomes), 0)
 
     # -- who is alive ------------------------------------------------------------------------------
 

@@ -380,7 +380,7 @@ return answer
 # limit_host, kept (most lives), and as msgpack five lists of:
 #   marks: part, before, after
 #   numbers: "counts" or "tally", field, by
-#   outcomes: lease, what, reached, due (ms from now), id, item
+#   outcomes: lease, what, reached, due (ms from now), id of a page that is done, item
 #       what: d a page, f no answer and no more attempts, s skipped, m moved (a redirect, a list);
 #             r another attempt, b back to where it was
 #       reached: 1 it was, 0 it was not, - nobody knows

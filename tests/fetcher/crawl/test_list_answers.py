@@ -44,7 +44,7 @@ async def queued(frontier: Frontier) -> dict[str, Item]:
     while leases := (await frontier.take(1000, delay=0)).leases:
         items |= {lease.item.url: lease.item for lease in leases}
         outcomes = [Outcome(lease=lease, what="s", reached=True) for lease in leases]
-        await frontier.finish(Batch(outcomes=outcomes), {lease.id: 0 for lease in leases})
+        await frontier.finish(Batch(outcomes=outcomes))
     return items
 
 

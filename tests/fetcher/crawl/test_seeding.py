@@ -52,7 +52,7 @@ async def queued(frontier: Frontier) -> list[Item]:
     while leases := (await frontier.take(1000, delay=0)).leases:
         items += [lease.item for lease in leases]
         outcomes = [Outcome(lease=lease, what="s", reached=True) for lease in leases]
-        await frontier.finish(Batch(outcomes=outcomes), {lease.id: 0 for lease in leases})
+        await frontier.finish(Batch(outcomes=outcomes))
     return sorted(items, key=lambda item: item.url)
 
 

@@ -155,7 +155,7 @@ def test_hosts_that_are_down_are_shown(console: Console, server: RedisServer) ->
         for _n in range(5):
             [lease] = (await frontier.take(1, delay=0.0)).leases
             outcome = Outcome(lease=lease, what="r", reached=False, item=lease.item)
-            await frontier.finish(Batch(outcomes=[outcome]), {lease.id: url_id(lease.item.url)})
+            await frontier.finish(Batch(outcomes=[outcome]))
 
     name = made(server, "down", A, B, act=act)
     got = console.crawls("show", name, form="text")
@@ -304,7 +304,7 @@ def test_what_was_decided_and_is_kept_no_longer_is_told_so(
     async def act(frontier: Frontier, _: Clock) -> None:
         leases = (await frontier.take(9, delay=0.0)).leases
         outcomes = [Outcome(lease=one, what="d", reached=True) for one in leases]
-        await frontier.finish(Batch(outcomes=outcomes), {leases[0].id: url_id(A)})
+        await frontier.finish(Batch(outcomes=outcomes))
 
     name = made(server, "forgotten", A, act=act)
     assert "what became of it is kept no longer" in console.crawls("why", name, url=A).out

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -45,13 +45,9 @@ async def loaded(one: Frontier) -> Info:
     return info
 
 
-def ids(leases: Iterable[Lease]) -> dict[bytes, int]:
-    return {lease.id: url_id(lease.item.url) for lease in leases}
-
-
 async def finish(one: Frontier, leases: Sequence[Lease], what="d", reached=True, **more) -> Applied:
     outcomes = [Outcome(lease=lease, what=what, reached=reached) for lease in leases]
-    return await one.finish(Batch(outcomes=outcomes, **more), ids(leases))
+    return await one.finish(Batch(outcomes=outcomes, **more))
 
 
 def urls(taken: Taken) -> list[str]:
@@ -183,7 +179,7 @@ async def test_a_host_that_cannot_be_reached_five_times_in_a_row_is_down(redis):
     while leases := [one_ for one_ in (await take(one)).leases if one_.host == "a"]:
         asked += len(leases)
         outcomes = [Outcome(lease=o, what="r", reached=False, due=60, item=o.item) for o in leases]
-        await one.finish(Batch(outcomes=outcomes), ids(leases))
+        await one.finish(Batch(outcomes=outcomes))
     assert asked == 5
     assert set(await one.down()) == {"a"}
     assert (await one.counts()).skipped == 1000
@@ -218,7 +214,7 @@ async def test_a_host_rests_before_a_retry_only_if_nothing_else_waits(redis):
     outcomes = [
         Outcome(lease=o, what="r", reached=False, due=60, item=o.item) for o in taken.leases
     ]
-    await one.finish(Batch(outcomes=outcomes), ids(taken.leases))
+    await one.finish(Batch(outcomes=outcomes))
     assert urls(await take(one)) == [page("b", 1)]
 
 
@@ -353,9 +349,9 @@ async def test_a_batch_counts_once_however_often_it_is_sent(redis):
         counts={"bytes": 7},
         tally={"status:200": 2},
     )
-    sent = await one.finish(batch, ids(taken.leases))
+    sent = await one.finish(batch)
     one._batch -= 1  # the answer was lost
-    assert sent == await one.finish(batch, ids(taken.leases)) == Applied()
+    assert sent == await one.finish(batch) == Applied()
     assert await one.counts() == Counts(done=2, bytes=7)
     assert await one.tally() == {b"status:200": b"2"}
     assert await one.marks() == {"p": Mark(100, 2)}
@@ -456,12 +452,12 @@ async def test_what_is_given_back_is_no_batch(any_redis):
     one = await created(any_redis, page("a"), page("b"))
     leases = (await take(one)).leases
     kept = Batch(outcomes=[Outcome(lease=leases[0], what="d", reached=True)])
-    assert (await one.finish(kept, ids(leases))).is_applied
+    assert (await one.finish(kept)).is_applied
     one._batch -= 1  # the answer was lost
     await one.give_back(leases[1:])
     await one.give_back(leases[1:])  # it is no more ours, and that is no harm
     assert (await one.counts()).queued == 1
-    assert (await one.finish(kept, ids(leases))).is_applied  # again
+    assert (await one.finish(kept)).is_applied  # again
     assert (await one.counts()).done == 1
     [lease] = (await take(one)).leases
     assert (lease.item, lease.recovered) == (leases[1].item, 0)
