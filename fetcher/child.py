@@ -8,15 +8,18 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from fetcher.child_process import LENGTH
 
 PIECE: Final = 262_144  # bytes written at once
+START: Final = 30.0  # seconds that a new interpreter may take
 
 _ROOT: Final = str(Path(__file__).resolve().parents[1])
+
+T = TypeVar("T")
 
 
 class Child:
@@ -84,3 +87,59 @@ class Child:
             if process.returncode is None:
                 process.kill()
             await process.wait()
+
+
+class Workman:
+    """A child that does one job after the other, and is replaced when it had to be ended.
+
+    `module.main()` sends a frame when it is there. `most`: bytes of a frame from it; `seconds`: how
+    long one job may take. `close` ends it; it may be used again.
+    """
+
+    def __init__(self, module: str, *, most: int, seconds: float) -> None:
+        self._module = module
+        self._most = most
+        self._seconds = seconds
+        self._child: Child | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Of its process, if there is one."""
+        return None if self._child is None else self._child.pid
+
+    async def do(self, job: bytes, receive: Callable[[Child], Awaitable[tuple[T, bool]]]) -> T:
+        """Send a job when those before are done, and `receive` what comes of it: that, and whether
+        the process is spent. Raises TimeoutError; OSError and EOFError when the process has died;
+        what `receive` raises. The process ends then."""
+        async with self._turn:
+            is_well = False
+            try:
+                child = await self._start()
+                async with asyncio.timeout(self._seconds):
+                    await child.send(job)
+                    answer, is_spent = await receive(child)
+                is_well = not is_spent
+                return answer
+            finally:
+                if not is_well:
+                    await self._end()
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._end()
+
+    async def _start(self) -> Child:
+        """The running process, or a new one."""
+        if self._child is not None and self._child.returncode is None:
+            return self._child
+        await self._end()
+        self._child = await Child.start(self._module, most=self._most)
+        async with asyncio.timeout(START):
+            await self._child.receive()
+        return self._child
+
+    async def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            await child.end()

@@ -12,6 +12,7 @@ from fetcher.crawl.canonical import LONGEST
 from fetcher.crawl.life import decode_life
 from fetcher.crawl.model import Flag, Item, Options, Page, Visited, url_id
 from fetcher.crawl.page_reader import Found, PageReader
+from fetcher.crawl.parser import Parser
 from tests.standstill import Standstill
 
 URL = "http://h/dir/page"
@@ -290,7 +291,7 @@ async def test_long_urls_are_not_remembered(length: int, is_known: bool) -> None
 
 async def test_a_page_that_cannot_be_read_in_time_is_a_page_all_the_same() -> None:
     async with reading() as reader:
-        reader._parser._seconds = 0.3
+        reader._parser = Parser(0.3)
         one = page(b"<title>t</title>" + b"<div>" * 1_000_000 + b"<a href=/x>")
         with Standstill() as standstill:
             found = await read(reader, one)

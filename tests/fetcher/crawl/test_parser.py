@@ -36,15 +36,15 @@ async def read(
 
 
 def pid_of(parser: Parser) -> int:
-    assert parser._child is not None
-    return parser._child.pid
+    assert parser.pid is not None
+    return parser.pid
 
 
 async def test_a_light_page_needs_no_process() -> None:
     async with parsing() as parser:
         reading, problem = await read(parser, LIGHT)
         assert (reading, problem) == (read_page(LIGHT.decode(), URL), None)
-        assert parser._child is None
+        assert parser.pid is None
 
 
 @pytest.mark.parametrize("want_text", [False, True])
@@ -69,7 +69,7 @@ async def test_a_long_page_is_heavy_by_itself(
         content = LIGHT + b" " * (most + more - len(LIGHT))
         reading, problem = await read(parser, content, want_text=want_text)
         assert (reading.title, problem) == ("light", None)
-        assert (parser._child is not None) is is_there
+        assert (parser.pid is not None) is is_there
 
 
 @pytest.mark.parametrize("filler", ["x", "\u044f" * 200_000])
@@ -96,7 +96,7 @@ async def test_a_page_that_takes_too_long_is_given_up_and_the_next_one_is_read()
             answer = await read(parser, DEADLY)
         assert answer == (Reading(), "it was not read within 0.3 s")
         assert standstill.longest < 0.2
-        assert parser._child is None  # it is killed, and not waited for
+        assert parser.pid is None  # it is killed, and not waited for
 
 
 async def test_the_process_is_killed_while_it_reads() -> None:
@@ -115,7 +115,7 @@ async def test_the_process_is_killed_while_it_has_nothing_to_do() -> None:
     async with parsing() as parser:
         await read(parser, HEAVY)
         os.kill(pid_of(parser), signal.SIGKILL)
-        child = parser._child
+        child = parser._workman._child
         assert child is not None
         await wait_until(lambda: child.returncode is not None)
         assert (await read(parser, HEAVY))[1] is None
