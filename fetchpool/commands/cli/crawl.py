@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from fetcher.crawl.units import parse_duration, parse_size
 from fetchpool.commands.cli.setup import Setup, workers_option
 
 if TYPE_CHECKING:
@@ -18,32 +19,22 @@ Decorator = Callable[..., Any]
 _WHOLE: Final = click.IntRange(min=0)
 
 
-class Size(click.ParamType[int]):
-    """Bytes, or such as 500MB."""
+class Quantity(click.ParamType[float]):
+    """A number with or without a unit, read by `parse`, which raises ValueError."""
 
-    name = "size"
-
-    def convert(self, value: Any, param: Any, context: Any) -> int:
-        from fetcher.crawl.units import parse_size
-
-        try:
-            return parse_size(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, context)
-
-
-class Duration(click.ParamType[float]):
-    """Seconds, or such as 90s, 10m, 2h."""
-
-    name = "duration"
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(self, value: Any, param: Any, context: Any) -> float:
-        from fetcher.crawl.units import parse_duration
-
         try:
-            return parse_duration(str(value))
+            return self._parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, context)
+
+
+SIZE: Final = Quantity("size", parse_size)
+DURATION: Final = Quantity("duration", parse_duration)
 
 
 class _Grouped(click.Command):
@@ -77,15 +68,15 @@ def _option(*names: str, **more: Any) -> Decorator:
 _CHANGEABLE: Final = (
     _option("--limit", type=_WHOLE, metavar="N", help="Pages in all."),
     _option("--limit-host", type=_WHOLE, metavar="N", help="Pages of one host."),
-    _option("--time-limit", type=Duration(), metavar="TIME", help="90s, 10m, 2h, ..."),
-    _option("--size-limit", type=Size(), metavar="BYTES", help="Of all bodies: 500MB, 10GB."),
+    _option("--time-limit", type=DURATION, metavar="TIME", help="90s, 10m, 2h, ..."),
+    _option("--size-limit", type=SIZE, metavar="BYTES", help="Of all bodies: 500MB, 10GB."),
     _option("--depth", type=_WHOLE, metavar="N", help="Links from a source [all; 0 from a list]."),
     _option("--follow", metavar="REGEX", help="Only links that it is found in."),
     _option("--exclude", multiple=True, metavar="REGEX", help="Never URLs that it is found in."),
-    _option("--delay", type=Duration(), metavar="TIME", help="From start to start [1s]."),
+    _option("--delay", type=DURATION, metavar="TIME", help="From start to start [1s]."),
     _option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Pages at once [100]."),
     _option("--retries", type=click.IntRange(0, 100), metavar="N", help="After a failure [2]."),
-    _option("--timeout", type=Duration(), metavar="TIME", help="For a page [fetcher.timeout]."),
+    _option("--timeout", type=DURATION, metavar="TIME", help="For a page [fetcher.timeout]."),
     _option("--proxy", metavar="ROUTE", help="A proxy, pool, pool:SITE, env or direct."),
     _option("--user-agent", metavar="TEXT", help="[fetcher.user_agent]"),
 )
@@ -98,12 +89,12 @@ _SETTLED: Final = (
     _option("--polite", type=click.Choice(("host", "domain", "ip")),
             help="Whose starts the delay lies between [host]."),
     _option("--render", type=click.Choice(("js", "auto")), help="Run scripts of pages (not yet)."),
-    _option("--cache", type=Duration(), metavar="TIME", help="Do not ask again for younger pages."),
+    _option("--cache", type=DURATION, metavar="TIME", help="Do not ask again for younger pages."),
     _option("--callback", metavar="MODULE:FUNCTION", help="Gets each page, gives links and items."),
     workers_option,
     _option("--out", multiple=True, metavar="FILE",
             help=".jsonl, .csv, .warc.gz, or a directory; may be repeated."),
-    _option("--rotate", type=Size(), metavar="BYTES", help="The next WARC file begins above."),
+    _option("--rotate", type=SIZE, metavar="BYTES", help="The next WARC file begins above."),
     _option("--text", is_flag=True, help="The readable text of pages into JSONL."),
     _option("--report", metavar="FILE.html", help="A page about the crawl, at its end."),
     _option("--name", metavar="NAME", help="[of the first source, with date and time]"),

@@ -26,13 +26,6 @@ def near(seconds: float) -> object:
 
 
 @pytest_asyncio.fixture
-async def clock(redis: Redis) -> AsyncIterator[Clock]:
-    clock = Clock(redis, "p")
-    yield clock
-    clock.close()
-
-
-@pytest_asyncio.fixture
 async def clocks(one_redis: RedisServer, redis: Redis) -> AsyncIterator[list[Clock]]:
     """Of two processes, as far as Redis can tell."""
     clients = [connect(one_redis.url) for _ in range(2)]

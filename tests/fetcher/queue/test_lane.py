@@ -479,13 +479,6 @@ async def _length(redis: Any, name: str, count: int) -> bool:
 # -- the politeness clock --------------------------------------------------------------------
 
 
-@pytest_asyncio.fixture
-async def clock(redis: Redis) -> AsyncIterator[Clock]:
-    clock = Clock(redis, "p")
-    yield clock
-    clock.close()
-
-
 @pytest.fixture
 def polite(clock: Clock) -> Iterator[Fetcher]:
     client = CurlClient(force_instance=True)

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
-from redis.asyncio import Redis
 
 from fetcher.client.curl import CurlClient
 from fetcher.errors import Outcome, TaskError
@@ -696,13 +695,6 @@ class Log:
 
 
 SLACK = 0.1  # seconds by which requests may come closer than they started: what the way took
-
-
-@pytest_asyncio.fixture
-async def clock(redis: Redis) -> AsyncIterator[Clock]:
-    clock = Clock(redis, "p")
-    yield clock
-    clock.close()
 
 
 @pytest.fixture

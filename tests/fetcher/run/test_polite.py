@@ -1,10 +1,8 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
-from redis.asyncio import Redis
 
 from fetcher.dns.resolver import Resolver
 from fetcher.politeness.backoff import MOST_CRAWL_DELAY
@@ -33,13 +31,6 @@ class Queue:
     def begin(self, go: Callable[[], None]) -> None:
         self.heard.append("begin")
         self.go = go
-
-
-@pytest_asyncio.fixture
-async def clock(redis: Redis) -> AsyncIterator[Clock]:
-    clock = Clock(redis, "p")
-    yield clock
-    clock.close()
 
 
 def polite(clock: Clock, delay: float = 5.0, patience: float = 100.0, line=None) -> Polite:
