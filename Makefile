@@ -22,8 +22,8 @@ test: .venv/.dev ## run the tests, two halves side by side; with ARGS one pytest
 soak: .venv/.dev ## the long versions of the tests that search: some thirteen minutes
 	@exec $(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
-demo: .venv/.dev ## the whole service on a farm of loopback proxies, without internet
-	@exec $(BIN)/python -m tests.farm.demo $(ARGS)
+demo: .venv/.run ## the whole service on a farm of loopback proxies, without internet
+	@exec $(BIN)/python main.py demo $(ARGS)
 
 bench: .venv/.dev ## every benchmark, peers beside us: some fifteen minutes; ARGS="fetch --quick"
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.measure import BESIDE, ROOT, Process, pin
-from tests.farm.certificate import Certificate, make_certificate
+from fetchpool.farm.certificate import Certificate, make_certificate
 from tests.peers import WHERE
 from tests.redis_server import find_binary, is_answering, poll
 

@@ -39,7 +39,7 @@ FLOORS: Final = {
         ("http",),
     ),
     "fetchpool": (
-        ("files",),
+        ("farm", "files"),
         ("config", "redis"),
         ("serve",),
         ("dashboard",),

@@ -19,7 +19,11 @@ EXEMPT: Final = frozenset({"__init__.py", "__main__.py"})
 FREE: Final = {
     "tests/e2e": "whole runs, through many modules at once",
     "tests/hostile": "peers that mean harm, to the service as a whole",
-    "tests/farm": "the servers that tests run against, with their own tests",
+}
+
+# Folders of packages that are tested as a whole, and how.
+WHOLE: Final = {
+    "fetchpool/farm": "each kind of proxy, by real clients that come through it",
 }
 
 TEST: Final = re.compile(r"^\s*(async )?def test_|^(class )?Test\w+", re.MULTILINE)
@@ -75,7 +79,7 @@ def compare(root: Path) -> Mirror:
         file
         for package in PACKAGES
         for file in find_files(root, package, "*.py")
-        if file.name not in EXEMPT
+        if file.name not in EXEMPT and not any(file.is_relative_to(folder) for folder in WHOLE)
     ]
     return Mirror(len(modules), [*find_missing(root, modules), *find_orphans(root)])
 

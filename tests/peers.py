@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.farm.certificate import Certificate
+from fetchpool.farm.certificate import Certificate
 from tests.redis_server import DEADLINE, poll, unavailable
 
 # Debian keeps servers where an ordinary user's PATH does not lead.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from fetchpool.farm.wire import copy_body
 from fetchpool.redis.connect import connect
-from tests.farm.wire import copy_body
 from tests.redis_server import RedisServer
 from tests.serving import calling, serving
 

@@ -11,28 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from fetchpool.farm.streams import Streams as Streams
+from fetchpool.farm.streams import ending as ending
+
 # Of the loop: from a connection that is accepted to the first step of its own task, and from one
 # that is aborted, perhaps amid its TLS handshake, to its closed socket.
 TURNS = 4
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """Talks with one client, which may leave at any time. The connection is closed behind it."""
-
-
-@asynccontextmanager
-async def ending(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
-    """Close a connection behind the block: when all is sent, or at once if the block failed."""
-    try:
-        yield
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-    finally:
-        # Nothing, where it is closed already: asyncio has then taken the loop from a transport
-        # whose last bytes were still to be sent when it was closed, and does not look.
-        with suppress(AttributeError):
-            writer.transport.abort()
 
 
 @asynccontextmanager

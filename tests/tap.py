@@ -14,8 +14,8 @@ from typing import Final, Self
 
 import msgspec
 
-from tests.farm.certificate import Certificate, make_certificate
-from tests.farm.wire import Head, relay
+from fetchpool.farm.certificate import Certificate, make_certificate
+from fetchpool.farm.wire import Head, relay
 from tests.h2_server import Fields, respond, serve_h2
 from tests.redis_server import unavailable
 from tests.serving import Streams, calling, serving

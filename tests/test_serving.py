@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
+from fetchpool.farm.certificate import make_certificate
 from tests.conftest import StrictLoop
-from tests.farm.certificate import make_certificate
 from tests.redis_server import unavailable
 from tests.serving import Streams, calling, ending, serving
 

@@ -50,7 +50,7 @@ def test_module_and_test_name_each_other(module: str, test: str) -> None:
         ({"fetcher/__init__.py": "", "fetchpool/__main__.py": ""}, []),
         ({"bench/costs.py": "", "setup.py": ""}, []),
         ({"main.py": "", "tests/test_main.py": TEST}, []),
-        ({"tests/e2e/test_queue.py": TEST, "tests/farm/test_proxy.py": TEST}, []),
+        ({"tests/e2e/test_queue.py": TEST, "tests/hostile/test_proxy.py": TEST}, []),
         ({"tests/conftest.py": "", "tests/fetcher/origin.py": ""}, []),
         ({"pool/score.py": ""}, ["pool/score.py: tests/pool/test_score.py is missing"]),
         (

@@ -20,9 +20,9 @@ from fetcher.queue.lists import ListTransport
 from fetcher.queue_loop import QueueLoop
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import parse_settings
+from fetchpool.farm import Farm, Kind
 from fetchpool.redis.connect import connect
 from tests.e2e.pages import add_pages
-from tests.farm import Farm, Kind
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest_asyncio
 
+from fetchpool.farm import Farm
 from fetchpool.redis.connect import connect
 from tests.e2e.component import PROXIES, Component, running
-from tests.farm import Farm
 from tests.redis_server import RedisServer, unavailable
 
 Start = Callable[..., AbstractAsyncContextManager[Component]]

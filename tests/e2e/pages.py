@@ -4,7 +4,7 @@ import asyncio
 import re
 from urllib.parse import quote, urlencode
 
-from tests.farm import Call, Origin
+from fetchpool.farm import Call, Origin
 
 HTML, TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
 

@@ -12,13 +12,13 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from fetcher.proxy import parse_proxy
 from fetchpool.config.settings import parse_settings
+from fetchpool.farm import Farm, FarmProxy, Kind
 from fetchpool.redis.connect import connect
 from fetchpool.serve.roles import ALL
 from fetchpool.serve.service import Service
 from pool.model import Candidate, Record
 from pool.settings import Pool
 from pool.store import Store
-from tests.farm import Farm, FarmProxy, Kind
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from fetcher.proxy import parse_proxy
+from fetchpool.farm import Kind
 from pool.model import Candidate, Record
 from pool.settings import Pool
 from pool.store import Store
 from tests.e2e.pooled import UNIVERSAL, Running, running
-from tests.farm import Kind
 from tests.hostile.proxies import CONNECT, SOCKS
 from tests.raw_origin import HANG, RawOrigin
 from tests.wait import wait_until

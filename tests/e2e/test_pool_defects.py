@@ -12,9 +12,9 @@ import pytest
 
 from fetcher.proxy import parse_proxy
 from fetchpool.config.settings import parse_settings
+from fetchpool.farm import Farm, FarmProxy, Kind
+from fetchpool.farm.call import Call
 from tests.e2e.pooled import SHOP, UNIVERSAL, Running, running
-from tests.farm import Farm, FarmProxy, Kind
-from tests.farm.call import Call
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)

@@ -15,6 +15,7 @@ from fetcher.queue.inspect import Inspector
 from fetcher.queue.lists import ListTransport
 from fetcher.settings import Queue
 from fetchpool.config.settings import Settings, SettingsError, parse_settings
+from fetchpool.farm import Call, Farm, Kind, body_of, wire
 from fetchpool.redis.connect import RedisURLError, connect, parse_url
 from pool.model import Entry
 from pool.settings import Score
@@ -25,7 +26,6 @@ from tests.e2e.conftest import Start
 from tests.e2e.pages import redirect_to, set_cookies
 from tests.e2e.pyspider import cookies_of, failure, headers_of, page_of, text_of
 from tests.e2e.rpc import RpcServer
-from tests.farm import Call, Farm, Kind, body_of, wire
 from tests.peers import has_ipv6_loopback
 from tests.serving import calling, serving
 from tests.wait import wait_until

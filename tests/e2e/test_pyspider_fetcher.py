@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from fetcher.task.result import RENDERERS
+from fetchpool.farm import Farm, Kind
 from tests.e2e.component import Component, unpack_value
 from tests.e2e.conftest import Start
 from tests.e2e.pages import redirect_to
 from tests.e2e.pyspider import cookies_of, failure, headers_of, page_of, text_of
 from tests.e2e.rpc import RpcServer
-from tests.farm import Farm, Kind
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pyquery import PyQuery
 
+from fetchpool.farm import Farm, Kind, SeenRequest
 from tests.e2e.component import Component
 from tests.e2e.conftest import Start
 from tests.e2e.pages import redirect_to, set_cookies
@@ -24,7 +25,6 @@ from tests.e2e.pyspider import (
     text_of,
     track_of,
 )
-from tests.farm import Farm, Kind, SeenRequest
 
 pytestmark = pytest.mark.timeout(60)
 

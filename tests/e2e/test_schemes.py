@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from fetcher.model import Trust
 from fetcher.run.fetcher import Fetcher
 from fetcher.task.s3 import S3
-from tests.farm import Farm
+from fetchpool.farm import Farm
 from tests.ftp_server import FtpServer, ftp_server
 from tests.raw_origin import RawOrigin
 from tests.s3_server import S3Server, s3_server

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from fetchpool.farm import Kind, SeenRequest
 from tests.e2e.component import Component
 from tests.e2e.conftest import Start
 from tests.e2e.pages import redirect_to, set_cookies
-from tests.farm import Kind, SeenRequest
 from tests.redis_server import unavailable
 
 pytestmark = pytest.mark.timeout(60)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fetchpool.farm import Farm, FarmProxy, Kind
+from fetchpool.farm.call import Call
 from tests.e2e.pooled import SHOP, UNIVERSAL, running
-from tests.farm import Farm, FarmProxy, Kind
-from tests.farm.call import Call
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)

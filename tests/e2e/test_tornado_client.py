@@ -42,8 +42,8 @@ from fetcher.client.sinks import WholeBody
 from fetcher.errors import Code
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy
-from tests.farm import Call, Farm, FarmProxy, Kind, Origin, SeenRequest, body_of
-from tests.farm.certificate import Certificate, make_certificate
+from fetchpool.farm import Call, Farm, FarmProxy, Kind, Origin, SeenRequest, body_of
+from fetchpool.farm.certificate import Certificate, make_certificate
 from tests.h2_server import Fields, respond, serve_h2
 from tests.raw_origin import HANG, KEEP, RawOrigin
 from tests.redis_server import unavailable

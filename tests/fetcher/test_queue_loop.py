@@ -21,8 +21,8 @@ from fetcher.queue_loop import QueueLoop
 from fetcher.route.route import DIRECT
 from fetcher.settings import Queue
 from fetcher.task.request import Defaults
+from fetchpool.farm import Call, Origin
 from fetchpool.redis.connect import connect
-from tests.farm import Call, Origin
 from tests.fetcher.fetchers import build_fetcher
 from tests.redis_server import RedisServer
 from tests.wait import wait_until

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.farm.certificate import make_certificate
+from fetchpool.farm.certificate import make_certificate
 from tests.hostile.arena import Measure, measuring
 from tests.hostile.table import CASES, CHECKS, Play
 

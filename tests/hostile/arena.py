@@ -12,9 +12,9 @@ from uuid import uuid4
 import msgspec
 from redis.asyncio import Redis
 
+from fetchpool.farm.certificate import Certificate
 from fetchpool.redis.connect import connect
 from tests.e2e.service import LISTENING, ServiceProcess
-from tests.farm.certificate import Certificate
 from tests.hostile.watch import Seen
 from tests.raw_origin import RawOrigin, Script
 from tests.redis_server import RedisServer, poll

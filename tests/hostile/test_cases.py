@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.farm.certificate import make_certificate
+from fetchpool.farm.certificate import make_certificate
 from tests.hostile.arena import Measure, Row, measuring
 from tests.hostile.table import CASES, CHECKS, NOT_YET
 

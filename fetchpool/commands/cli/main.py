@@ -12,7 +12,7 @@ import click
 
 from fetcher import VERSION
 from fetcher.errors import FetchpoolError
-from fetchpool.commands.cli import config, crawl, fetch, proxies, queue, run, sources
+from fetchpool.commands.cli import config, crawl, demo, fetch, proxies, queue, run, sources
 from fetchpool.commands.cli.setup import FAILED, INTERRUPTED, WRONG, Setup, workers_option
 from fetchpool.config.yaml_tree import Override, parse_override
 
@@ -56,7 +56,7 @@ def cli(
 for command in (
     *(run.all_, run.fetcher, run.pool, run.api),
     *(fetch.fetch, crawl.crawl, crawl.crawls),
-    *(queue.queue, proxies.proxies, sources.sources, config.config),
+    *(queue.queue, proxies.proxies, sources.sources, config.config, demo.demo),
 ):
     cli.add_command(command)
 

@@ -20,7 +20,7 @@ from fetcher.client.transfer import MAX_HEAD
 from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy, parse_proxy
-from tests.farm import Farm, FarmProxy, Kind, Origin, SeenRequest, body_of
+from fetchpool.farm import Farm, FarmProxy, Kind, Origin, SeenRequest, body_of
 from tests.raw_origin import KEEP, Endless, RawOrigin
 from tests.resources import open_files
 from tests.serving import serving

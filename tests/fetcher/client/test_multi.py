@@ -8,7 +8,7 @@ import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
 from fetcher.client.multi import MUCH, TURN, Multi
-from tests.farm import Origin
+from fetchpool.farm import Origin
 from tests.raw_origin import HANG, KEEP, Endless, RawOrigin
 from tests.wait import wait_until
 

@@ -20,7 +20,7 @@ from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Exit, Limits, Request, Response, Timing
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.task.s3 import S3, S3Request
-from tests.farm import Farm, FarmProxy, Kind
+from fetchpool.farm import Farm, FarmProxy, Kind
 from tests.fetcher.client.heard import Heard
 from tests.fetcher.client.producer import Producer
 from tests.peers import Server, has_ipv6_loopback, nginx_h2, squid, tinyproxy

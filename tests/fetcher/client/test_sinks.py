@@ -3,7 +3,7 @@ import pytest
 from fetcher.client.curl import CurlClient
 from fetcher.client.sinks import WholeBody
 from fetcher.model import DIRECT, Limits, Request, Response, Sink
-from tests.farm import Origin
+from fetchpool.farm import Origin
 from tests.wait import wait_until
 
 

@@ -23,8 +23,8 @@ from fetcher.errors import Code, Outcome
 from fetcher.guard import is_public
 from fetcher.model import DIRECT, Exit, Limits, Request, Response
 from fetcher.proxy import Proxy
+from fetchpool.farm import Farm, FarmProxy, Kind, Origin
 from tests.dns_server import SILENT, Answer, DnsServer
-from tests.farm import Farm, FarmProxy, Kind, Origin
 from tests.fetcher.client.heard import Heard
 from tests.h2_server import respond, serve_h2
 from tests.raw_origin import HANG, READ, RawOrigin

@@ -26,7 +26,7 @@ from fetcher.crawl.visit import Ended, Visit
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, parse_route
 from fetcher.run.fetcher import Fetcher
-from tests.farm import Call, Origin
+from fetchpool.farm import Call, Origin
 
 MACHINE = "m"
 

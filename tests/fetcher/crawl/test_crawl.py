@@ -13,7 +13,7 @@ from fetcher.crawl.frontier.frontier import Frontier, Taken
 from fetcher.crawl.machine import worker_name
 from fetcher.crawl.model import Options
 from fetcher.crawl.seeding import Seeding
-from tests.farm import Call
+from fetchpool.farm import Call
 from tests.fetcher.crawl.rig import Rig, rigged
 from tests.redis_relay import relayed
 from tests.wait import wait_until

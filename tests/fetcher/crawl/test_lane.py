@@ -18,7 +18,7 @@ from fetcher.crawl.output.outputs import OutputError
 from fetcher.crawl.visit import Ended
 from fetcher.errors import RedisAway
 from fetcher.queue_loop import QueueLoop
-from tests.farm import Call
+from fetchpool.farm import Call
 from tests.fetcher.crawl.output.pages import make_page
 from tests.fetcher.crawl.rig import Rig, rigged
 from tests.redis_relay import relayed

@@ -18,7 +18,7 @@ from fetcher.crawl.visit import DEADLY, Ended
 from fetcher.politeness.backoff import MOST_CRAWL_DELAY
 from fetcher.politeness.clock import Clock
 from fetcher.politeness.slots import Slot
-from tests.farm import Call
+from fetchpool.farm import Call
 from tests.fetcher.crawl.rig import Rig, life_of, rigged
 from tests.raw_origin import HANG, RESET, RawOrigin
 from tests.wait import wait_until

@@ -14,7 +14,7 @@ from fetcher.politeness.clock import Clock
 from fetcher.politeness.slots import Slot
 from fetcher.proxy import parse_proxy
 from fetcher.route.route import Pool
-from tests.farm import body_of
+from fetchpool.farm import body_of
 from tests.fetcher.entrance import OK, Entrance, door, entrance
 from tests.wait import wait_until
 

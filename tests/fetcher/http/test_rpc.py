@@ -40,9 +40,9 @@ from fetcher.stats.shared import Counters
 from fetcher.stats.windows import Stats
 from fetcher.task.request import Defaults
 from fetcher.task.wire import BadTask
+from fetchpool.farm import Call as OriginCall
+from fetchpool.farm import Origin
 from fetchpool.redis.connect import connect
-from tests.farm import Call as OriginCall
-from tests.farm import Origin
 from tests.fetcher.fetchers import build_fetcher
 from tests.wait import wait_until
 

@@ -24,8 +24,8 @@ from fetcher.route.route import DIRECT
 from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Queue
 from fetcher.task.request import Defaults
+from fetchpool.farm import Origin
 from fetchpool.redis.connect import connect
-from tests.farm import Origin
 from tests.fetcher.fetchers import build_fetcher
 from tests.redis_relay import relayed
 from tests.redis_server import RedisServer

@@ -15,7 +15,7 @@ from fetcher.route.route import DIRECT, Pool, Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
 from fetcher.task.request import Defaults
-from tests.farm import Call, Farm, Kind, Origin
+from fetchpool.farm import Call, Farm, Kind, Origin
 from tests.fetcher.fetchers import build_fetcher
 from tests.wait import wait_until
 

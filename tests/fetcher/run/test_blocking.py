@@ -8,7 +8,7 @@ import pytest
 
 from fetcher.errors import TaskError
 from fetcher.run.blocking import BlockingFetcher
-from tests.farm import Farm
+from fetchpool.farm import Farm
 from tests.wait import wait_until
 
 

@@ -15,7 +15,7 @@ from fetcher.errors import FetcherClosed, TaskError
 from fetcher.model import Task, Trust
 from fetcher.run.fetcher import AnyTask, Fetcher
 from fetcher.settings import Fetcher as Settings
-from tests.farm import Farm
+from fetchpool.farm import Farm
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)

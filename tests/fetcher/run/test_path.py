@@ -23,7 +23,7 @@ from fetcher.route.route import DIRECT, ENVIRONMENT, read_environment
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
 from fetcher.task.request import Defaults
-from tests.farm import Call, Farm, FarmProxy, Kind, Origin
+from fetchpool.farm import Call, Farm, FarmProxy, Kind, Origin
 from tests.fetcher.fetchers import build_fetcher
 from tests.wait import wait_until
 

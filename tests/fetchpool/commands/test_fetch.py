@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.farm import Farm, Kind, Origin, SeenRequest, body_of
+from fetchpool.farm import Farm, Kind, Origin, SeenRequest, body_of
 from tests.fetchpool.command import Outcome, environment, run
 from tests.redis_server import unavailable
 

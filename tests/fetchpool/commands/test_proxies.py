@@ -16,13 +16,13 @@ from fetchpool.commands import proxies as commands
 from fetchpool.commands.cli.proxies import FORMATS
 from fetchpool.commands.proxies import Proxies, build_filters, open_proxies
 from fetchpool.config.settings import Settings
+from fetchpool.farm import Farm
+from fetchpool.farm import Kind as FarmKind
 from fetchpool.redis.connect import connect
 from pool.model import Candidate, Checked, Kind, Record
 from pool.settings import Check, Pool, Site
 from pool.snapshot.filters import Filters
 from pool.store import Store
-from tests.farm import Farm
-from tests.farm import Kind as FarmKind
 from tests.fetchpool.command import run
 from tests.redis_server import RedisServer
 

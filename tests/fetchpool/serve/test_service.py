@@ -16,14 +16,14 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 from fetchpool.config.settings import Settings
+from fetchpool.farm import Call, Farm, Origin
+from fetchpool.farm import Kind as FarmKind
 from fetchpool.redis.connect import connect
 from fetchpool.serve.entrances import ListenError, open_sockets
 from fetchpool.serve.roles import ALL, Roles
 from fetchpool.serve.service import Service
 from pool.snapshot.geo import GeoError
 from pool.store import Store
-from tests.farm import Call, Farm, Origin
-from tests.farm import Kind as FarmKind
 from tests.fetchpool.given import settings
 from tests.redis_server import RedisServer
 from tests.wait import wait_until

@@ -12,11 +12,11 @@ from fetcher.client.curl import CurlClient
 from fetcher.guard import is_public
 from fetcher.model import Trust
 from fetcher.proxy import parse_proxy
+from fetchpool.farm import Origin
 from pool.check.build import Clients, build_checks, build_echo_judges
 from pool.model import Candidate, Checked, Kind, Record
 from pool.settings import Check, Pool, Site
 from pool.store import Store
-from tests.farm import Origin
 from tests.pool.judge_server import judging, read_secret
 
 pytestmark = pytest.mark.timeout(30)

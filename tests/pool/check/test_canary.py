@@ -12,6 +12,9 @@ from redis.asyncio import Redis
 from fetcher.client.curl import CurlClient
 from fetcher.proxy import parse_proxy
 from fetcher.queue_loop import QueueLoop
+from fetchpool.farm import Farm, FarmProxy, Origin
+from fetchpool.farm import Kind as FarmKind
+from fetchpool.farm.call import Call
 from fetchpool.redis.connect import connect
 from pool.check.canary import Canary
 from pool.check.lane import CheckLane
@@ -23,9 +26,6 @@ from pool.settings import Pool, Site
 from pool.snapshot.follower import Follower
 from pool.snapshot.snapshot import Snapshot
 from pool.store import BATCH, Store
-from tests.farm import Farm, FarmProxy, Origin
-from tests.farm import Kind as FarmKind
-from tests.farm.call import Call
 from tests.redis_server import RedisServer
 from tests.wait import wait_until
 

@@ -17,6 +17,8 @@ from fetcher.guard import is_public
 from fetcher.model import Exit, Limits, Request, Response, Sink, Transfer
 from fetcher.proxy import parse_proxy
 from fetcher.queue_loop import QueueLoop
+from fetchpool.farm import FAITHFUL, Farm, FarmProxy
+from fetchpool.farm import Kind as FarmKind
 from fetchpool.redis.connect import connect
 from pool.check.echo_judges import EchoJudges
 from pool.check.lane import CheckLane
@@ -24,8 +26,6 @@ from pool.model import Candidate, Check, Checked, Kind, Record
 from pool.settings import Check as Times
 from pool.settings import Pool, Site
 from pool.store import Checkers, Store
-from tests.farm import FAITHFUL, Farm, FarmProxy
-from tests.farm import Kind as FarmKind
 from tests.pool.judge_server import SECRET, Clock, JudgeServer, judging, liar, read_secret
 from tests.resources import resident_bytes
 from tests.wait import wait_until

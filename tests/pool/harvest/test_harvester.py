@@ -15,6 +15,8 @@ from fetcher.model import Result, Trust
 from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
 from fetcher.task.request import Defaults
+from fetchpool.farm import LISTS, Farm
+from fetchpool.farm import Kind as FarmKind
 from fetchpool.redis.connect import connect
 from pool.harvest.accounts import PATIENCE, build_version
 from pool.harvest.harvester import CRAWLS, LEASE, Harvester
@@ -23,8 +25,6 @@ from pool.model import SourceAccount
 from pool.settings import Harvest, Pool
 from pool.source import Source
 from pool.store import Sources, Store
-from tests.farm import LISTS, Farm
-from tests.farm import Kind as FarmKind
 from tests.fetcher.fetchers import build_fetcher
 from tests.raw_origin import RawOrigin
 from tests.wait import wait_until

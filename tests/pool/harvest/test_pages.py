@@ -13,11 +13,11 @@ from fetcher.client.curl import CurlClient
 from fetcher.model import Result, Trust
 from fetcher.run.fetcher import Fetcher
 from fetcher.task.request import Defaults
+from fetchpool.farm import Farm
 from pool.harvest.pages import IN_PLACE, Pages, SourceError, Unreached, is_quick
 from pool.model import Validators
 from pool.settings import Harvest
 from pool.source import Source
-from tests.farm import Farm
 from tests.fetcher.fetchers import build_fetcher
 from tests.raw_origin import Endless, RawOrigin
 from tests.standstill import Standstill

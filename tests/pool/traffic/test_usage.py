@@ -8,13 +8,13 @@ from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
 from fetcher.task.wire import parse_task
+from fetchpool.farm import Farm
+from fetchpool.farm import Kind as FarmKind
 from pool.model import Entry
 from pool.settings import Score
 from pool.snapshot.snapshot import Snapshot
 from pool.traffic.chooser import PoolChooser
 from pool.traffic.usage import Usage
-from tests.farm import Farm
-from tests.farm import Kind as FarmKind
 from tests.wait import wait_until
 
 ONE, OTHER = parse_proxy("192.0.2.1:80"), parse_proxy("user:pass@192.0.2.1:80")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fetcher import VERSION
-from tests.farm import Origin
+from fetchpool.farm import Origin
 from tests.fetchpool.command import MAIN, environment, refuse, run
 
 pytestmark = pytest.mark.timeout(60)

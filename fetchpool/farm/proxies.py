@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from urllib.parse import quote
 
-from tests.farm import wire
-from tests.farm.exchange import Exchange, Refused
-from tests.farm.kinds import BEHAVIOURS, WITH_CREDENTIALS, Kind
-from tests.farm.socks import read_socks
-from tests.serving import Streams, ending
+from fetchpool.farm import wire
+from fetchpool.farm.exchange import Exchange, Refused
+from fetchpool.farm.kinds import BEHAVIOURS, WITH_CREDENTIALS, Kind
+from fetchpool.farm.socks import read_socks
+from fetchpool.farm.streams import Streams, ending
 
 logger = logging.getLogger(__name__)
 

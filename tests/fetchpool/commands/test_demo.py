@@ -21,7 +21,7 @@ SOCKET = re.compile(r"at unix://(\S+)")
 def start(output: Path, *words: str) -> "subprocess.Popen[bytes]":
     with output.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "tests.farm.demo", *words],
+            [sys.executable, "-u", "main.py", "demo", *words],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""`make demo`: the whole service against a farm of proxies on loopback, without internet.
+"""The `demo` command: the whole service against a farm of proxies on loopback, without internet.
 
 The farm and its site run in this process, the service as its users start it in a child; both end
 with Ctrl-C. What the farm knows of its proxies is shown beside what the pool has found out.
@@ -8,14 +8,14 @@ import asyncio
 import contextlib
 import itertools
 import json
+import shlex
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,11 +23,10 @@ import click
 import yaml
 
 from fetcher.run.fetcher import Fetcher
+from fetchpool.farm.farm import LISTS, Farm
+from fetchpool.farm.kinds import Kind
 from fetchpool.redis.embedded import socket_path
-from tests.farm.farm import LISTS, Farm
-from tests.farm.kinds import Kind
 
-ROOT: Final = Path(__file__).parents[2]
 GOOD, NEW = 100, 10
 
 # A tenth of a real list is as good as this; the rest is here to be looked at.
@@ -61,10 +60,11 @@ class Row(NamedTuple):
 
 
 class Demo:
-    """A farm, and the service on it."""
+    """A farm, and the service on it; `words` start a process of ours."""
 
-    def __init__(self, farm: Farm, folder: Path) -> None:
+    def __init__(self, farm: Farm, folder: Path, words: Sequence[str]) -> None:
         self.farm = farm
+        self.words = words
         self.settings = folder / "demo.yaml"
         self.data = folder.resolve() / "data"
         self.port = _free_port(API)
@@ -173,7 +173,7 @@ def explain(demo: Demo) -> Iterator[str]:
     yield f"  curl '{demo.api}/random?anonymity=transparent&format=json'"
     yield f"  curl -i '{demo.api}/fetch?url={demo.farm.origin.url}/ip'"
     yield f"  curl {demo.api}/api/stats"
-    yield f"  .venv/bin/python main.py -c {demo.settings} queue status"
+    yield f"  {shlex.join(demo.words)} -c {demo.settings} queue status"
     yield "Ctrl-C ends both."
     yield ""
 
@@ -210,12 +210,12 @@ async def show_session(demo: Demo, fetcher: Fetcher) -> None:
 
 @contextlib.asynccontextmanager
 async def service(demo: Demo) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`main.py` in a child, out of reach of the terminal's Ctrl-C, which is for us; with its Redis,
-    which ends after it."""
+    """The service in a child, out of reach of the terminal's Ctrl-C, which is for us; with its
+    Redis, which ends after it."""
     demo.write_settings()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "main.py", "-c", str(demo.settings),
-        cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
+        *demo.words, "-c", str(demo.settings),
+        stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
         yield process
@@ -268,19 +268,24 @@ async def watch(demo: Demo, once: bool) -> None:
                 return
 
 
-async def run(once: bool) -> int:
-    """Until Ctrl-C, or until all is known; the exit code."""
+async def run(words: Sequence[str], *, once: bool) -> bool:
+    """Until Ctrl-C, or with `once` until all is known; whether the service has lasted so long.
+
+    `words` start another process of ours, to which options and a command are added.
+    """
+    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="fetchpool-demo-", ignore_cleanup_errors=True) as name:
         async with Farm(choose_mixture(), delay=0.5, port=_free_port(SITE)) as farm:
-            demo = Demo(farm, Path(name))
+            demo = Demo(farm, Path(name), words)
             click.echo("\n".join(explain(demo)))
             async with service(demo) as process:
-                ends = [
-                    asyncio.create_task(one)
-                    for one in (watch(demo, once), stop.wait(), process.wait())
+                ends: list[asyncio.Task[object]] = [
+                    loop.create_task(watch(demo, once)),
+                    loop.create_task(stop.wait()),
+                    loop.create_task(process.wait()),
                 ]
                 done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 for one in ends:
@@ -288,10 +293,10 @@ async def run(once: bool) -> int:
                 await asyncio.gather(*ends, return_exceptions=True)
                 if ends[2] in done:
                     click.echo(f"the service has ended with {process.returncode}", err=True)
-                    return 1
+                    return False
                 for one in done:
                     one.result()
-    return 0
+    return True
 
 
 def _free_port(wanted: int) -> int:
@@ -302,14 +307,3 @@ def _free_port(wanted: int) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise OSError("no port is free")
-
-
-@click.command()
-@click.option("--once", is_flag=True, help="End when all is known, with a line of JSON.")
-def main(once: bool) -> None:
-    """The whole service against a farm of loopback proxies."""
-    sys.exit(asyncio.run(run(once)))
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.farm import Farm, Kind
+from fetchpool.farm import Farm, Kind
 
 
 @pytest_asyncio.fixture

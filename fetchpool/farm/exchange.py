@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from tests.farm import wire
-from tests.farm.wire import Fields, Head
-from tests.serving import Streams, ending
+from fetchpool.farm import wire
+from fetchpool.farm.streams import Streams, ending
+from fetchpool.farm.wire import Fields, Head
 
 MAX_REWRITTEN = 8 * 1024 * 1024  # bytes of an answer held to be rewritten; the rest is cut
 
@@ -22,7 +22,6 @@ async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext) -> No
     assert isinstance(protocol, asyncio.StreamReaderProtocol)
     loop = asyncio.get_running_loop()
     secured = await loop.start_tls(transport, protocol, context, server_side=True)
-    assert isinstance(secured, asyncio.Transport)
     writer._transport = secured  # type: ignore[attr-defined]
     protocol._replace_writer(writer)  # type: ignore[attr-defined]
 
@@ -194,7 +193,7 @@ class Exchange:
         async with self._connected(url.hostname, url.port or (443 if tls else 80), tls) as server:
             server[1].write(head.encode())
             # Beside the answer, not before it: the origin may ask for it with 100 Continue.
-            upload = asyncio.ensure_future(
+            upload = asyncio.get_running_loop().create_task(
                 wire.copy_body(self.reader, server[1], wire.request_framing(self.request))
             )
             try:

@@ -3,8 +3,8 @@ import base64
 import pycurl
 import pytest
 
-from tests.farm import Farm, Kind, body_of
-from tests.farm.curl import OK, PARTIAL, TIMED_OUT, fetch, get, handle
+from fetchpool.farm import Farm, Kind, body_of
+from tests.fetchpool.farm.curl import OK, PARTIAL, TIMED_OUT, fetch, get, handle
 
 pytestmark = pytest.mark.timeout(30)
 

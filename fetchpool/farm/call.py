@@ -1,17 +1,16 @@
 """One request to the origin: what a page sees of it, and the ways to answer."""
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from re import Pattern
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream
-
-if TYPE_CHECKING:
-    from tests.farm.origin import Origin
 
 Fields = Iterable[tuple[str, str]]
 
@@ -32,10 +31,17 @@ class SeenRequest:
         return ", ".join(found) if found else None
 
 
+class Site(Protocol):
+    """What a page may see of the origin that it belongs to."""
+
+    pages: "list[tuple[Pattern[str], Page]]"
+    hits: Counter[str]
+
+
 class Call:
     """One request to a page, and the ways to answer it."""
 
-    def __init__(self, origin: "Origin", request: HTTPServerRequest, seen: SeenRequest) -> None:
+    def __init__(self, origin: Site, request: HTTPServerRequest, seen: SeenRequest) -> None:
         self.origin = origin
         self.request = request
         self.seen = seen

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.farm.certificate import Certificate, make_certificate
-from tests.farm.exchange import Refused
-from tests.farm.kinds import WITH_CREDENTIALS, Kind
-from tests.farm.origin import Origin
-from tests.farm.proxies import SEEN, FarmProxy, resolve_loopback
+from fetchpool.farm.certificate import Certificate, make_certificate
+from fetchpool.farm.exchange import Refused
+from fetchpool.farm.kinds import WITH_CREDENTIALS, Kind
+from fetchpool.farm.origin import Origin
+from fetchpool.farm.proxies import SEEN, FarmProxy, resolve_loopback
 
 FIRST_NETWORK = 77  # proxies listen from 127.77.0.1 upwards
 EXIT_NETWORK = 177  # OTHER_EXIT leaves from here: 127.77.0.9 from 127.177.0.9

@@ -4,10 +4,10 @@ import asyncio
 import ipaddress
 import struct
 
-from tests.farm.exchange import Exchange, Host
-from tests.farm.kinds import Kind
-from tests.farm.wire import Head
-from tests.serving import Streams
+from fetchpool.farm.exchange import Exchange, Host
+from fetchpool.farm.kinds import Kind
+from fetchpool.farm.streams import Streams
+from fetchpool.farm.wire import Head
 
 SOCKS4_GRANTED, SOCKS4_REFUSED = bytes([0, 0x5A]) + bytes(6), bytes([0, 0x5B]) + bytes(6)
 SOCKS5_GRANTED = bytes([5, 0, 0, 1]) + bytes(6)

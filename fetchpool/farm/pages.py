@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from tornado.httputil import parse_cookie
 
-from tests.farm.call import Call, Page
+from fetchpool.farm.call import Call, Page
 
 PAGES: list[tuple[re.Pattern[str], Page]] = []
 BLOCK = 64 * 1024

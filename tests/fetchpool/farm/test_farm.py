@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.farm import LISTS, Farm, Kind, host_of
-from tests.farm.curl import CONNECT_FAILED, OK, fetch, get, handle
-from tests.farm.proxies import SEEN
+from fetchpool.farm import LISTS, Farm, Kind, host_of
+from fetchpool.farm.proxies import SEEN
+from tests.fetchpool.farm.curl import CONNECT_FAILED, OK, fetch, get, handle
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)
@@ -129,9 +129,9 @@ async def test_an_untrusted_client_refuses_the_certificate(farm: Farm) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_program_prints_its_urls_and_ends_on_a_signal(number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.farm", "--good", "2", "--bad-gateway", "1"),
+        *(sys.executable, "-m", "fetchpool.farm", "--good", "2", "--bad-gateway", "1"),
         stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert process.stdout
     lines: list[str] = []

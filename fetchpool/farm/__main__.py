@@ -1,12 +1,12 @@
-"""`python -m tests.farm --good 5 --slow 2`: run a farm until SIGINT or SIGTERM."""
+"""`python -m fetchpool.farm --good 5 --slow 2`: run a farm until SIGINT or SIGTERM."""
 
 import asyncio
 import signal
 
 import click
 
-from tests.farm.farm import LISTS, Farm
-from tests.farm.kinds import Kind
+from fetchpool.farm.farm import LISTS, Farm
+from fetchpool.farm.kinds import Kind
 
 DEFAULT = {
     Kind.GOOD: 5,

@@ -15,8 +15,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 
-from tests.farm.call import Call, Page, SeenRequest
-from tests.farm.pages import PAGES
+from fetchpool.farm.call import Call, Page, SeenRequest
+from fetchpool.farm.pages import PAGES
 
 REMEMBERED = 10_000  # requests in the log; different paths counted
 

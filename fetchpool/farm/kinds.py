@@ -17,8 +17,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from tests.farm.certificate import make_certificate
-from tests.farm.exchange import Exchange
+from fetchpool.farm.certificate import make_certificate
+from fetchpool.farm.exchange import Exchange
 
 PORTAL_PAGE = b"<html><title>Login</title><form>Welcome! Please log in to go online.</form></html>"
 FALSE_ADDRESS = b"198.51.100.7"  # RFC 5737: nobody's

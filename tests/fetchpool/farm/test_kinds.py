@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pycurl
 import pytest
 
-from tests.farm import ADVERTISEMENT, FAITHFUL, FALSE_ADDRESS, PORTAL_PAGE, Farm, Kind, body_of
-from tests.farm.curl import (
+from fetchpool.farm import ADVERTISEMENT, FAITHFUL, FALSE_ADDRESS, PORTAL_PAGE, Farm, Kind, body_of
+from tests.fetchpool.farm.curl import (
     CONNECT_FAILED,
     NOT_VERIFIED,
     OK,

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import pycurl
 
-from tests.farm import Farm, FarmProxy
+from fetchpool.farm import Farm, FarmProxy
 
 OK, CONNECT_FAILED, PARTIAL, TIMED_OUT = 0, 7, 18, 28
 NOT_VERIFIED, PROXY_FAILED = 60, 97

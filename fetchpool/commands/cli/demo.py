@@ -1,0 +1,17 @@
+"""`demo`: the whole service on a farm of loopback proxies."""
+
+import click
+
+from fetchpool.commands.cli.setup import Setup, carry_out
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End when all is known, with a line of JSON.")
+@click.pass_obj
+def demo(setup: Setup, once: bool) -> None:
+    """The whole service on proxies of its own, good and bad ones, without internet."""
+    if setup.path is not None:
+        raise click.UsageError("the demo has settings of its own: -s changes them, -c does not")
+    from fetchpool.commands.demo import run
+
+    carry_out(lambda: run(setup.words(), once=once))
