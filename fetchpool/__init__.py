@@ -28,9 +28,8 @@ b'hello'
 
 from typing import TYPE_CHECKING
 
-from fetcher import VERSION as __version__
-
 if TYPE_CHECKING:
+    from fetcher import VERSION as __version__
     from fetcher.errors import FetcherClosed, FetchpoolError, TaskError
     from fetcher.model import Result, Task
     from fetcher.run.blocking import BlockingFetcher
@@ -55,6 +54,7 @@ _HOMES = {
     "Result": "fetcher.model",
     "Task": "fetcher.model",
     "TaskError": "fetcher.errors",
+    "__version__": "fetcher",
 }
 
 
@@ -67,7 +67,7 @@ if not TYPE_CHECKING:  # or mypy would believe in any name
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value = getattr(import_module(_HOMES[name]), name)
+        value = getattr(import_module(_HOMES[name]), "VERSION" if name == "__version__" else name)
         globals()[name] = value
         return value
 

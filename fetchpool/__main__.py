@@ -1,14 +1,6 @@
 """`python -m fetchpool`: the same command line as `main.py`."""
 
-import sys
+from fetchpool.start import start
 
 if __name__ == "__main__":
-    try:
-        from fetchpool.serve.interrupts import end_at_once
-
-        end_at_once()  # before the imports that take their time
-        from fetchpool.commands.cli.main import main
-
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start()

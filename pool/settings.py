@@ -154,6 +154,7 @@ class Pool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     proxies: list[CredentialUrl | OwnProxy] = []
     geoip: Text | None = None
     plugins: Text | None = None
+    sources_file: Text | None = None  # null = none; a settings file that is shipped names one
     sources: list[Source] = []
 
     def __post_init__(self) -> None:

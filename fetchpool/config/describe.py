@@ -13,7 +13,7 @@ import yaml
 
 from fetchpool.config.annotations import item_type
 from fetchpool.config.masking import mask
-from fetchpool.config.settings import DEFAULT_FILE, Settings
+from fetchpool.config.settings import Settings
 from fetchpool.config.yaml_tree import (
     FromEnv,
     Override,
@@ -49,7 +49,7 @@ def trace_origins(
     *,
     env: Mapping[str, str],
     overrides: Sequence[str | Override] = (),
-    file: str = DEFAULT_FILE,
+    file: str = "config.yaml",
 ) -> dict[str, str]:
     """Path -> where it was set; paths with their default are not in it. Raises SettingsError."""
     typed = [as_override(override) for override in overrides]
@@ -74,7 +74,12 @@ def render(rows: Sequence[Row]) -> list[str]:
             shared += 1
         for depth in range(shared, len(parents)):
             lines.append(f"{'  ' * depth}{_yaml(parents[depth])}:")
-        lines.append(f"{'  ' * len(parents)}{_yaml(last)}: {_yaml(row.value)}  # {row.origin}")
+        indent = "  " * len(parents)
+        if isinstance(row.value, list) and any(isinstance(item, dict) for item in row.value):
+            lines.append(f"{indent}{_yaml(last)}:  # {row.origin}")
+            lines += [f"{indent}  - {_yaml(item)}" for item in row.value]
+        else:
+            lines.append(f"{indent}{_yaml(last)}: {_yaml(row.value)}  # {row.origin}")
         above = parents
     return lines
 

@@ -17,11 +17,12 @@ _SECRET_NAME: Final = re.compile(r"(?i)authorization|cookie|token|secret|passw|k
 
 
 def mask(value: Any, kind: Any) -> Any:
-    """The value as plain YAML types without what is secret in it."""
+    """The value as plain YAML types without what is secret in it; of a Struct, what is no default."""
     if isinstance(value, msgspec.Struct):
         return {
-            field.encode_name: mask(getattr(value, field.name), field.type)
+            field.encode_name: mask(here, field.type)
             for field in msgspec.structs.fields(value)
+            if (here := getattr(value, field.name)) != _default_of(field)
         }
     if isinstance(value, list | tuple):
         return [mask(item, item_type(kind, type(value))) for item in value]
@@ -44,6 +45,12 @@ def mask(value: Any, kind: Any) -> Any:
         scheme, separator, _ = head.partition("://")
         return mask_urls(f"{scheme}://***@{tail}" if separator else f"***@{tail}")
     return mask_urls(value)
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
 
 
 def mask_urls(text: str) -> str:

@@ -1,14 +1,13 @@
-"""All settings as one typed value: the sections, how they are loaded, the rules across them.
+"""All settings as one typed value: the sections, and the rules across them.
 
-`load_tree` alone does I/O. `fetchpool.yaml_tree` parses the text and lays overrides and environment
-over it, `fetchpool.convert` gives the values their types, `fetchpool.describe` shows what is in
-force.
+A decision module. `fetchpool.config.files` reads the files, `yaml_tree` parses their text and lays
+overrides and environment over it, `convert` gives the values their types, `describe` shows what is
+in force.
 """
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -17,30 +16,22 @@ from fetchpool.config.convert import convert_tree
 from fetchpool.config.yaml_tree import (
     Override,
     SettingsError,
-    as_mapping,
     build_tree,
     parse_override,
-    parse_yaml,
 )
-from fetchpool.files.text import FileError, read_text
 from pool.settings import Forward, Pool
 
 # What callers need beside; it lives below, where nothing knows the sections.
 __all__ = [
-    "DEFAULT_FILE",
     "Override",
     "Settings",
     "SettingsError",
     "is_loopback",
-    "load_settings",
-    "load_tree",
     "parse_override",
     "parse_settings",
     "refuse_open_doors",
     "refuse_shared_ports",
 ]
-
-DEFAULT_FILE: Final = "config.yaml"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,35 +44,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pool: Pool = msgspec.field(default_factory=Pool)
     api: Api = msgspec.field(default_factory=Api)
     forward: Forward = msgspec.field(default_factory=Forward)
-
-
-def load_settings(
-    path: Path | None, overrides: Sequence[str | Override], env: Mapping[str, str]
-) -> Settings:
-    """`load_tree` and `parse_settings` in one. Raises SettingsError."""
-    return parse_settings(load_tree(path), env=env, overrides=overrides)
-
-
-def load_tree(path: Path | None) -> Mapping[str, Any]:
-    """The YAML file as written; None means config.yaml in this folder, if there is one.
-
-    Raises SettingsError for a file that cannot be read or is no YAML mapping.
-    """
-    file = path or Path(DEFAULT_FILE)
-    try:
-        with file.open("rb") as opened:
-            text = read_text(opened).decode()
-    except FileNotFoundError:
-        if path is None:
-            return {}
-        raise SettingsError(f"{file}: there is no such file") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{file}: expected a text file in UTF-8 or UTF-16") from None
-    except FileError as error:
-        raise SettingsError(f"{file}: expected a text file in UTF-8 or UTF-16: {error}") from None
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
-    return as_mapping(parse_yaml(text, name=str(file)), str(file))
 
 
 def parse_settings(
@@ -107,7 +69,7 @@ def refuse_open_doors(settings: Settings) -> None:
     )
     problems = [
         f"{name}.host: {host} can be reached from other machines, so it needs a key:"
-        f" set {name}.key in {DEFAULT_FILE}, or start with -s {name}.key=SECRET,"
+        f" set {name}.key in config.yaml, or start with -s {name}.key=SECRET,"
         f" or bind to 127.0.0.1"
         for name, enabled, host, key in doors
         if enabled and not key and not is_loopback(host)

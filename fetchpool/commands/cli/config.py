@@ -1,21 +1,59 @@
-"""`config`: the settings in force."""
+"""`config`: the settings in force, and files of one's own to change them."""
 
 import os
+from pathlib import Path
 
 import click
 
 from fetchpool.commands.cli.setup import Setup
 from fetchpool.config.describe import describe, render, trace_origins
-from fetchpool.config.settings import DEFAULT_FILE, load_tree, parse_settings
+from fetchpool.config.files import (
+    SETTINGS_FILE,
+    SOURCES_FILE,
+    find_sources_file,
+    open_settings,
+    read_sources,
+    shipped_file,
+)
+from fetchpool.config.settings import SettingsError, parse_settings
 
 
 @click.command()
+@click.option("--init", is_flag=True, help="Write config.yaml and sources.yaml into this folder.")
 @click.pass_obj
-def config(setup: Setup) -> None:
+def config(setup: Setup, init: bool) -> None:
     """Print the settings in force and where each came from; secrets are masked."""
-    tree = load_tree(setup.path)
-    settings = parse_settings(tree, env=os.environ, overrides=setup.overrides)
-    name = setup.path.name if setup.path else DEFAULT_FILE
-    origins = trace_origins(tree, env=os.environ, overrides=setup.overrides, file=name)
+    if init:
+        if setup.path is not None or setup.overrides:
+            raise click.UsageError("--init writes the files as they are shipped: no -c and no -s")
+        _write_files()
+        return
+    file = open_settings(setup.path)
+    settings = parse_settings(file.tree, env=os.environ, overrides=setup.overrides)
+    name = "shipped" if file.is_shipped else file.path.name
+    origins = trace_origins(file.tree, env=os.environ, overrides=setup.overrides, file=name)
+    sources = find_sources_file(settings, file, setup.overrides)
+    if sources is not None:
+        listed = read_sources(sources, env=os.environ)
+        enabled = sum(source.enabled for source in listed)
+        origins["pool.sources_file"] += (
+            f"; {enabled} of {len(listed)} in {sources.absolute()} are on"
+        )
+    click.echo(f"# {file.words}")
     for line in render(describe(settings, origins)):
         click.echo(line)
+
+
+def _write_files() -> None:
+    """Both or none. Raises SettingsError."""
+    files = [Path(name) for name in (SETTINGS_FILE, SOURCES_FILE)]
+    for file in files:
+        if file.exists() or file.is_symlink():
+            raise SettingsError(f"{file} is there already, and is left as it is")
+    for file in files:
+        try:
+            with file.open("xb") as written:
+                written.write(shipped_file(file.name).read_bytes())
+        except OSError as error:
+            raise SettingsError(f"{file}: cannot be written: {error.strerror}") from None
+        click.echo(f"{file.absolute()} written")

@@ -9,7 +9,8 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
-from fetchpool.config.settings import Settings, load_tree, parse_settings
+from fetchpool.config.files import SettingsFile, complete_settings, open_settings
+from fetchpool.config.settings import Settings
 from fetchpool.config.yaml_tree import Override
 from fetchpool.files.text import open_file
 from fetchpool.serve.roles import MOST_WORKERS
@@ -41,6 +42,7 @@ class Setup(msgspec.Struct):
     path: Path | None
     overrides: list[Override]
     workers: int = 1
+    file: SettingsFile | None = None  # that is in force, once it has been read
 
     def prepare(self, *, quiet: bool = False) -> Settings:
         """The settings, by which everything is logged from now on. Raises SettingsError.
@@ -49,7 +51,8 @@ class Setup(msgspec.Struct):
         """
         from fetchpool.serve.logs import set_up_logging
 
-        settings = parse_settings(load_tree(self.path), env=os.environ, overrides=self.overrides)
+        self.file = open_settings(self.path)
+        settings = complete_settings(self.file, env=os.environ, overrides=self.overrides)
         set_up_logging(settings.log, quiet=quiet)
         return settings
 
