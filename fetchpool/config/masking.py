@@ -17,7 +17,9 @@ _SECRET_NAME: Final = re.compile(r"(?i)authorization|cookie|token|secret|passw|k
 
 
 def mask(value: Any, kind: Any) -> Any:
-    """The value as plain YAML types without what is secret in it; of a Struct, what is no default."""
+    """The value as plain YAML types without what is secret in it.
+
+    Of a Struct, only what is no default."""
     if isinstance(value, msgspec.Struct):
         return {
             field.encode_name: mask(here, field.type)

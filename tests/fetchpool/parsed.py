@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from fetchpool.config.describe import describe, render, trace_origins
-from fetchpool.config.settings import DEFAULT_FILE, SettingsError, parse_settings
+from fetchpool.config.settings import SettingsError, parse_settings
 from fetchpool.config.yaml_tree import parse_yaml
 
-SHIPPED = Path(__file__).parents[2] / DEFAULT_FILE
+SHIPPED = Path(__file__).parents[2] / "config.yaml"
 
 
 def parsed(text, env=None, overrides=()):

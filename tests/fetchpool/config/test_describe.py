@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetchpool.config.describe import describe, render
-from fetchpool.config.settings import Override, Settings, load_settings, parse_settings
+from fetchpool.config.files import load_settings
+from fetchpool.config.settings import Override, Settings, parse_settings
 from tests.fetchpool.parsed import SHIPPED, parsed, rendered, rows
 
 # --- secrets ----------------------------------------------------------------------------------
@@ -127,6 +128,21 @@ def test_rows_are_rendered_as_yaml_with_their_origin():
     assert "  level: error  # config.yaml" in lines
     assert '  in: "a: b"  # default' in lines
     assert "    initial: 10  # default" in lines
+
+
+def test_a_list_of_mappings_has_a_line_for_each_and_no_defaults():
+    settings = parsed("""
+        pool:
+          sources:
+            - {name: a, url: 'http://127.0.0.1/', headers: {Authorization: secret}}
+            - {name: b, url: 'http://127.0.0.1/', every: 60}
+    """)
+    lines = render(describe(settings, {}))
+    first = lines.index("  sources:  # default")
+    assert lines[first + 1 : first + 3] == [
+        '    - {name: a, url: "http://127.0.0.1/", headers: {Authorization: "***"}}',
+        '    - {name: b, url: "http://127.0.0.1/", every: 60.0}',
+    ]
 
 
 def test_rendered_defaults_parse_back_to_the_defaults():

@@ -30,12 +30,7 @@ from tests.fetchpool.parsed import rows
         (
             OwnProxy(url="u:p@h:1", expires=datetime(2027, 1, 31, tzinfo=UTC)),
             OwnProxy,
-            {
-                "url": "***@h:1",
-                "never_check": False,
-                "expires": "2027-01-31T00:00:00+00:00",
-                "country": None,
-            },
+            {"url": "***@h:1", "expires": "2027-01-31T00:00:00+00:00"},
         ),
         (3, int, 3),
         (True, bool, True),

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fetchpool.command import run
+from tests.fetchpool.command import refuse, run
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -20,3 +20,31 @@ def test_the_settings_are_shown_without_their_secrets(tmp_path: Path) -> None:
     assert got.code == 0
     assert "secret-" not in got.out + got.err
     assert "***" in got.out
+
+
+def test_without_files_those_that_are_shipped_are_in_force(tmp_path: Path) -> None:
+    got = run(tmp_path, "config")
+    assert got.out.startswith("# those that come with fetchpool, as there is no config.yaml here")
+    assert "  sources_file: sources.yaml  # shipped; 38 of 48 in " in got.out
+    assert max(map(len, got.out.splitlines())) < 250
+
+
+def test_files_of_ones_own_are_written_once(tmp_path: Path) -> None:
+    files = [tmp_path / "config.yaml", tmp_path / "sources.yaml"]
+    got = run(tmp_path, "config", "--init")
+    assert (got.code, got.out) == (0, "".join(f"{file} written\n" for file in files))
+    got = run(tmp_path, "config")
+    assert got.out.startswith(f"# {files[0]}\n")
+    assert f"  sources_file: sources.yaml  # config.yaml; 38 of 48 in {files[1]} are on" in got.out
+    files[0].unlink()
+    files[1].write_text("mine")
+    got = run(tmp_path, "config", "--init")
+    assert (got.code, got.out) == (2, "")
+    assert got.err == "fetchpool: sources.yaml is there already, and is left as it is\n"
+    assert (files[0].exists(), files[1].read_text()) == (False, "mine")
+
+
+def test_what_is_written_is_what_is_shipped(tmp_path: Path) -> None:
+    refuse(
+        tmp_path, ["-s", "api.port=1", "config", "--init"], "--init writes the files as they are"
+    )
