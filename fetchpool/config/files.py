@@ -82,6 +82,14 @@ def load_settings(
     return complete_settings(open_settings(path), env=env, overrides=overrides)
 
 
+def parse_file(
+    file: SettingsFile, *, env: Mapping[str, str], overrides: Sequence[str | Override] = ()
+) -> Settings:
+    """The settings in force, without the sources that have a file of their own. Raises
+    SettingsError."""
+    return parse_settings(file.tree, env=env, overrides=overrides)
+
+
 def complete_settings(
     file: SettingsFile, *, env: Mapping[str, str], overrides: Sequence[str | Override] = ()
 ) -> Settings:
@@ -90,7 +98,7 @@ def complete_settings(
 
     Raises SettingsError with every problem that was found.
     """
-    settings = parse_settings(file.tree, env=env, overrides=overrides)
+    settings = parse_file(file, env=env, overrides=overrides)
     sources = find_sources_file(settings, file, overrides)
     if sources is None:
         return settings

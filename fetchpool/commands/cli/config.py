@@ -12,10 +12,11 @@ from fetchpool.config.files import (
     SOURCES_FILE,
     find_sources_file,
     open_settings,
+    parse_file,
     read_sources,
     shipped_file,
 )
-from fetchpool.config.settings import SettingsError, parse_settings
+from fetchpool.config.settings import SettingsError
 
 
 @click.command()
@@ -29,7 +30,7 @@ def config(setup: Setup, init: bool) -> None:
         _write_files()
         return
     file = open_settings(setup.path)
-    settings = parse_settings(file.tree, env=os.environ, overrides=setup.overrides)
+    settings = parse_file(file, env=os.environ, overrides=setup.overrides)
     name = "shipped" if file.is_shipped else file.path.name
     origins = trace_origins(file.tree, env=os.environ, overrides=setup.overrides, file=name)
     sources = find_sources_file(settings, file, setup.overrides)

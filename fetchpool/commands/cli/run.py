@@ -38,7 +38,7 @@ def api(setup: Setup, workers: int | None) -> None:
 
 
 def _serve(setup: Setup, roles: Roles, workers: int | None = None) -> None:
-    settings = setup.prepare()
+    settings = setup.prepare(sources=True)
     from fetchpool.commands.serve import serve
 
     serve(settings, roles, workers or setup.workers)

@@ -9,7 +9,7 @@ from typing import IO, Any, Final
 import click
 import msgspec
 
-from fetchpool.config.files import SettingsFile, complete_settings, open_settings
+from fetchpool.config.files import SettingsFile, complete_settings, open_settings, parse_file
 from fetchpool.config.settings import Settings
 from fetchpool.config.yaml_tree import Override
 from fetchpool.files.text import open_file
@@ -44,15 +44,17 @@ class Setup(msgspec.Struct):
     workers: int = 1
     file: SettingsFile | None = None  # that is in force, once it has been read
 
-    def prepare(self, *, quiet: bool = False) -> Settings:
+    def prepare(self, *, quiet: bool = False, sources: bool = False) -> Settings:
         """The settings, by which everything is logged from now on. Raises SettingsError.
 
-        `quiet`: warnings only, for commands whose output is the point.
+        `quiet`: warnings only, for commands whose output is the point. `sources`: with those of
+        `pool.sources_file`, which take a tenth of a second to read.
         """
         from fetchpool.serve.logs import set_up_logging
 
         self.file = open_settings(self.path)
-        settings = complete_settings(self.file, env=os.environ, overrides=self.overrides)
+        read = complete_settings if sources else parse_file
+        settings = read(self.file, env=os.environ, overrides=self.overrides)
         set_up_logging(settings.log, quiet=quiet)
         return settings
 

@@ -21,7 +21,7 @@ def sources() -> None:
 @click.pass_obj
 def list_(setup: Setup, form: str) -> None:
     """What each has yielded, and how much of that is in the pool and good."""
-    settings = setup.prepare(quiet=True)
+    settings = setup.prepare(quiet=True, sources=True)
     from fetchpool.commands.sources import show
 
     carry_out(lambda: show(settings, form))
@@ -32,7 +32,7 @@ def list_(setup: Setup, form: str) -> None:
 @click.pass_obj
 def test(setup: Setup, name: str) -> None:
     """Fetch and parse one now, and show what came out; the pool is not touched."""
-    settings = setup.prepare(quiet=True)
+    settings = setup.prepare(quiet=True, sources=True)
     from fetchpool.commands.sources import find_source, try_source
 
     source = find_source(settings, name)

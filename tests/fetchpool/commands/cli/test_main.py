@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(60)
 
 COMMANDS = (
     "", "all", "fetcher", "pool", "api", "fetch", "queue", "proxies", "sources", "config",
-    "crawl", "crawls",
+    "crawl", "crawls", "demo",
 )  # fmt: skip
 SOURCES = ("sources list", "sources test")
 PROXIES = tuple(
@@ -106,7 +106,7 @@ HEAVY = {"asyncio", "lxml", "pycurl", "pyquery", "redis", "tornado", "uvloop"}
     [
         (["--help"], set()),
         (["proxies", "check", "--help"], set()),
-        (["config"], set()),
+        (["config"], {"lxml", "pyquery"}),
         (["crawl", "--help"], set()),
         (["crawl", "missing.txt"], set()),
         (["crawls", "set", "mine"], set()),
