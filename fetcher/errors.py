@@ -5,6 +5,7 @@ A decision module: the table of outcomes and the tree of exceptions, nothing els
     FetchpoolError                  everything we raise ourselves
     +-- TaskError                   the task cannot be run as it is written
     |   +-- ProxyError              a proxy in it (or in the settings) cannot be read
+    |   +-- OptionError             an option of a call that there is not; a TypeError too
     +-- FetcherClosed               nobody is there any more who would run it
     +-- AnswerBroken                an answer that had begun did not come to its end
     +-- RedisAway                   Redis did not answer, or refused
@@ -31,6 +32,10 @@ class TaskError(FetchpoolError, ValueError):
 
 class ProxyError(TaskError):
     """A proxy cannot be read; the text never repeats its credentials."""
+
+
+class OptionError(TaskError, TypeError):
+    """A call has an option that there is not; the text names the one that may be meant."""
 
 
 class FetcherClosed(FetchpoolError):

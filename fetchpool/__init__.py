@@ -19,6 +19,11 @@ Many at once, each as soon as it is done:
 >>> asyncio.run(many())
 [b'0', b'1', b'2']
 
+Through the pool that a service keeps, which shares its Redis (`redis.url`):
+
+    async with Fetcher.with_pool(redis="redis://127.0.0.1:6379/0") as fetcher:
+        result = await fetcher.fetch("https://example.com/", proxy="pool")
+
 From threads, without an event loop:
 
 >>> with BlockingFetcher() as fetcher:
@@ -32,8 +37,7 @@ if TYPE_CHECKING:
     from fetcher import VERSION as __version__
     from fetcher.errors import FetcherClosed, FetchpoolError, TaskError
     from fetcher.model import Result, Task
-    from fetcher.run.blocking import BlockingFetcher
-    from fetcher.run.fetcher import Fetcher
+    from fetchpool.face import BlockingFetcher, Fetcher
 
 __all__ = [
     "BlockingFetcher",
@@ -47,8 +51,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BlockingFetcher": "fetcher.run.blocking",
-    "Fetcher": "fetcher.run.fetcher",
+    "BlockingFetcher": "fetchpool.face",
+    "Fetcher": "fetchpool.face",
     "FetcherClosed": "fetcher.errors",
     "FetchpoolError": "fetcher.errors",
     "Result": "fetcher.model",

@@ -246,7 +246,9 @@ class Failover:
     def _pick(self, url: str) -> Exit | None:
         chooser, target = self.ways.chooser, self._target(url)
         if chooser is None:
-            self.empty = "this process has no pool"
+            self.empty = (
+                "this fetcher knows no pool: Fetcher.with_pool(redis=...) makes one that does"
+            )
             return None
         exit = chooser.pick(target, self.tried)
         if exit is None:

@@ -1,9 +1,11 @@
 """BlockingFetcher: the fetcher for programs that know no event loop, from any number of threads."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -12,6 +14,8 @@ from fetcher.run.fetcher import AnyTask, Fetcher
 from fetcher.settings import Fetcher as Settings
 
 T = TypeVar("T")
+
+Opening = Callable[[], AbstractAsyncContextManager[Fetcher]]
 
 
 class BlockingFetcher:
@@ -22,13 +26,25 @@ class BlockingFetcher:
     """
 
     def __init__(self, settings: Settings | None = None, **changes: Any) -> None:
+        self._start(lambda: Fetcher.from_settings(settings, **changes))
+
+    @classmethod
+    def opened(cls, opening: Opening) -> Self:
+        """One on the fetcher that `opening` gives, which is called, entered and left on the
+        loop."""
+        made = cls.__new__(cls)
+        made._start(opening)
+        return made
+
+    def _start(self, opening: Opening) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="fetchpool", daemon=True
         )
         self._thread.start()
+        self._stack = contextlib.AsyncExitStack()
         try:
-            self._fetcher = self._call(_build(settings, changes)).result()
+            self._fetcher = self._call(_enter(self._stack, opening)).result()
         except BaseException:
             self._stop()
             raise
@@ -44,8 +60,10 @@ class BlockingFetcher:
     def close(self) -> None:
         """Stop what is under way; waiting threads get CancelledError. Harmless when closed."""
         if self._thread.is_alive():
-            self._call(_close(self._fetcher)).result()
-            self._stop()
+            try:
+                self._call(_close(self._stack)).result()
+            finally:
+                self._stop()
 
     def __enter__(self) -> Self:
         return self
@@ -67,14 +85,14 @@ class BlockingFetcher:
         self._loop.close()
 
 
-async def _build(settings: Settings | None, changes: dict[str, Any]) -> Fetcher:
-    return Fetcher.from_settings(settings, **changes)
+async def _enter(stack: contextlib.AsyncExitStack, opening: Opening) -> Fetcher:
+    return await stack.enter_async_context(opening())
 
 
-async def _close(fetcher: Fetcher) -> None:
+async def _close(stack: contextlib.AsyncExitStack) -> None:
     """Cancel all that waits, then let it hear of it before the loop stops."""
     waiting = asyncio.all_tasks() - {asyncio.current_task()}
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    fetcher.close()
+    await stack.aclose()

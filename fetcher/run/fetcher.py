@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fetcher.client.body_budget import Budget
-from fetcher.errors import FetcherClosed, TaskError
+from fetcher.errors import FetcherClosed, OptionError, TaskError
 from fetcher.model import Client, Fetch, ProxyChooser, Result, Task, Trust, Upload
 from fetcher.politeness.slots import Starts
 from fetcher.route.route import Route
@@ -303,10 +303,10 @@ def _as_task(task: AnyTask, options: dict[str, Any]) -> Task:
         for name in options.keys() - set(Fetch.__struct_fields__):
             close = get_close_matches(name, Fetch.__struct_fields__, 1)
             rest = f"did you mean {close[0]}?" if close else "pyspider's `fetch` options are taken"
-            raise TaskError(f"there is no option {name}: {rest}")
+            raise OptionError(f"there is no option {name}: {rest}")
         return parse_task({"url": task, "fetch": options})
     if options:
-        raise TaskError("options go beside a URL; a task has its own `fetch`")
+        raise OptionError("options go beside a URL; a task has its own `fetch`")
     if isinstance(task, dict):
         return parse_task(task)
     if not isinstance(task, Task):

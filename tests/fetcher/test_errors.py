@@ -7,6 +7,7 @@ from fetcher.errors import (
     Code,
     FetcherClosed,
     FetchpoolError,
+    OptionError,
     Outcome,
     Path,
     ProxyError,
@@ -142,3 +143,8 @@ def test_codes_bear_libcurls_numbers() -> None:
 
 def test_a_closed_fetcher_says_what_it_is() -> None:
     assert str(FetcherClosed()) == "the fetcher is closed"
+
+
+def test_an_option_that_there_is_not_is_a_type_error_as_python_has_it() -> None:
+    assert issubclass(OptionError, TypeError)
+    assert issubclass(OptionError, TaskError)

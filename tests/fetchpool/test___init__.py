@@ -29,4 +29,4 @@ def test_all_of_them_can_be_imported_at_once() -> None:
         timeout=30,
         check=True,
     )
-    assert ended.stdout == "fetcher.run.fetcher fetcher.run.blocking\n"
+    assert ended.stdout == "fetchpool.face fetchpool.face\n"

@@ -381,7 +381,10 @@ async def test_a_proxy_that_fails_is_named_among_the_attempts() -> None:
 async def test_no_proxy_is_503(door: Entrance) -> None:
     got = await door.fetch(parameters=["proxy=pool"])
     assert (got.status, got.one(b"x-fetch-error")) == (503, b"1")
-    assert got.json["error"] == "this process has no pool"
+    assert (
+        got.json["error"]
+        == "this fetcher knows no pool: Fetcher.with_pool(redis=...) makes one that does"
+    )
     assert door.origin.seen == []
 
 

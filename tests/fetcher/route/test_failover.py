@@ -266,7 +266,9 @@ def test_a_pool_that_cannot_tunnel_is_empty_for_https_only() -> None:
 
 def test_an_empty_pool_and_none_at_all_are_told_apart() -> None:
     none, empty = failover("pool", 3, None), failover("pool", 3, Few())
-    assert none.leave(None, URL) == End("this process has no pool", no_way=True)
+    assert none.leave(None, URL) == End(
+        "this fetcher knows no pool: Fetcher.with_pool(redis=...) makes one that does", no_way=True
+    )
     assert empty.leave(None, URL) == End("no proxy in the pool (0 alive of 0)", no_way=True)
 
 

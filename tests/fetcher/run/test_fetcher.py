@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 import fetchpool
-from fetcher.errors import FetcherClosed, TaskError
+from fetcher.errors import FetcherClosed, OptionError, TaskError
 from fetcher.model import Task, Trust
 from fetcher.run.fetcher import AnyTask, Fetcher
 from fetcher.settings import Fetcher as Settings
@@ -211,8 +211,8 @@ async def test_a_closed_fetcher_says_so_to_all_who_wait_and_who_come(farm: Farm)
 )
 async def test_an_option_that_there_is_not_is_refused(options: dict[str, Any], words: str) -> None:
     async with Fetcher.from_settings(proxy="direct") as fetcher:
-        with pytest.raises(TaskError, match=re.escape(words)):
+        with pytest.raises(OptionError, match=re.escape(words)):
             await fetcher.fetch("http://127.0.0.1:1/", **options)
-        with pytest.raises(TaskError, match=re.escape(words)):
+        with pytest.raises(OptionError, match=re.escape(words)):
             async with fetcher.stream("http://127.0.0.1:1/", **options):
                 pass

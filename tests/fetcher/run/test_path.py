@@ -583,7 +583,7 @@ async def test_a_pool_whose_proxies_all_fail_does_not_go_direct_either(farm):
         assert (result.status_code, result.proxy, result.attempts) == (200, None, 3)
     with fetching() as alone:
         result = await alone.fetch(a_task(url, proxy="pool"))
-        assert result.error == "HTTP 599: this process has no pool"
+        assert str(result.error).startswith("HTTP 599: this fetcher knows no pool: ")
 
 
 async def test_the_environment_applies_where_the_route_says_env_and_nowhere_else(farm):
