@@ -35,15 +35,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fetcher import VERSION as __version__
-    from fetcher.errors import FetcherClosed, FetchpoolError, TaskError
+    from fetcher.errors import (
+        AnswerBroken,
+        FetcherClosed,
+        FetchpoolError,
+        OptionError,
+        RedisAway,
+        TaskError,
+    )
     from fetcher.model import Result, Task
     from fetchpool.face import BlockingFetcher, Fetcher
 
 __all__ = [
+    "AnswerBroken",
     "BlockingFetcher",
     "Fetcher",
     "FetcherClosed",
     "FetchpoolError",
+    "OptionError",
+    "RedisAway",
     "Result",
     "Task",
     "TaskError",
@@ -51,10 +61,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnswerBroken": "fetcher.errors",
     "BlockingFetcher": "fetchpool.face",
     "Fetcher": "fetchpool.face",
     "FetcherClosed": "fetcher.errors",
     "FetchpoolError": "fetcher.errors",
+    "OptionError": "fetcher.errors",
+    "RedisAway": "fetcher.errors",
     "Result": "fetcher.model",
     "Task": "fetcher.model",
     "TaskError": "fetcher.errors",

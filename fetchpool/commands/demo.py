@@ -173,7 +173,9 @@ def explain(demo: Demo) -> Iterator[str]:
     yield f"  curl '{demo.api}/random?anonymity=transparent&format=json'"
     yield f"  curl -i '{demo.api}/fetch?url={demo.farm.origin.url}/ip'"
     yield f"  curl {demo.api}/api/stats"
-    yield f"  {shlex.join(demo.words)} -c {demo.settings} queue status"
+    yield "and commands, once they know its settings:"
+    yield f"  export FETCHPOOL_CONFIG={demo.settings}"
+    yield f"  {shlex.join(demo.words)} queue status"
     yield "Ctrl-C ends both."
     yield ""
 

@@ -20,11 +20,11 @@ class Outcome(NamedTuple):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without proxies and with nothing that colours the output."""
+    """Ours, without proxies or settings and with nothing that colours the output."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and not name.startswith("PYTHON")
+        if not name.lower().endswith("_proxy") and not name.startswith(("PYTHON", "FETCHPOOL"))
     }
     return {**kept, "NO_COLOR": "1", "COLUMNS": "100", **more}
 

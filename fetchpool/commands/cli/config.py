@@ -19,7 +19,7 @@ from fetchpool.config.files import (
 from fetchpool.config.settings import SettingsError
 
 
-@click.command()
+@click.command(short_help="The settings in force, and where each came from.")
 @click.option("--init", is_flag=True, help="Write config.yaml and sources.yaml into this folder.")
 @click.pass_obj
 def config(setup: Setup, init: bool) -> None:

@@ -21,7 +21,13 @@ _WITH_WORKERS: Final = ("all", "fetcher", "api", "crawl")
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "-c", "--config", "path", type=click.Path(path_type=Path), help="Settings [config.yaml]."
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    envvar="FETCHPOOL_CONFIG",
+    metavar="FILE",
+    help="Settings [$FETCHPOOL_CONFIG, or config.yaml, or those shipped].",
 )
 @click.option(
     "-s", "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override section.key (YAML)."

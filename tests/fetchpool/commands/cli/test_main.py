@@ -135,3 +135,13 @@ def test_a_command_imports_only_what_it_needs(
     lines = (line for line in ended.stderr.splitlines() if line.startswith("import time:"))
     imported = {line.rpartition("|")[2].strip() for line in lines}
     assert HEAVY & imported == needed
+
+
+def test_a_variable_may_name_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("queue: {in: mine}")
+    (tmp_path / "other.yaml").write_text("queue: {in: other}")
+    mine = str(tmp_path / "mine.yaml")
+    got = run(tmp_path, "config", FETCHPOOL_CONFIG=mine)
+    assert "  in: mine  # mine.yaml\n" in got.out
+    got = run(tmp_path, "-c", "other.yaml", "config", FETCHPOOL_CONFIG=mine)
+    assert "  in: other  # other.yaml\n" in got.out
