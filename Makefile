@@ -7,10 +7,10 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock Makefile)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak demo bench costs check lint setup clean
+.PHONY: help run test soak demo bench costs check lint screenshots setup clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 	@echo 'ARGS="..." is handed on by run, test and soak; PYTHON=... names the interpreter.'
 
 run: .venv/.run ## start the whole service: ARGS are options of main.py
@@ -40,6 +40,9 @@ lint: .venv/.dev ## format, lint, types, directions, a test file per module, own
 	$(BIN)/python checks/own_coverage.py
 
 check: lint costs test ## everything that CI runs
+
+screenshots: .venv/.run ## draw the pictures of the README anew, from what the demo says
+	@$(BIN)/python docs/screenshots.py
 
 setup: .venv/.dev ## only make .venv
 
