@@ -1,0 +1,192 @@
+"""Where the blocks of all documents are run: one demo service, and a folder for each document."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import yaml
+
+from fetchpool.redis.embedded import socket_path
+from tests.docs.blocks import ROOT
+from tests.redis_server import poll
+
+DEADLINE: Final = 30.0  # seconds for any one command
+START: Final = 45.0  # seconds until the pool knows its proxies
+
+_API: Final = re.compile(r"curl '?(http://127\.0\.0\.1:\d+)/random")
+_SITE: Final = re.compile(r"the site +(http://127\.0\.0\.1:\d+)")
+_KNOWN: Final = re.compile(r"^\$ curl '", re.MULTILINE)  # what it types once all is known
+_SETTINGS: Final = re.compile(r" -c (\S+\.yaml)")
+
+# Options of ours that stand before the command; those with a value take the next word.
+_FETCHPOOL: Final = """\
+#!/bin/sh
+# fetchpool, with the demo's settings unless others are named.
+takes=
+for word in "$@"; do
+    if [ "$takes" ]; then takes=; continue; fi
+    case "$word" in
+        -c*) exec '{python}' '{main}' "$@" ;;
+        -s | --redis | --log-level) takes=1 ;;
+        -*) ;;
+        *) break ;;
+    esac
+done
+exec '{python}' '{main}' -c '{settings}' "$@"
+"""
+
+_REDIS_CLI: Final = """\
+#!/bin/sh
+# redis-cli, which finds the demo's Redis where others find theirs.
+exec '{redis_cli}' -s '{socket}' "$@"
+"""
+
+
+class Ran(NamedTuple):
+    """How a process ended, and what it said on both of its channels."""
+
+    code: int | None  # None: it did not end in time
+    said: str
+
+
+class Stage:
+    """`with Stage.set_up(folder) as stage`: the demo runs, and its pool is known."""
+
+    def __init__(self, folder: Path, api: str, site: str, settings: Path) -> None:
+        self.folder = folder
+        data = Path(yaml.safe_load(settings.read_text())["redis"]["data_dir"])
+        self.socket = socket_path(data)
+        self._written: Mapping[str, str] = {
+            "http://127.0.0.1:8900": site,
+            "127.0.0.1:8900": site.partition("://")[2],
+            "127.0.0.1:5555": api.partition("://")[2],
+            "https://example.com": site,
+            "http://example.com": site,
+            "redis://127.0.0.1:6379/0": f"unix://{self.socket}",
+        }
+        self._pattern = re.compile("|".join(map(re.escape, self._written)))
+        self._trap = socket.socket()  # bound, and listening to nobody
+        self._trap.bind(("127.0.0.1", 0))
+        self._left: list[subprocess.Popen[bytes]] = []
+        self._write_programs(settings)
+
+    @classmethod
+    @contextlib.contextmanager
+    def set_up(cls, folder: Path) -> Iterator[Self]:
+        said = folder / "demo.log"
+        with said.open("wb") as file:
+            demo = subprocess.Popen(
+                [sys.executable, "-u", "main.py", "demo"],
+                cwd=ROOT,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            _wait(lambda: _SETTINGS.search(said.read_text()), demo, said)
+            found = [one.search(said.read_text()) for one in (_API, _SITE, _SETTINGS)]
+            api, site, settings = [one[1] for one in found if one]
+            _wait(lambda: _KNOWN.search(said.read_text()), demo, said)
+            stage = cls(folder, api, site, Path(settings))
+            try:
+                yield stage
+            finally:
+                stage.close()
+        finally:
+            demo.send_signal(signal.SIGINT)
+            try:
+                demo.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                demo.kill()
+                demo.wait()
+        assert "Traceback" not in said.read_text(), said.read_text()
+
+    def close(self) -> None:
+        for process in self._left:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        self._trap.close()
+
+    def place(self, text: str) -> str:
+        """The text with the addresses of this run in place of those that documents name."""
+        return self._pattern.sub(lambda found: self._written[found[0]], text)
+
+    def find_folder(self, document: str) -> Path:
+        folder = self.folder / document.replace("/", "-").removesuffix(".md")
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def run(self, folder: Path, words: list[str], *, stays: bool = False) -> Ran:
+        """Run a program in a document's folder; `stays`: what it has started goes on."""
+        output = self.folder / "output"
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                words,
+                cwd=folder,
+                env=self._environment(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if stays:
+            self._left.append(process)
+        try:
+            code: int | None = process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            code = None
+        return Ran(code, output.read_text(errors="replace"))
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """Whoever goes by a proxy finds none: nothing gets beyond loopback."""
+        nowhere = f"http://127.0.0.1:{self._trap.getsockname()[1]}"
+        names = ("http_proxy", "https_proxy", "all_proxy")
+        path = (str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"])
+        return _environment(
+            **dict.fromkeys(names, nowhere),
+            no_proxy="127.0.0.1,localhost",
+            PATH=":".join(path),
+            PYTHONPATH=str(ROOT),
+            HOME=str(folder),
+        )
+
+    def _write_programs(self, settings: Path) -> None:
+        bin_ = self.folder / "bin"
+        bin_.mkdir()
+        main = ROOT / "main.py"
+        programs = {
+            "fetchpool": _FETCHPOOL.format(python=sys.executable, main=main, settings=settings),
+            "redis-cli": _REDIS_CLI.format(redis_cli=shutil.which("redis-cli"), socket=self.socket),
+        }
+        for name, text in programs.items():
+            (bin_ / name).write_text(text)
+            (bin_ / name).chmod(0o755)
+
+
+def _environment(**more: str) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith(("PYTHON", "PYTEST"))
+    }
+    return {**kept, "NO_COLOR": "1", "COLUMNS": "100", "LC_ALL": "C.UTF-8", **more}
+
+
+def _wait(condition: Any, demo: "subprocess.Popen[bytes]", said: Path) -> None:
+    def look() -> Any:
+        assert demo.poll() is None, said.read_text()
+        return condition()
+
+    poll(look, "the demo; it said: " + said.read_text()[-2000:], START)
