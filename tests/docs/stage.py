@@ -133,7 +133,7 @@ class Stage:
             process = subprocess.Popen(
                 words,
                 cwd=folder,
-                env=self._environment(folder),
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -149,7 +149,7 @@ class Stage:
             code = None
         return Ran(code, output.read_text(errors="replace"))
 
-    def _environment(self, folder: Path) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """Whoever goes by a proxy finds none: nothing gets beyond loopback."""
         nowhere = f"http://127.0.0.1:{self._trap.getsockname()[1]}"
         names = ("http_proxy", "https_proxy", "all_proxy")
@@ -159,12 +159,15 @@ class Stage:
             no_proxy="127.0.0.1,localhost",
             PATH=":".join(path),
             PYTHONPATH=str(ROOT),
-            HOME=str(folder),
+            HOME=str(self.folder / "home"),
+            CURL_HOME=str(self.folder / "home"),
         )
 
     def _write_programs(self, settings: Path) -> None:
-        bin_ = self.folder / "bin"
+        bin_, home = self.folder / "bin", self.folder / "home"
         bin_.mkdir()
+        home.mkdir()
+        (home / ".curlrc").write_text("silent\nshow-error\n")  # no progress, as on a terminal
         main = ROOT / "main.py"
         programs = {
             "fetchpool": _FETCHPOOL.format(python=sys.executable, main=main, settings=settings),

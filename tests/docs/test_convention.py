@@ -167,9 +167,9 @@ def test_commands_find_the_service_its_site_and_its_redis(stage: Stage) -> None:
         "$ fetchpool queue status | grep -c scheduler2fetcher\n1\n"
         "$ fetchpool --redis redis://127.0.0.1:6379/0 queue status | grep -c scheduler2fetcher\n1\n"
         "$ redis-cli ping\nPONG\n"
-        "$ curl -s 127.0.0.1:5555/count\n…\n"
-        "$ curl -s https://example.com/ip\n{\n…127.0.0.1…\n}\n"
-        "$ curl -sS http://127.0.0.2:9/ # exits with 7\n…\n"
+        "$ curl 127.0.0.1:5555/count\n…\n"
+        "$ curl https://example.com/ip\n{\n…127.0.0.1…\n}\n"
+        "$ curl http://127.0.0.2:9/ # exits with 7\n…\n"
     )
     check(Block("docs/right.md", 1, "console", text), stage)
 
