@@ -60,13 +60,14 @@ class Ran(NamedTuple):
 class Stage:
     """`with Stage.set_up(folder) as stage`: the demo runs, and its pool is known."""
 
-    def __init__(self, folder: Path, api: str, site: str, settings: Path) -> None:
+    def __init__(self, folder: Path, api: str, site: str, web: str, settings: Path) -> None:
         self.folder = folder
         data = Path(yaml.safe_load(settings.read_text())["redis"]["data_dir"])
         self.socket = socket_path(data)
         self._written: Mapping[str, str] = {
             "http://127.0.0.1:8900": site,
             "127.0.0.1:8900": site.partition("://")[2],
+            "localhost:8901": f"localhost:{web}",
             "127.0.0.1:5555": api.partition("://")[2],
             "https://example.com": site,
             "http://example.com": site,
@@ -97,11 +98,12 @@ class Stage:
             found = [one.search(said.read_text()) for one in (_API, _SITE, _SETTINGS)]
             api, site, settings = [one[1] for one in found if one]
             _wait(lambda: _KNOWN.search(said.read_text()), demo, said)
-            stage = cls(folder, api, site, Path(settings))
-            try:
-                yield stage
-            finally:
-                stage.close()
+            with _serve_web() as web:
+                stage = cls(folder, api, site, web, Path(settings))
+                try:
+                    yield stage
+                finally:
+                    stage.close()
         finally:
             demo.send_signal(signal.SIGINT)
             try:
@@ -176,6 +178,22 @@ class Stage:
         for name, text in programs.items():
             (bin_ / name).write_text(text)
             (bin_ / name).chmod(0o755)
+
+
+@contextlib.contextmanager
+def _serve_web() -> Iterator[str]:
+    """The small web for crawls; its port."""
+    words = [sys.executable, "-m", "tests.web", "--hosts", "50", "--pages", "20"]
+    with subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as web:
+        assert web.stdout is not None
+        yield web.stdout.readline().strip()  # it ends with its standard input, which closes here
 
 
 def _environment(**more: str) -> dict[str, str]:
