@@ -110,7 +110,7 @@ def check_program(block: Block, stage: Stage) -> None:
     folder = stage.find_folder(block.document)
     file = folder / (block.file or f"line_{block.line}.py")
     file.write_text(text)
-    ran = stage.run(folder, [sys.executable, "-W", "error", file.name])
+    ran = stage.run(folder, [sys.executable, file.name])
     judge(block.place, ran, 0, stage.place(block.follows or ""))
 
 
