@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -130,26 +131,26 @@ class Stage:
 
     def run(self, folder: Path, words: list[str], *, stays: bool = False) -> Ran:
         """Run a program in a document's folder; `stays`: what it has started goes on."""
-        output = self.folder / "output"
-        with output.open("wb") as file:
+        with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 words,
                 cwd=folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
-                stdout=file,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if stays:
-            self._left.append(process)
-        try:
-            code: int | None = process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            code = None
-        return Ran(code, output.read_text(errors="replace"))
+            if stays:
+                self._left.append(process)
+            try:
+                code: int | None = process.wait(DEADLINE)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                code = None
+            output.seek(0)
+            return Ran(code, output.read().decode(errors="replace"))
 
     def _environment(self) -> dict[str, str]:
         """Whoever goes by a proxy finds none: nothing gets beyond loopback."""

@@ -174,6 +174,20 @@ def test_commands_find_the_service_its_site_and_its_redis(stage: Stage) -> None:
     check(Block("docs/right.md", 1, "console", text), stage)
 
 
+def test_what_goes_on_in_the_background_says_nothing_in_what_follows(stage: Stage) -> None:
+    text = (
+        "$ rm -f done; (while [ ! -e go ]; do :; done; echo late; touch done) &\n"
+        "$ touch go; while [ ! -e done ]; do :; done; echo now\nnow\n"
+    )
+    check(Block("docs/right.md", 1, "console", text), stage)
+
+
+def test_a_program_that_is_named_lies_beside_those_behind_it(stage: Stage) -> None:
+    check(Block("docs/right.md", 1, "python", "# one_two.py\nTHREE = 3\n"), stage)
+    text = "import one_two\nprint(one_two.THREE)\n"
+    check(Block("docs/right.md", 9, "python", text, follows="3\n"), stage)
+
+
 def test_a_wrong_name_of_ours_is_found(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(
         "from fetchpool import Fetcher, Nope\nimport fetchpool.nope\nFetcher.from_settings().fech\n"
