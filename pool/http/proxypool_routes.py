@@ -55,6 +55,7 @@ _NO_JUDGE: Final = (
 
 # What /random takes: ProxyPool's, and what it has beyond them.
 _OURS: Final = (*NAMES, "site", "format")
+_OURS_SET: Final = frozenset(_OURS)
 _RANDOM: Final = ("key", "count", "area", *_OURS)
 _LIST: Final = ("key", "area")
 
@@ -189,7 +190,9 @@ class RandomHandler(PoolHandler):
     parameters = _RANDOM
 
     async def answer(self, key: str) -> None:
-        if self.request.query_arguments and any(map(self.argument, _OURS)):
+        given = self.request.query_arguments
+        # Nearly none has any of them, and to look for the value of each costs 3 us.
+        if not _OURS_SET.isdisjoint(given) and any(map(self.argument, _OURS)):
             self._answer_filtered(key)
             return
         chosen = self._choose(key)
