@@ -70,6 +70,8 @@ def test_those_that_failed_are_never_drawn_where_only_live_ones_will_do() -> Non
     assert (pool.count(alive), pool.count(french), pool.count(Filters())) == (1, 0, 51)
     assert [one.member for one in pool.descending(alive)] == ["192.0.2.1:1"]
     assert len(list(pool.descending(Filters()))) == 51
+    german = Filters(countries=frozenset({"DE"}))
+    assert [one.member for one in pool.descending(german)] == ["192.0.2.1:1"]
     pool.put(entry("192.0.2.1:1", 99))
     assert (pool.pick(alive, draw), pool.sample(alive, 1, draw)) == (None, [])
     assert list(pool.descending(alive)) == []
