@@ -29,16 +29,19 @@ from tornado.httputil import (
 )
 from tornado.routing import PathMatches, Router, Rule
 
-from fetcher.errors import TaskError
+from fetcher.client.coding import over_limit
+from fetcher.errors import Code, TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
+from fetcher.http.unknown import explain_parameters
 from fetcher.model import Result, Task, Trust
 from fetcher.route.route import Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
+from fetcher.task.result import FORBIDDEN
 from fetcher.task.schemes import special_scheme
 
 logger = logging.getLogger(__name__)
@@ -65,6 +68,12 @@ MAX_BODY: Final = 1 << 40
 _NO_CONTENT: Final = frozenset({204, 304})  # RFC 9110 6.4.1: no content, so no length of it either
 # RFC 9112 4: reason-phrase, less what begins a tag.
 _PHRASE: Final = re.compile(r"[\t \x21-\x3b\x3d-\x7e\x80-\xff]*")
+
+# What the & of a URL looks like that was put into ours as it is.
+_UNESCAPED: Final = (
+    "if it belongs to the URL that is to be fetched, percent-encode that"
+    " (curl -G --data-urlencode 'url=http://...')"
+)
 
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: the close is an RST
 _LEFT: Final = 499  # nginx's word for a client that has left, for the log
@@ -109,6 +118,7 @@ class FetchCall(HTTPMessageDelegate):
         "proxy": str,
         "site": str,
     }
+    PARAMETERS: ClassVar[tuple[str, ...]] = ("url", *OPTIONS, "redirects", "cookies", "render")
 
     # As attributes of the class: most calls have no need of their own.
     incoming: IncomingBody | None = None  # of a long body
@@ -207,8 +217,8 @@ class FetchCall(HTTPMessageDelegate):
                 self._write_failure(503, "the service is stopping", fields=closing)
             elif 0 < limits.concurrency <= places.fetching:
                 again = {"Retry-After": "1"}
-                words = "all places for fetches are taken: try again"
-                self._write_failure(503, words, fields=again)
+                words = f"{limits.concurrency} fetches are under way, as many as api.concurrency"
+                self._write_failure(503, f"{words} allows: try again", fields=again)
             else:
                 self._start(task)
         except TaskError as error:
@@ -260,11 +270,15 @@ class FetchCall(HTTPMessageDelegate):
                     raise TaskError(f"render: expected js, got {text[:50]!r}")
                 options["fetch_type"] = text
             else:
-                raise TaskError(
-                    f"unknown parameter {name[:50]!r}: if it is the URL's, percent-encode its &"
+                unknown = explain_parameters(
+                    self.request.query_arguments, self.PARAMETERS, "/fetch"
                 )
+                raise TaskError(f"{unknown}; {_UNESCAPED}")
         if "proxy" in options and not limits.caller_proxy:
-            raise TaskError("proxy: callers may not name one here (api.caller_proxy)")
+            raise TaskError(
+                "proxy: callers may not choose the way of a fetch, unless whoever runs the service"
+                " sets api.caller_proxy: true"
+            )
         if limits.max_body:
             options["max_body"] = limits.max_body
         if "Range" in self.request.headers and "Accept-Encoding" not in self.request.headers:
@@ -325,8 +339,18 @@ class FetchCall(HTTPMessageDelegate):
                 self._write(response.status, fields, result.content, head=response.head)
         else:
             status = _STATUS_OF.get(fetching.ending, result.status_code)
-            words = str(result.error or result.content.decode()).removeprefix("HTTP 599: ")
-            self._write_failure(status, words, fetching)
+            self._write_failure(status, self._explain(fetching, result), fetching)
+
+    def _explain(self, fetching: Fetching, result: Result) -> str:
+        """Why there is no answer; where a setting forbids it, which one."""
+        if fetching.ending is Ending.NOT_ENABLED:
+            return "render: there is nothing here that runs a page's JavaScript"
+        words, limits = str(result.error).removeprefix("HTTP 599: "), self.router.limits
+        if fetching.ending is Ending.REFUSED and result.status_code != FORBIDDEN:
+            return f"{words}; {_find_way_in(fetching, limits.trust)}"
+        if limits.max_body and words == over_limit(limits.max_body):
+            return f"{words} that api.max_body sets"
+        return words
 
     def _fields(self, fetching: Fetching, result: Result) -> HTTPHeaders:
         """What comes back, less the length of the body."""
@@ -507,6 +531,25 @@ def _reason(status: int, head: bytes) -> str:
     """The reason phrase of an answer; what could be taken for a page is none."""
     text = reason(head, status) if head else _standard_reason(status)
     return text if _PHRASE.fullmatch(text) else "Unknown"
+
+
+def _find_way_in(fetching: Fetching, trust: Trust) -> str:
+    """Which setting would have allowed the address that the guard refused."""
+    exit = fetching.exit
+    if exit is not None and exit.from_pool and not exit.trusted and _is_sockets(fetching):
+        return "it is that of a proxy, which the pool may use only with pool.allow_private: true"
+    if trust is Trust.OPEN:
+        return "a public site redirected there, which only fetcher.allow_private: all lets it do"
+    return (
+        "callers may name public targets and proxies only, unless whoever runs the service sets"
+        " api.allow_private: true"
+    )
+
+
+def _is_sockets(fetching: Fetching) -> bool:
+    """Whether it was the address of the socket; else it was the target's name, as it is spelled."""
+    response = fetching.response
+    return response is not None and response.code == Code.ABORTED_BY_CALLBACK
 
 
 def _switch(name: str, text: str) -> bool:

@@ -22,6 +22,11 @@ JSON: Final = "application/json"
 _NO_KEY: Final = '{"message":"Please provide an API key in header"}\n'
 _BAD_KEY: Final = '{"message":"The provided API key is not valid"}\n'
 
+_CROSS_SITE: Final = (
+    "The page of another site made a browser send this (Sec-Fetch-Site, Origin): refused, and no"
+    " setting allows it. Type the address yourself, or ask without a browser.\n"
+)
+
 
 class Refusal(msgspec.Struct, frozen=True):
     status: int
@@ -48,7 +53,9 @@ def refuse_host(gate: Gate, host: str, bound: Callable[[], str | None]) -> Refus
         return None
     if literal_address(name) == name and (gate.wildcard or name == bound()):
         return None
-    return Refusal(421, f"This is not {name or 'a nameless host'}: add it to api.hosts if it is.\n")
+    asked = f"the name {name}" if name else "a Host that names nobody"
+    words = f"This service does not answer to {asked}; whoever runs it adds its names to api.hosts."
+    return Refusal(421, f"{words}\n")
 
 
 def refuse_cross_site(gate: Gate, headers: Mapping[str, str]) -> Refusal | None:
@@ -57,13 +64,13 @@ def refuse_cross_site(gate: Gate, headers: Mapping[str, str]) -> Refusal | None:
         return None  # nearly all: to get what is not there costs Tornado an exception
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if site == "cross-site":
-        return Refusal(403, "Cross-site requests are refused here.\n")
+        return Refusal(403, _CROSS_SITE)
     # "null" is a sandboxed page, such as those `/fetch` hands on, or a file; a page of ours sends
     # it under a strict referrer policy, and then the browser says beside it that it is ours.
     if origin is None or (origin == "null" and site == "same-origin"):
         return None
     if _authority(origin) != headers.get("Host", "").lower():
-        return Refusal(403, "Requests from the pages of other origins are refused here.\n")
+        return Refusal(403, _CROSS_SITE)
     return None
 
 

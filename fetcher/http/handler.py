@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Final
 import msgspec
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
-from tornado.routing import Rule, URLSpec
+from tornado.routing import PathMatches, Rule, URLSpec
 from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
 
 from fetcher.http.gate import Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
+from fetcher.http.unknown import explain_parameters, explain_path, name_routes
 from fetcher.task.data_url import is_data_url
 from fetcher.urls import loggable
 
@@ -86,6 +87,11 @@ class Handler(RequestHandler):
         """A parameter of the query as it was sent, spaces and all; empty if there is none."""
         values = self.request.query_arguments.get(name) or [b""]
         return values[-1 if self.takes_last else 0].decode("utf-8", "replace")
+
+    def explain_parameters(self, taken: Sequence[str]) -> str | None:
+        """What is wrong with the names of the parameters, if it is `taken` that the route takes."""
+        given = self.request.query_arguments
+        return explain_parameters(given, taken, self.request.path) if given else None
 
     async def finish_pieces(self, pieces: Iterable[str]) -> None:
         """Answer with these, one at a time as the client takes them; a single one goes out whole.
@@ -238,20 +244,29 @@ def application(specs: Sequence[Rule], gate: Gate) -> Application:
         gate=gate,
         log_function=lambda handler: log_access(handler.request, handler.get_status()),
         default_handler_class=NotFoundHandler,
+        default_handler_args={"routes": name_routes(map(_find_pattern, specs))},
     )
 
 
+def _find_pattern(rule: Rule) -> str:
+    assert isinstance(rule.matcher, PathMatches)
+    return rule.matcher.regex.pattern
+
+
 class NotFoundHandler(Handler):
-    """404 without asking for a key, as ProxyPool answers."""
+    """404 without asking for a key, as ProxyPool answers, and the routes that there are."""
 
     asks_for_key = False
+
+    def initialize(self, routes: Sequence[str]) -> None:
+        self.routes = routes
 
     def prepare(self) -> None:
         super().prepare()
         if not self._finished:
             self.set_status(404)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
-            self.finish("There is nothing here.\n")
+            self.finish(explain_path(self.request.path, self.routes))
 
 
 def log_access(request: HTTPServerRequest, status: int) -> None:

@@ -20,7 +20,7 @@ from pool.http.listing import LIMIT, LIMIT_MOST, PageError, count_up, find_page
 from pool.http.proxypool_routes import Pools
 from pool.model import Candidate, Record, SourceAccount
 from pool.settings import Score
-from pool.snapshot.filters import FilterError, parse_filters
+from pool.snapshot.filters import NAMES, FilterError, parse_filters
 from pool.snapshot.names import read_name
 from pool.source import Source
 from pool.store import Store, remove_everywhere
@@ -53,9 +53,18 @@ class ApiHandler(Handler):
     """What the routes share."""
 
     takes_last = True
+    parameters: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # by method; none where none stand
 
     def initialize(self, access: Access) -> None:
         self.access = access
+
+    def prepare(self) -> None:
+        super().prepare()
+        if not self._finished:
+            method = "GET" if self.request.method == "HEAD" else self.request.method or ""
+            words = self.explain_parameters(self.parameters.get(method, ()))
+            if words is not None:
+                self.refuse(400, words)
 
     def compute_etag(self) -> None:
         """None: what changes all the time is not worth a digest."""
@@ -74,6 +83,7 @@ class ProxiesHandler(ApiHandler):
     max_body = 2 * MAX_BODY  # who sends somewhat too much hears how much that was
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD", "POST")  # type: ignore[misc]
+    parameters = {"GET": ("site", *NAMES, "limit", "offset", "after")}  # noqa: RUF012
 
     def get(self) -> None:
         try:
@@ -104,7 +114,8 @@ class ProxiesHandler(ApiHandler):
     async def post(self) -> None:
         body = self.request.body
         if len(body) > MAX_BODY:
-            self.refuse(413, f"{len(body)} bytes: at most {MAX_BODY} are taken at once")
+            words = f"{len(body)} bytes: at most {MAX_BODY} are taken at once, give them in parts"
+            self.refuse(413, words)
             return
         try:
             intake = await self._read(body)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from fetcher.errors import FetchpoolError, ProxyError
-from fetcher.proxy import Proxy, parse_proxy
+from fetcher.proxy import SCHEMES, Proxy, parse_proxy
 from pool.admission import admit, canonical
 from pool.snapshot.names import names_port
 from pool.sources.fields import SCHEME, Credentials, complete, first, read_credentials
@@ -114,7 +114,7 @@ def _sort_out(items: Iterable[Item], allow_private: bool) -> Intake:
             continue
         for found in item:
             proxy = canonical(found.proxy)
-            reason = admit(proxy, allow_private=allow_private)
+            reason = _refuse(proxy, allow_private)
             if reason is not None and "neither an address nor a name" in reason:
                 # Perhaps no host at all: it may be a password.
                 refused["", reason] = Refused("a line", "its host is neither an address nor a name")
@@ -125,6 +125,14 @@ def _sort_out(items: Iterable[Item], allow_private: bool) -> Intake:
         if len(kept) + len(refused) > MOST:
             raise IntakeError(_TOO_MANY)
     return Intake(list(kept.values()), list(refused.values()))
+
+
+def _refuse(proxy: Proxy, allow_private: bool) -> str | None:
+    """Why it may not enter, and which setting would let it."""
+    reason = admit(proxy, allow_private=allow_private)
+    if reason is None or allow_private or admit(proxy, allow_private=True) is not None:
+        return reason
+    return f"{reason}; only pool.allow_private: true lets such in"
 
 
 def _read_document(document: object) -> Iterator[Item]:
@@ -263,7 +271,7 @@ class _Lines:
             for scheme in schemes:
                 yield _read_text(line, where, scheme)
         else:
-            yield Refused(where, "its protocol is none of ours")
+            yield Refused(where, f"its protocol is none of {', '.join(SCHEMES)}")
 
 
 def _sort(found: Iterable[Found | Unclear], where: str) -> Iterator[Item]:
@@ -307,7 +315,7 @@ def _read_text(text: str, where: str, scheme: str = "http") -> Item:
     if turned is not None and (turned.host, turned.port) != (proxy.host, proxy.port):
         return [Found(turned)]
     if not names_port(text):
-        return Refused(where, "it names no port")
+        return Refused(where, "it names no port: write host:port")
     return [Found(proxy)]
 
 

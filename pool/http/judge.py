@@ -56,7 +56,9 @@ class EchoHandler(Handler):
         self.set_header("Cache-Control", "no-store")
         nonce = self.argument("nonce")
         if not NONCE.fullmatch(nonce):
-            self._refuse(400, "nonce: expected 1 to 64 letters, digits, - and _")
+            self._refuse(
+                400, "nonce: expected 1 to 64 letters, digits, - and _, as in /judge?nonce=a1"
+            )
             return
         pairs = list(self.request.headers.get_all())
         if sum(len(name) + len(value) for name, value in pairs) > MAX_ECHOED:

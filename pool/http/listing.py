@@ -4,7 +4,6 @@ A decision module. No credentials come out of here, but for those of a proxy tha
 to be used (`describe_to_use`).
 """
 
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -13,11 +12,13 @@ import msgspec
 from fetcher.errors import FetchpoolError
 from pool.model import Entry
 from pool.settings import Score
-from pool.snapshot.filters import ANY, Filters
+from pool.snapshot.filters import Filters
 from pool.snapshot.snapshot import Snapshot
 
 LIMIT: Final = 100  # proxies of one page
 LIMIT_MOST: Final = 1000
+
+_GONE: Final = "after: there is no proxy {} any more: begin anew"
 
 
 class PageError(FetchpoolError):
@@ -114,15 +115,15 @@ def find_page(
 ) -> Page:
     """`limit` proxies beginning with the one at `offset`, or behind the one with the id `after`.
 
-    Raises PageError if that one has gone: nobody knows then where to go on.
+    Raises PageError if that one is no longer among them: nobody knows then where to go on.
     """
     if after is not None and snapshot.find_id(after) is None:
-        raise PageError(f"after: there is no proxy {after[:40]!r} any more: begin anew")
+        raise PageError(_GONE.format(repr(after[:40])))
     # Counted by the index where it can tell, so that a page costs by how deep it lies.
-    counted = len(snapshot.every.find(filters)) if filters.max_latency is None else None
+    counted = snapshot.count(filters) if filters.max_latency is None else None
     shown: list[Entry] = []
     total, begun, skipped = 0, after is None, 0
-    for entry in _matching(snapshot, filters):
+    for entry in snapshot.descending(filters):
         total += 1
         if not begun:
             begun = entry.id == after
@@ -132,6 +133,8 @@ def find_page(
             shown.append(entry)
         elif counted is not None:
             break
+    if after is not None and not begun:
+        raise PageError(_GONE.format(repr(after[:40])))
     more = len(shown) > limit
     shown = shown[:limit]
     return Page(
@@ -141,16 +144,9 @@ def find_page(
     )
 
 
-def _matching(snapshot: Snapshot, filters: Filters) -> Iterator[Entry]:
-    listed = snapshot.any.descending()
-    if filters == ANY:
-        return listed
-    return (entry for entry in listed if filters.match(entry.proxy, entry.record))
-
-
 def find_entries(snapshot: Snapshot, filters: Filters, limit: int | None = None) -> list[Entry]:
     """Those that were asked for, best first."""
-    return list(islice(_matching(snapshot, filters), limit))
+    return list(islice(snapshot.descending(filters), limit))
 
 
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,15 @@
 
 Everything is answered from the snapshot. Bodies, newlines and types are ProxyPool's; where it
 fails with a page that its clients would take for a proxy, we say in plain words what is missing.
+
+Its oddities that clients rely on stay: a `key` that is empty means the universal pool, one that is
+badly spelled is a 400 with its page, an unknown one is an empty pool, and on `/random` a
+`proxies:NAME` that is empty falls back on universal; `count` is 1 where it is no number or less
+than 1; `area` draws from all proxies of a country whatever their score, in any case, an unknown one
+is empty; where nothing has passed its last check, `/random` gives the best of the rest; of a
+parameter that is given twice the first one counts. What it ignores, we do not: a parameter that is
+none of the route's is a mistake of its sender, who would take a proxy from anywhere for one from
+`contry=DE`. Clients of ProxyPool send `key`, `count` and `area` and no others.
 """
 
 import math
@@ -17,10 +26,11 @@ from tornado.routing import URLSpec
 
 from fetcher.errors import RedisAway
 from fetcher.http.handler import Handler
+from pool.http.front_page import POLICY, render_page, wants_page
 from pool.http.listing import describe_to_use
 from pool.model import Entry
 from pool.sites import UNIVERSAL
-from pool.snapshot.filters import NAMES, FilterError, Filters, parse_filters
+from pool.snapshot.filters import ANY, NAMES, TRAITS, FilterError, Filters, parse_filters
 from pool.snapshot.foreign import ForeignPools
 from pool.snapshot.index import Draw, sample
 from pool.snapshot.snapshot import Group, Snapshot
@@ -42,6 +52,15 @@ BAD_KEY: Final = """\
 _NO_JUDGE: Final = (
     "; without a judge hardly anything is known of {}: set pool.judges or api.public_url"
 )
+
+# What /random takes: ProxyPool's, and what it has beyond them.
+_OURS: Final = (*NAMES, "site", "format")
+_OURS_SET: Final = frozenset(_OURS)
+_RANDOM: Final = ("key", "count", "area", *_OURS)
+_LIST: Final = ("key", "area")
+
+_HTTP: Final = frozenset({"http"})
+_LISTED_BY: Final = (*NAMES, "site")  # by /api/proxies
 
 MOST: Final = 1_000_000  # proxies in one answer of /random
 PIECE: Final = 1000  # lines of /all that go out at once: 20 kB
@@ -95,6 +114,7 @@ class PoolHandler(Handler):
     """What the four routes share."""
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
+    parameters: ClassVar[tuple[str, ...] | None] = None  # None: whatever comes is ignored
 
     def initialize(self, pools: Pools) -> None:
         self.pools = pools
@@ -106,14 +126,17 @@ class PoolHandler(Handler):
         await self.get()
 
     async def get(self) -> None:
+        if self.parameters is not None:
+            words = self.explain_parameters(self.parameters)
+            if words is not None:
+                self.refuse(400, f"{words}{self._find_elsewhere()}")
+                return
         self.set_header("Content-Type", HTML)
         key = self.argument("key")
         try:
             self.pool = await self.pools.find_any(key)
         except RedisAway as error:
-            self.set_status(503)
-            self.set_header("Content-Type", TEXT)
-            self.finish(f"{error}\n")
+            self.refuse(503, str(error))
             return
         if self.pool is None and not KEY.fullmatch(key):
             self.set_status(400)
@@ -124,27 +147,52 @@ class PoolHandler(Handler):
     async def answer(self, key: str) -> None:
         raise NotImplementedError
 
+    def refuse(self, status: int, words: str) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", TEXT)
+        self.finish(f"{words}\n")
+
+    def _find_elsewhere(self) -> str:
+        """Who takes the parameters that this route does not take."""
+        given = self.request.query_arguments
+        taken = self.parameters or ()
+        asked = [name for name in _LISTED_BY if name in given and name not in taken]
+        return f"; /api/proxies lists and counts by {' and '.join(asked)}" if asked else ""
+
     @property
     def group(self) -> Group | None:
         return None if self.pool is None else self.pool.http
 
 
 class WelcomeHandler(PoolHandler):
-    """GET /"""
+    """GET /: ProxyPool's line, and a page for browsers."""
 
     async def answer(self, key: str) -> None:
-        self.set_header("Link", '</dashboard>; rel="related"; title="Dashboard"')
-        self.finish("<h2>Welcome to Proxy Pool System</h2>")
+        self.set_header("Vary", "Accept")
+        if not wants_page(self.request.headers.get("Accept", "")):
+            self.finish("<h2>Welcome to Proxy Pool System</h2>")
+            return
+        self.set_header("Content-Security-Policy", POLICY)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        sites = {name: pool.status() for name, pool in self.pools.sites.items()}
+        has_key = bool(self.settings["gate"].keys)
+        status = self.pools.universal.status()
+        self.finish(render_page(self.request.host, status, sites, has_key=has_key))
 
 
 class RandomHandler(PoolHandler):
     """GET /random: one proxy, or `count` different ones; `area` draws from a country's.
 
-    With a site, a filter or a format it draws from proxies of all schemes.
+    With a site, a filter of traits or a format it draws from proxies of all schemes. With `alive`
+    from those alone that have passed their last check, and falls back on nothing.
     """
 
+    parameters = _RANDOM
+
     async def answer(self, key: str) -> None:
-        if any(map(self.argument, (*NAMES, "site", "format"))):
+        given = self.request.query_arguments
+        # Nearly none has any of them, and to look for the value of each costs 3 us.
+        if not _OURS_SET.isdisjoint(given) and any(map(self.argument, _OURS)):
             self._answer_filtered(key)
             return
         chosen = self._choose(key)
@@ -176,31 +224,35 @@ class RandomHandler(PoolHandler):
 
     def _explain(self, key: str) -> str:
         if self.pool is None or not (len(self.pool) or key in self.pools.by_key or not key):
-            return "there is no such pool: key names none"
+            return self._explain_key(key)
         status = self.pool.status()
         where = " for this area" if self.argument("area") else ""
         return f"no proxy in the pool{where} ({status.good} alive of {status.found})"
 
+    def _explain_key(self, key: str) -> str:
+        return f"key: there is no pool {key!r}: expected {self.pools.key}, or proxies:NAME"
+
     def _refuse_empty(self, words: str) -> None:
         self.set_header("Retry-After", str(max(1, math.ceil(self.pools.retry_after))))
-        self._refuse(503, words)
+        self.refuse(503, words)
 
-    def _refuse(self, status: int, words: str) -> None:
+    def refuse(self, status: int, words: str) -> None:
         if self.argument("format") == "json":
             self.write_json({"error": words}, status)
-            return
-        self.set_status(status)
-        self.set_header("Content-Type", TEXT)
-        self.finish(f"{words}\n")
+        else:
+            super().refuse(status, words)
 
     # -- ours --------------------------------------------------------------------------------------
 
     def _answer_filtered(self, key: str) -> None:
         try:
             kind, filters = self._parse_format(), self._parse_filters()
-            pool = self._find_pool(key)
+            pool = self._find_pool(key, alive=filters.alive)
         except FilterError as error:
-            self._refuse(400, str(error))
+            self.refuse(400, str(error))
+            return
+        if pool is None:
+            self._refuse_empty(f"no proxy in the pool {key} has passed its last check")
             return
         draw, count = self.pools.draw, self._count()
         if count > 1:
@@ -210,11 +262,10 @@ class RandomHandler(PoolHandler):
             chosen = [entry] if entry else []
         if not chosen:
             status = pool.status()
-            asked = " has what you ask for" if filters != Filters() else ""
             state = f"({status.good} alive of {status.found})"
             untold = filters.need_judge & self.pools.untold
             hint = _NO_JUDGE.format(" and ".join(sorted(untold))) if untold else ""
-            self._refuse_empty(f"no proxy in the pool{asked} {state}{hint}")
+            self._refuse_empty(f"{_explain_none(filters)} {state}{hint}")
         elif kind == "json":
             shown = [describe_to_use(entry) for entry in chosen]
             self.write_json(shown if count > 1 else shown[0])
@@ -229,6 +280,8 @@ class RandomHandler(PoolHandler):
 
     def _parse_filters(self) -> Filters:
         filters = parse_filters(self.argument)
+        if filters.alive and not any(map(self.argument, (*TRAITS, "site", "format"))):
+            filters = replace(filters, schemes=_HTTP)  # who asks as ProxyPool's clients do
         area = self.argument("area")
         if not area:
             return filters
@@ -236,19 +289,22 @@ class RandomHandler(PoolHandler):
             raise FilterError("area and country mean the same: give one of them")
         return replace(filters, countries=frozenset({area.upper()}))
 
-    def _find_pool(self, key: str) -> Snapshot:
+    def _find_pool(self, key: str, *, alive: bool) -> Snapshot | None:
+        """The one to draw from; None if there is none, and nothing to fall back on."""
         site = self.argument("site")
         if not key or site:
             if key:
                 raise FilterError("key and site both name a pool: give one of them")
             return self.pools.find_site(site)
         if self.pool is None and not key.startswith("proxies:"):
-            raise FilterError("there is no such pool: key names none")
-        return self.pool or self.pools.universal
+            raise FilterError(self._explain_key(key))
+        return self.pool if self.pool or alive else self.pools.universal
 
 
 class AllHandler(PoolHandler):
     """GET /all: every proxy on a line of its own, in ascending order of score."""
+
+    parameters = _LIST
 
     async def answer(self, key: str) -> None:
         group = self.group
@@ -264,11 +320,23 @@ class AllHandler(PoolHandler):
 class CountHandler(PoolHandler):
     """GET /count: how many proxies, of an `area` if one is named."""
 
+    parameters = _LIST
+
     async def answer(self, key: str) -> None:
         group = self.group
         area = self.argument("area")
         size = 0 if group is None else len(group.country(area) if area else group)
         self.finish(str(size))
+
+
+def _explain_none(filters: Filters) -> str:
+    """That there is no proxy as these want it."""
+    kind, others = "proxy", replace(filters, alive=False)
+    if others.schemes == _HTTP:
+        kind, others = "HTTP proxy", replace(others, schemes=frozenset())
+    words = ["has passed its last check"] if filters.alive else []
+    words += ["has what you ask for"] if others != ANY else []
+    return f"no {kind} in the pool {' and '.join(words)}".rstrip()
 
 
 def _list(group: Group, area: str) -> Iterator[str]:

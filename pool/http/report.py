@@ -49,6 +49,11 @@ class ReportHandler(Handler):
         self.reports = reports
 
     def post(self) -> None:
+        words = self.explain_parameters(())
+        if words is not None:
+            words = f"{words}; a report is the JSON in the body"
+            self.write_json({"error": words}, 400)
+            return
         try:
             report = read_report(self.request.body, self.reports.snapshots)
             proxy = self._find(report.proxy)

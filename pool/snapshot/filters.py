@@ -1,4 +1,4 @@
-"""What callers ask of a proxy: scheme, CONNECT, anonymity, country, latency.
+"""What callers ask of a proxy: scheme, CONNECT, anonymity, country, latency, a passed check.
 
 A decision module: parameters in, one typed value out, and whether a proxy has what it asks for.
 What is not known of a proxy is not what anybody asked for.
@@ -18,7 +18,8 @@ from pool.sources.found import read_country
 
 ANONYMITIES: Final = ("transparent", "anonymous", "elite")
 MOST: Final = 20  # values in one parameter: a pick looks into the buckets of each
-NAMES: Final = ("scheme", "connect", "anonymity", "country", "max_latency")
+TRAITS: Final = ("scheme", "connect", "anonymity", "country", "max_latency")
+NAMES: Final = (*TRAITS, "alive")
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
@@ -50,13 +51,18 @@ def traits_of(proxy: Proxy, record: Record) -> Traits:
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
-    """Empty sets, False and None ask for nothing. `max_latency` in seconds."""
+    """Empty sets, False and None ask for nothing. `max_latency` in seconds.
+
+    `alive`: it passed its last check. That is no trait of a proxy but its score, so whoever has
+    the pool looks among its good ones.
+    """
 
     schemes: frozenset[str] = frozenset()
     connect: bool = False
     anonymity: frozenset[str] = frozenset()
     countries: frozenset[str] = frozenset()  # two capitals
     max_latency: float | None = None
+    alive: bool = False
 
     @property
     def need_judge(self) -> frozenset[str]:
@@ -77,6 +83,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
         return record.latency is not None and record.latency <= self.max_latency
 
     def match(self, proxy: Proxy, record: Record) -> bool:
+        """Whether a proxy has what they ask for; that it is `alive` its score tells."""
         if self.countries and (record.country or "").upper() not in self.countries:
             return False
         return self.want(traits_of(proxy, record)) and self.is_fast(record)
@@ -93,10 +100,11 @@ def parse_filters(argument: Callable[[str], str]) -> Filters:
     """
     return Filters(
         schemes=_parse_names("scheme", argument("scheme"), SCHEMES),
-        connect=_parse_connect(argument("connect")),
+        connect=_parse_switch("connect", argument("connect")),
         anonymity=_parse_names("anonymity", argument("anonymity"), ANONYMITIES),
         countries=_parse_countries(argument("country")),
         max_latency=_parse_seconds("max_latency", argument("max_latency")),
+        alive=_parse_switch("alive", argument("alive")),
     )
 
 
@@ -115,9 +123,9 @@ def _parse_names(name: str, text: str, known: tuple[str, ...]) -> frozenset[str]
     return frozenset(words)
 
 
-def _parse_connect(text: str) -> bool:
+def _parse_switch(name: str, text: str) -> bool:
     if text.lower() not in ("", "1", "true"):
-        raise FilterError(f"connect: expected 1, got {_shown(text)}")
+        raise FilterError(f"{name}: expected 1, got {_shown(text)}")
     return bool(text)
 
 

@@ -10,11 +10,13 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from fetcher.proxy import Proxy
 from pool.model import Entry, Status
 from pool.score import rank
 from pool.settings import Score
-from pool.snapshot.filters import Filters
+from pool.snapshot.filters import ANY, Filters
 from pool.snapshot.index import Accept, Bucket, Draw, Drawable, Index, pick, sample
 from pool.snapshot.names import is_whole, read_name
 
@@ -259,7 +261,7 @@ class Snapshot:
         """One that has what they ask for: with the maximum, else one of the better ranked."""
         accept = _fast_enough(filters)
         entry = pick(self.good.find(filters), draw, accept)
-        if entry is not None:
+        if entry is not None or filters.alive:
             return entry
         # Of those that have what is asked for no list is in order: so many of them are put in it.
         drawn = sample(self.every.find(filters), _DRAWN, draw, accept)
@@ -270,7 +272,24 @@ class Snapshot:
         """At most `n` different ones: with the maximum if there are `n` of them, else of all."""
         accept = _fast_enough(filters)
         chosen = sample(self.good.find(filters), n, draw, accept)
-        return chosen if len(chosen) >= n else sample(self.every.find(filters), n, draw, accept)
+        if len(chosen) >= n or filters.alive:
+            return chosen
+        return sample(self.every.find(filters), n, draw, accept)
+
+    def descending(self, filters: Filters) -> Iterator[Entry]:
+        """Those that have what they ask for, the best first, equals by name."""
+        if filters.alive:
+            listed = iter(sorted(self.any.best.entries, key=lambda entry: entry.member))
+            filters = replace(filters, alive=False)
+        else:
+            listed = self.any.descending()
+        if filters == ANY:
+            return listed
+        return (entry for entry in listed if filters.match(entry.proxy, entry.record))
+
+    def count(self, filters: Filters) -> int:
+        """How many have what they ask for, but for the latency."""
+        return len((self.good if filters.alive else self.every).find(filters))
 
     def find_exits(self, *, tunnelled: bool) -> Sequence[Drawable]:
         """The good ones, those first that are to be preferred for such a request.

@@ -18,7 +18,7 @@ from fetcher.http import fetch as fetch_handler
 from fetcher.http.fetch import FetchLimits
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, application, health_routes
-from fetcher.model import Trust
+from fetcher.model import ProxyChooser, Trust
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, Route
 from fetcher.run.fetcher import Fetcher
@@ -127,6 +127,7 @@ async def entrance(
     trust: Trust = Trust.OPEN,
     route: Route = DIRECT,
     clock: Clock | None = None,
+    chooser: ProxyChooser | None = None,
     **limits: Any,
 ) -> AsyncIterator[Entrance]:
     origin = RawOrigin()
@@ -134,7 +135,7 @@ async def entrance(
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
     }
-    fetcher = build_fetcher(clients, Defaults(user_agent="test"), clock=clock)
+    fetcher = build_fetcher(clients, Defaults(user_agent="test"), clock=clock, chooser=chooser)
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
     server = HTTPServer(

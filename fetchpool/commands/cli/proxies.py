@@ -35,6 +35,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--anonymity", metavar="A,...", help="transparent, anonymous, elite"),
         click.option("--country", metavar="CC,...", help="Two letters: DE"),
         click.option("--max-latency", metavar="SECONDS"),
+        click.option("--alive", is_flag=True, help="Only those that passed their last check."),
         _site,
         click.option("--limit", type=click.IntRange(min=1), metavar="N"),
         click.option(

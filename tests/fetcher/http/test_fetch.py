@@ -16,6 +16,7 @@ from fetcher.proxy import parse_proxy
 from fetcher.route.route import Pool
 from fetchpool.farm import body_of
 from tests.fetcher.entrance import OK, Entrance, door, entrance
+from tests.fetcher.route.test_failover import Few
 from tests.wait import wait_until
 
 __all__ = ["door"]  # a fixture
@@ -300,7 +301,9 @@ async def test_the_proxy_is_named_without_its_credentials(door: Entrance) -> Non
         ("?url=http://127.0.0.1%0d%0aX:y/", "its port is no number"),
         ("?url=http://127.0.0.1/%ff", "url: not UTF-8"),
         ("?url=data:nocomma", "comma"),
-        ("?url=http://127.0.0.1/?a=1&b=2", "unknown parameter 'b': if it is the URL's"),
+        ("?url=http://127.0.0.1/?a=1&b=2", "unknown parameter 'b': /fetch takes url, timeout, "),
+        ("?url=http://127.0.0.1/?a=1&b=2", "to be fetched, percent-encode that (curl -G "),
+        ("?url=http://127.0.0.1/&Timout=1&x", "'Timout' (did you mean timeout?), 'x': /fetch"),
         ("?url=http://127.0.0.1/&timeout=soon", "timeout: expected a number, got 'soon'"),
         ("?url=http://127.0.0.1/&timeout=nan", "timeout: expected seconds >= 0"),
         ("?url=http://127.0.0.1/&timeout=-1", "timeout: expected seconds >= 0"),
@@ -338,7 +341,29 @@ async def test_an_address_that_is_not_public_is_refused(url: str, proxy: str) ->
     async with entrance(trust=Trust.GUARDED) as door:
         got = await door.call(f"/fetch?url={quote(url, safe='')}{proxy}")
         assert (got.status, got.one(b"x-fetch-error")) == (403, b"1")
-        assert "refused" in got.json["error"]
+        assert "refused; callers may name public" in got.json["error"]
+        assert "api.allow_private: true" in got.json["error"]
+
+
+async def test_a_redirect_from_a_public_to_a_private_address_names_what_would_allow_it() -> None:
+    async with entrance(trust=Trust.OPEN) as door:
+        door.origin.answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"
+        proxy = f"127.0.0.1:{door.origin.port}"
+        got = await door.call(f"/fetch?url=http://site.example/&proxy={proxy}")
+    assert got.status == 403
+    assert "the address 127.0.0.1 is not public: refused; a public site" in got.json["error"]
+    assert "fetcher.allow_private: all" in got.json["error"]
+
+
+async def test_a_proxy_of_the_pool_that_is_not_public_names_what_would_allow_it() -> None:
+    chooser = Few(parse_proxy("127.0.0.1:1"))
+    async with entrance(trust=Trust.GUARDED, route=(Pool(),), chooser=chooser) as door:
+        got = await door.call("/fetch?url=http://site.example/&retries=0")
+    assert got.status == 403
+    assert (
+        "is that of a proxy, which the pool may use only with pool.allow_private: true"
+        in (got.json["error"])
+    )
 
 
 async def test_a_caller_may_not_send_us_to_a_private_proxy() -> None:
@@ -347,6 +372,7 @@ async def test_a_caller_may_not_send_us_to_a_private_proxy() -> None:
             f"/fetch?url=http://site.example/&proxy=127.0.0.1:{door.origin.port}&retries=0"
         )
         assert got.status == 403
+        assert "api.allow_private: true" in got.json["error"]
         assert door.origin.seen == []
 
 
@@ -416,7 +442,7 @@ async def test_a_caller_may_keep_a_delay_with_all_others(redis: Redis) -> None:
 async def test_rendering_without_a_renderer_is_501(door: Entrance) -> None:
     got = await door.fetch(parameters=["render=js"])
     assert (got.status, got.one(b"x-fetch-error")) == (501, b"1")
-    assert got.json["error"] == "phantomjs is not enabled."
+    assert got.json["error"] == "render: there is nothing here that runs a page's JavaScript"
     assert door.origin.seen == []
 
 
@@ -424,7 +450,7 @@ async def test_callers_may_be_kept_from_naming_a_proxy() -> None:
     async with entrance(caller_proxy=False) as door:
         got = await door.fetch(parameters=["proxy=direct"])
         assert got.status == 400
-        assert "api.caller_proxy" in got.json["error"]
+        assert "api.caller_proxy: true" in got.json["error"]
         assert (await door.fetch()).status == 200
 
 
@@ -432,7 +458,10 @@ async def test_callers_may_be_kept_from_naming_a_proxy() -> None:
 async def test_a_body_over_the_limit_is_not_handed_on(size: int, status: int) -> None:
     async with entrance(max_body=100) as door:
         door.origin.answer = OK + b"Content-Length: %d\r\n\r\n" % size + b"x" * size
-        assert (await door.fetch()).status == status
+        got = await door.fetch()
+        assert got.status == status
+        limit = "the body is over the limit of 100 bytes that api.max_body sets"
+        assert status == 200 or got.json["error"] == limit
 
 
 async def test_a_place_too_many_is_refused_and_a_free_one_given_again() -> None:
@@ -442,7 +471,8 @@ async def test_a_place_too_many_is_refused_and_a_free_one_given_again() -> None:
         await wait_until(lambda: door.places.fetching == 2)
         got = await door.fetch()
         assert (got.status, got.one(b"retry-after")) == (503, b"1")
-        assert "all places" in got.json["error"]
+        limit = "2 fetches are under way, as many as api.concurrency allows: try again"
+        assert got.json["error"] == limit
         for _, writer in waiting:
             writer.close()
         await wait_until(lambda: door.places.taken == 0)

@@ -66,7 +66,7 @@ def test_any_other_host_is_misdirected(gate: Gate, host: str, bound: str | None)
 def test_a_host_without_a_name_is_called_so() -> None:
     refusal = refuse_host(Gate(), "", lambda: LOOPBACK)
     assert refusal is not None
-    assert refusal.body.startswith("This is not a nameless host")
+    assert refusal.body.startswith("This service does not answer to a Host that names nobody")
 
 
 HOST = {"Host": "127.0.0.1:5555"}

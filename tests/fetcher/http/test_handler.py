@@ -45,7 +45,7 @@ async def test_only_a_host_that_means_us_is_answered(
         got = await door.call(path, host=host)
         assert (got.status != 421) is answered
         if not answered:
-            assert got.body.startswith(b"This is not ")
+            assert got.body.startswith(b"This service does not answer to ")
 
 
 async def test_a_request_of_old_without_a_host_is_misdirected(door: Entrance) -> None:
@@ -117,6 +117,8 @@ async def test_a_large_request_without_the_key_gets_its_refusal() -> None:
         assert got.json["message"] == "Please provide an API key in header"
 
 
+ROUTES = b"There are: /fetch /healthz /livez\n"
+
 # -- health, words, logs --------------------------------------------------------------------------
 
 
@@ -135,8 +137,14 @@ async def test_health_is_told_in_words(door: Entrance) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "body"),
     [
-        ("GET", "/nothing", 404, b"There is nothing here.\n"),
-        ("POST", "/nothing", 404, b"There is nothing here.\n"),
+        ("GET", "/nothing", 404, b"There is nothing at /nothing.\n" + ROUTES),
+        ("POST", "/nothing", 404, b"There is nothing at /nothing.\n" + ROUTES),
+        (
+            "GET",
+            "/helthz?x",
+            404,
+            b"There is nothing at /helthz; did you mean /healthz?\n" + ROUTES,
+        ),
         ("POST", "/livez", 405, b"Method Not Allowed\n"),
         ("PROPFIND", "/livez", 405, b"Method Not Allowed\n"),
     ],

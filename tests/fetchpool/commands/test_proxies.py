@@ -144,7 +144,8 @@ def test_options_are_filters() -> None:
         max_latency=0.5,
     )
     assert build_filters({**given, "anonymity": None}) == expected
-    assert build_filters({"connect": False, "scheme": None}) == ANY
+    assert build_filters({"connect": False, "alive": False, "scheme": None}) == ANY
+    assert build_filters({"alive": True}) == Filters(alive=True)
     with pytest.raises(TaskError, match="--max-latency: expected seconds"):
         build_filters({"max_latency": "fast"})
 
@@ -167,8 +168,9 @@ async def test_who_is_refused_is_told_why(
         said = capsys.readouterr()
         assert said.out == "1 added, 0 known, 2 refused\n"
         assert sorted(said.err.splitlines()) == [
-            "refused: http://10.0.0.1:80: the address 10.0.0.1 is not public",
-            "refused: line 3: it names no port",
+            "refused: http://10.0.0.1:80: the address 10.0.0.1 is not public; only"
+            " pool.allow_private: true lets such in",
+            "refused: line 3: it names no port: write host:port",
         ]
         assert await commands.add(proxies, io.BytesIO(lines))
         assert capsys.readouterr().out == "0 added, 1 known, 2 refused\n"

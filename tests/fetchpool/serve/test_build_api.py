@@ -5,6 +5,7 @@ from fetchpool.redis.connect import connect
 from fetchpool.serve.build_api import PoolRoutes, build_pool_routes
 from fetchpool.serve.build_judges import build_echo_judge_list
 from fetchpool.serve.build_pool import PoolView
+from pool.http.front_page import ROUTES
 from tests.fetchpool.given import settings
 
 
@@ -27,3 +28,11 @@ async def test_proxy_pools_routes_lie_at_the_root_of_a_port_of_their_own() -> No
     own = [spec.regex.pattern for spec in routes.proxy_pool]
     below = [spec.regex.pattern for spec in routes.api if "/proxy_pool" in spec.regex.pattern]
     assert own == [pattern.replace("/proxy_pool", "") for pattern in below]
+
+
+async def test_the_front_page_names_every_route() -> None:
+    named = [path for path, _, _ in ROUTES]
+    for spec in build().api:
+        path = spec.regex.pattern.removesuffix("$").replace("(.+)", "P")
+        assert path == "/" or path in named or path.startswith("/proxy_pool/")
+    assert {"/fetch", "/livez", "/healthz", "/proxy_pool/"} <= set(named)

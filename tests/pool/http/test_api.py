@@ -131,6 +131,8 @@ async def test_filters_and_paging_choose_what_is_listed(api: Api) -> None:
         ("?scheme=socks5", [9]),
         ("?max_latency=1", [9]),
         ("?connect=1", []),
+        ("?alive=1", []),
+        ("?alive=&scheme=socks5", [9]),
         ("?site=universal&scheme=http&limit=1000&offset=4", [5]),
         ("?site=shop", []),
     ]:
@@ -161,6 +163,32 @@ async def test_bad_values_are_refused_in_words(api: Api, query: str, words: str)
     assert await api.get(f"/proxies?{query}") == (400, {"error": words})
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "words"),
+    [
+        (
+            "/proxies?contry=DE",
+            "GET",
+            "'contry' (did you mean country?): /api/proxies takes site, ",
+        ),
+        ("/proxies?contry=DE", "HEAD", ""),
+        ("/proxies?key=x", "GET", "'key': /api/proxies takes site, scheme, connect, anonymity, "),
+        ("/proxies?site=shop", "POST", "'site': /api/proxies takes no parameters"),
+        ("/proxies/192.0.2.1:80?site=shop", "DELETE", "'site': /api/proxies/192.0.2.1:80 takes no"),
+        ("/sources?name=x", "GET", "'name': /api/sources takes no parameters"),
+        ("/stats?site=shop", "GET", "'site': /api/stats takes no parameters"),
+    ],
+)
+async def test_a_parameter_that_is_none_is_named(
+    api: Api, path: str, method: str, words: str
+) -> None:
+    answer = await api.call(path, method, "8.8.8.8:80" if method == "POST" else None)
+    assert answer.code == 400
+    if method != "HEAD":
+        assert json.loads(answer.body)["error"].startswith(f"unknown parameter {words}")
+    assert await api.redis.zcard(KEY) == 0
+
+
 # -- POST /api/proxies ---------------------------------------------------------------------------
 
 
@@ -187,8 +215,12 @@ async def test_who_is_not_added_hears_why(api: Api) -> None:
     code, said = await api.post('["8.8.8.8:80", "u:secret@10.0.0.1:80", "x"]')
     assert (code, said["added"]) == (200, 1)
     assert said["refused"] == [
-        {"proxy": "http://10.0.0.1:80", "reason": "the address 10.0.0.1 is not public"},
-        {"proxy": "item 3", "reason": "it names no port"},
+        {
+            "proxy": "http://10.0.0.1:80",
+            "reason": "the address 10.0.0.1 is not public; only pool.allow_private: true lets such"
+            " in",
+        },
+        {"proxy": "item 3", "reason": "it names no port: write host:port"},
     ]
     code, said = await api.post("10.0.0.1:80")
     assert (code, said["added"], len(said["refused"])) == (400, 0, 1)

@@ -23,6 +23,9 @@ from pool.http.intake import (
 from pool.sources.extract import extract
 from pool.sources.found import Found
 
+NO_PORT = "it names no port: write host:port"
+PRIVATE = "; only pool.allow_private: true lets such in"
+
 
 def members(body: str | bytes, **options: Any) -> list[str]:
     raw = body.encode() if isinstance(body, str) else body
@@ -134,17 +137,18 @@ def test_no_proxy_is_taken_without_the_credentials_that_its_line_may_hold(
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ("8.8.8.8", [("line 1", "it names no port")]),
+        ("8.8.8.8", [("line 1", NO_PORT)]),
         ("# x\n8.8.8.8:80:80", [("line 2", r"cannot read the proxy '\*\*\*': .*")]),
         ("8.8.8.8:99999", [("line 1", "the port of '8.8.8.8:99999' is out of range: .*")]),
-        ("10.0.0.1:80", [("http://10.0.0.1:80", "the address 10.0.0.1 is not public")]),
-        ("u:secret@10.0.0.1:80", [("http://10.0.0.1:80", "the address 10.0.0.1 is not public")]),
-        ("squid:3128", [("http://squid:3128", "the name squid is local")]),
-        ('["8.8.8.8", 3, {"a": 1}]', [("item 1", "it names no port"), ("item 2", "expected a .*"),
+        ("10.0.0.1:80", [("http://10.0.0.1:80", f"the address 10.0.0.1 is not public{PRIVATE}")]),
+        ("u:secret@10.0.0.1:80",
+         [("http://10.0.0.1:80", f"the address 10.0.0.1 is not public{PRIVATE}")]),
+        ("squid:3128", [("http://squid:3128", f"the name squid is local{PRIVATE}")]),
+        ('["8.8.8.8", 3, {"a": 1}]', [("item 1", NO_PORT), ("item 2", "expected a .*"),
                                       ("item 3", "there is no proxy in it")]),
-        ("3", [("line 1", "it names no port")]),
+        ("3", [("line 1", NO_PORT)]),
         ("ip,port\n8.8.8.8,x\n", [("line 2", "there is no proxy in it")]),
-        ("id,proxy\nab,cd\n", [("line 2", "it names no port")]),
+        ("id,proxy\nab,cd\n", [("line 2", NO_PORT)]),
         ("u:secret@x y:1", [("line 1", "cannot read the proxy '[^u]*': .*")]),
     ],
 )  # fmt: skip
@@ -171,7 +175,7 @@ def test_texts_are_read_as_the_settings_spell_them() -> None:
     body = json.dumps(["https://8.8.8.8:80", " 8.8.8.8 "]).encode()
     read = read_given(body, allow_private=False)
     assert [one.proxy.member for one in read.found] == ["https://8.8.8.8:80"]
-    assert read.refused == [Refused("item 2", "it names no port")]
+    assert read.refused == [Refused("item 2", NO_PORT)]
 
 
 @pytest.mark.parametrize(("more", "fits"), [(-1, True), (0, True), (1, False)])

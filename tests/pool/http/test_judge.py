@@ -86,7 +86,10 @@ async def test_a_bad_nonce_is_refused_in_words(site: Site, query: str, status: i
     assert answer.code == status
     assert answer.headers["Cache-Control"] == "no-store"
     if status == 400:
-        assert answer.body == b"nonce: expected 1 to 64 letters, digits, - and _\n"
+        assert (
+            answer.body
+            == b"nonce: expected 1 to 64 letters, digits, - and _, as in /judge?nonce=a1\n"
+        )
 
 
 @pytest.mark.parametrize(("size", "status"), [(8000, 200), (8200, 431)])

@@ -115,6 +115,26 @@ def test_a_page_behind_a_proxy_that_has_gone_is_refused() -> None:
         find_page(POOL, Filters(), after="abc")
 
 
+def test_only_those_that_passed_their_last_check_are_listed_if_that_is_asked_for() -> None:
+    pool = snapshot(
+        entry("192.0.2.1:1", 99),
+        entry("192.0.2.1:3", country="DE", latency=2.0),
+        entry("socks5://192.0.2.1:2", latency=0.5),
+        entry("192.0.2.1:4", 10, country="DE"),
+    )
+    alive = find_page(pool, Filters(alive=True), limit=1)
+    assert (alive.total, ports(alive)) == (2, [3])
+    following = find_page(pool, Filters(alive=True), after=alive.next)
+    assert (ports(following), following.next) == ([2], None)
+    german = Filters(alive=True, countries=frozenset({"DE"}))
+    assert [one.member for one in find_entries(pool, german)] == ["192.0.2.1:3"]
+    assert find_page(pool, german).total == 1
+    assert ports(find_page(pool, Filters(alive=True, max_latency=1.0))) == [2]
+    pool.put(entry("192.0.2.1:3", 99))  # it is there, but nobody knows any more where it stood
+    with pytest.raises(PageError, match=r"after: there is no proxy .* any more: begin anew"):
+        find_page(pool, Filters(alive=True), after=alive.next)
+
+
 def test_a_limit_cuts_the_list() -> None:
     assert [one.proxy.port for one in find_entries(POOL, Filters(), 2)] == [1, 2]
 

@@ -48,18 +48,22 @@ OPEN = Gate()
 ALL = "192.0.2.1:80\n192.0.2.2:80\nu:p@192.0.2.3:80\n"
 
 
+NO_POOL = "key: there is no pool '{}': expected proxies:universal, or proxies:NAME\n"
+FIREFOX = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
 class Site:
     """The routes on a real server."""
 
     def __init__(self, port: int, universal: Snapshot) -> None:
         self.universal = universal
-        self._port = port
+        self.port = port
         self._client = AsyncHTTPClient(force_instance=True)
 
     async def get(
         self, path: str, method: str = "GET", headers: dict[str, str] | None = None
     ) -> HTTPResponse:
-        url = f"http://127.0.0.1:{self._port}{path}"
+        url = f"http://127.0.0.1:{self.port}{path}"
         body = "" if method == "POST" else None
         return await self._client.fetch(
             url, method=method, headers=headers, body=body, raise_error=False
@@ -112,12 +116,12 @@ async def site() -> AsyncIterator[Site]:
         (f"/random?key={KEY}", 200, "u:p@192.0.2.3:80", HTML),
         ("/random?key=proxies:small", 200, "192.0.2.9:80", HTML),
         ("/random?key=proxies:unknown", 200, "u:p@192.0.2.3:80", HTML),
-        ("/random?key=hidden", 503, "there is no such pool: key names none\n", TEXT),
+        ("/random?key=hidden", 503, NO_POOL.format("hidden"), TEXT),
         ("/random?area=XX", 503, "no proxy in the pool for this area (2 alive of 4)\n", TEXT),
         ("/random?area=IT", 503, "no proxy in the pool for this area (2 alive of 4)\n", TEXT),
         ("/random?key=a.b", 400, BAD_KEY, HTML),
         ("/random?key=" + "k" * 65, 400, BAD_KEY, HTML),
-        ("/random?key=" + "k" * 64, 503, "there is no such pool: key names none\n", TEXT),
+        ("/random?key=" + "k" * 64, 503, NO_POOL.format("k" * 64), TEXT),
         ("/random?key=%0A", 400, BAD_KEY, HTML),
         ("/random?key=hidden%20", 400, BAD_KEY, HTML),
         ("/random?area=de&area=fr", 200, "192.0.2.1:80", HTML),
@@ -174,9 +178,59 @@ async def test_other_methods_are_refused_in_words(site: Site, path: str) -> None
     assert (got.code, got.body) == (405, b"Method Not Allowed\n")
 
 
-async def test_the_start_page_leads_to_the_dashboard(site: Site) -> None:
-    got = await site.get("/")
-    assert got.headers["Link"] == '</dashboard>; rel="related"; title="Dashboard"'
+@pytest.mark.parametrize("accept", [{}, {"Accept": "*/*"}, {"Accept": "application/json"}])
+async def test_programs_get_proxypools_line_at_the_root(site: Site, accept: dict[str, str]) -> None:
+    got = await site.get("/", headers=accept)
+    assert (got.code, got.body) == (200, b"<h2>Welcome to Proxy Pool System</h2>")
+    assert (got.headers["Vary"], got.headers["Content-Type"]) == ("Accept", HTML)
+    assert "Link" not in got.headers
+
+
+async def test_browsers_get_a_page_at_the_root(site: Site) -> None:
+    got, head = await site.get("/", headers=FIREFOX), await site.get("/", "HEAD", FIREFOX)
+    assert (got.code, head.code, head.body) == (200, 200, b"")
+    assert (got.headers["Vary"], got.headers["Content-Type"]) == ("Accept", HTML)
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+    assert got.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    page = got.body.decode()
+    assert "<b>2</b> good of 4 proxies found" in page
+    assert f"curl 'http://127.0.0.1:{site.port}/random'" in page
+
+
+# -- parameters that are none ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/random?aera=de", "unknown parameter 'aera' (did you mean area?): /random takes key, "),
+        ("/random?contry=DE&n=5", "unknown parameters 'contry' (did you mean country?), 'n': "),
+        ("/random?x=", "unknown parameter 'x': /random takes key, count, area, scheme, connect, "),
+        ("/random?key=a.b&x=1", "unknown parameter 'x': "),
+        ("/all?count=5", "unknown parameter 'count': /all takes key, area\n"),
+        (
+            "/all?country=DE&site=shop",
+            "unknown parameters 'country', 'site': /all takes key, area; "
+            "/api/proxies lists and counts by country and site\n",
+        ),
+        (
+            "/count?alive=1",
+            "unknown parameter 'alive': /count takes key, area; "
+            "/api/proxies lists and counts by alive\n",
+        ),
+    ],
+)
+async def test_a_parameter_that_is_none_is_named(site: Site, path: str, words: str) -> None:
+    got, head = await site.get(path), await site.get(path, "HEAD")
+    assert (got.code, head.code, got.headers["Content-Type"]) == (400, 400, TEXT)
+    assert got.body.decode().startswith(words)
+    assert (await site.get("/?x=1")).code == 200
+
+
+async def test_what_is_none_is_named_in_json_where_that_is_asked_for(site: Site) -> None:
+    got = await site.get("/random?format=json&contry=DE")
+    assert (got.code, got.headers["Content-Type"]) == (400, "application/json")
+    assert json.loads(got.body)["error"].startswith("unknown parameter 'contry' (did you mean c")
 
 
 @pytest.mark.parametrize("path", ["/random", "/random?count=5", "/random?area=de"])
@@ -311,6 +365,8 @@ async def test_json_has_what_is_known_and_what_is_needed_to_use_it(filtered: Sit
     [
         ("scheme=ftp", "scheme: expected one of http, "),
         ("connect=0", "connect: expected 1, got '0'"),
+        ("alive=0", "alive: expected 1, got '0'"),
+        ("alive=yes", "alive: expected 1, got 'yes'"),
         ("anonymity=high", "anonymity: expected one of transparent, anonymous, elite"),
         ("country=Germany", "country: expected two letters (DE), got 'Germany'"),
         ("max_latency=-1", "max_latency: expected seconds (0.8), got '-1'"),
@@ -318,7 +374,8 @@ async def test_json_has_what_is_known_and_what_is_needed_to_use_it(filtered: Sit
         ("format=xml", "format: expected json or text, got 'xml'"),
         ("area=de&country=de", "area and country mean the same: give one of them"),
         ("key=proxies:small&site=shop", "key and site both name a pool: give one of them"),
-        ("key=hidden&connect=1", "there is no such pool: key names none"),
+        ("key=hidden&connect=1", "key: there is no pool 'hidden': expected proxies:universal"),
+        ("key=hidden&alive=1", "key: there is no pool 'hidden': expected proxies:universal"),
     ],
 )
 async def test_bad_values_are_refused_in_words(filtered: Site, query: str, words: str) -> None:
@@ -369,6 +426,76 @@ async def test_a_site_without_proxies_never_falls_back_on_others() -> None:
         assert (await site.get("/random?site=shop")).code == 503
 
 
+# -- only those that have passed their last check --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "members"),
+    [
+        ("alive=1", {"u:p@192.0.2.1:80", "192.0.2.2:80"}),  # HTTP proxies, as without it
+        (
+            "alive=TRUE&count=9",
+            {"u:p@192.0.2.1:80\n192.0.2.2:80", "192.0.2.2:80\nu:p@192.0.2.1:80"},
+        ),
+        ("alive=1&area=fr", {"192.0.2.2:80"}),
+        ("alive=1&country=it", {"socks5://192.0.2.3:80"}),
+        ("alive=1&connect=1", {"u:p@192.0.2.1:80"}),
+        ("alive=1&max_latency=1", {"u:p@192.0.2.1:80"}),
+        ("alive=1&site=shop", {"192.0.2.9:80"}),
+        (f"alive=1&key={KEY}&area=DE", {"u:p@192.0.2.1:80"}),
+        ("alive=&country=us", {"192.0.2.4:80"}),  # 50: the best of the rest
+    ],
+)
+async def test_alive_draws_from_those_that_passed_their_last_check(
+    filtered: Site, query: str, members: set[str]
+) -> None:
+    answers = [await filtered.get(f"/random?{query}") for _ in range(30)]
+    assert {answer.body.decode() for answer in answers} == members
+    assert {answer.code for answer in answers} == {200}
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "no HTTP proxy in the pool has passed its last check (1 alive of 4)"),
+        ("&count=3", "no HTTP proxy in the pool has passed its last check (1 alive of 4)"),
+        (
+            "&area=us",
+            "no HTTP proxy in the pool has passed its last check and has what you ask for"
+            " (1 alive of 4)",
+        ),
+        (
+            "&country=us",
+            "no proxy in the pool has passed its last check and has what you ask for"
+            " (1 alive of 4)",
+        ),
+        (f"&key={KEY}", "no HTTP proxy in the pool has passed its last check (1 alive of 4)"),
+        # An empty sub-pool falls back on universal but for this.
+        ("&key=proxies:nosuch", "no proxy in the pool proxies:nosuch has passed its last check"),
+        (
+            "&key=proxies:small",
+            "no HTTP proxy in the pool has passed its last check (0 alive of 0)",
+        ),
+        ("&site=shop", "no proxy in the pool has passed its last check (0 alive of 0)"),
+    ],
+)
+async def test_alive_never_gives_one_that_failed(query: str, words: str) -> None:
+    failed = [
+        known("192.0.2.1:80", 99, country="US"),
+        known("192.0.2.2:80", 10),
+        known("192.0.2.4:80", 1),
+    ]
+    pool = snapshot(*failed, known("socks5://192.0.2.3:80", country="IT"))
+    async with serving(pool, sites={"shop": snapshot()}, proxies_small=snapshot()) as site:
+        answer = await site.get(f"/random?alive=1{query}")
+        without = await site.get(f"/random?alive={query}")
+        said = await site.get(f"/random?alive=1&format=json&scheme=http{query}")
+    assert (answer.code, answer.headers["Retry-After"]) == (503, "13")
+    assert (answer.headers["Content-Type"], answer.body.decode()) == (TEXT, f"{words}\n")
+    assert (without.code == 200) is ("site" not in query)
+    assert (said.code, list(json.loads(said.body))) == (503, ["error"])
+
+
 # -- sub-pools that others fill --------------------------------------------------------------------
 
 
@@ -385,6 +512,8 @@ async def read_foreign(key: str) -> list[tuple[str, float]]:
         ("/all?key=proxies:mine", 200, "192.0.2.8:80\n192.0.2.7:80\n"),
         ("/count?key=proxies:mine", 200, "2"),
         ("/random?key=proxies:mine&format=json&max_latency=1", 503, None),
+        ("/random?key=proxies:mine&alive=1&count=2", 200, "192.0.2.7:80"),
+        ("/random?key=proxies:nosuch&alive=1", 503, None),
         ("/count?key=proxies:nosuch", 200, "0"),
         ("/all?key=proxies:nosuch", 200, ""),
         ("/random?key=proxies:nosuch", 200, "u:p@192.0.2.3:80"),  # ProxyPool's fall-back

@@ -172,6 +172,14 @@ async def test_credentials_are_not_repeated(api: Api) -> None:
     assert b"secret" not in answer.body
 
 
+async def test_a_report_in_the_query_is_refused_in_words(api: Api) -> None:
+    api.url += "?ok=1"
+    answer = await api.report(proxy=PROXY, ok=True)
+    words = "unknown parameter 'ok': /api/report takes no parameters; a report is the JSON in the "
+    assert (answer.code, json.loads(answer.body)) == (400, {"error": f"{words}body"})
+    assert api.noted == []
+
+
 async def test_strangers_report_nothing(api: Api) -> None:
     assert (await api.post(b"{}", **{"API-KEY": "wrong"})).code == 403
     assert (await api.post(b"{}", Origin="http://evil.example")).code == 403

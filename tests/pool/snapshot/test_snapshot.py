@@ -60,6 +60,23 @@ def test_among_equal_scores_refusing_ones_come_last() -> None:
     assert picked(snapshot(*hard, *mild), times=4000) == {one.member for one in mild}
 
 
+def test_those_that_failed_are_never_drawn_where_only_live_ones_will_do() -> None:
+    pool = snapshot(entry("192.0.2.1:1", 100, country="DE"), *numbered(50, 99, first=100))
+    alive, draw = Filters(alive=True), draws().random
+    french = Filters(alive=True, countries=frozenset({"FR"}))
+    assert {one.member for _ in range(50) if (one := pool.pick(alive, draw))} == {"192.0.2.1:1"}
+    assert [one.member for one in pool.sample(alive, 3, draw)] == ["192.0.2.1:1"]
+    assert (pool.pick(french, draw), pool.sample(french, 3, draw)) == (None, [])
+    assert (pool.count(alive), pool.count(french), pool.count(Filters())) == (1, 0, 51)
+    assert [one.member for one in pool.descending(alive)] == ["192.0.2.1:1"]
+    assert len(list(pool.descending(Filters()))) == 51
+    german = Filters(countries=frozenset({"DE"}))
+    assert [one.member for one in pool.descending(german)] == ["192.0.2.1:1"]
+    pool.put(entry("192.0.2.1:1", 99))
+    assert (pool.pick(alive, draw), pool.sample(alive, 1, draw)) == (None, [])
+    assert list(pool.descending(alive)) == []
+
+
 def test_an_update_moves_a_proxy_and_a_removal_forgets_it() -> None:
     pool = snapshot(entry("192.0.2.1:1", 100), entry("192.0.2.1:2", 10))
     pool.put(entry("192.0.2.1:1", 99))
