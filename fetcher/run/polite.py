@@ -152,8 +152,8 @@ def build_polite(shared: Shared, delay: float, patience: float, line: Line | Non
     """For a task of the process that `shared` is of. Raises `TaskError` where there is no clock."""
     if shared.clock is None:
         raise TaskError(
-            "fetch.delay: delays are kept in Redis, which this fetcher does not know;"
-            " leave it out, or send the task to the service"
+            "fetch.delay: delays are kept in Redis, which this fetcher does not know: leave it out,"
+            " give the task to the service, or take Fetcher.with_pool(redis=...)"
         )
     return Polite(
         shared.clock,

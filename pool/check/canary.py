@@ -96,8 +96,8 @@ class Canary:
             return
         if outage:
             logger.warning(
-                "nothing passes its check, and %s fails without a proxy too: failures do not"
-                " count until it is back",
+                "no proxy passes its check, and %s fails without a proxy too: failures cost no points"
+                " until it works again",
                 self.url,
             )
         else:
