@@ -145,7 +145,9 @@ def refuse_operators_options(fetch: Fetch) -> None:
     """Raises `TaskError` for options that name things of this machine: not for HTTP callers."""
     for name in ("bindaddress", "client_cert", "client_key"):
         if getattr(fetch, name):
-            raise TaskError(f"fetch.{name}: only tasks of the queue, of programs and of the command line may say this")
+            raise TaskError(
+                f"fetch.{name}: only tasks of the queue, programs and commands may say this"
+            )
 
 
 def task_timeout(fetch: Fetch, defaults: Defaults) -> float:

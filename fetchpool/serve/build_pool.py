@@ -92,8 +92,8 @@ class PoolView:
             *(["the pool has not been read yet"] if unread else []),
             *(["the pool cannot be followed: Redis fails"] if lost else []),
             *(
-                f"the site {name} is frozen: no proxy passes its check, and its page {loggable(url)}"
-                f" fails without a proxy too (pool.sites.{name}.url)"
+                f"the site {name} is frozen: no proxy passes its check, and {loggable(url)} fails"
+                f" without a proxy too (pool.sites.{name}.url)"
                 for name, follower in followers.items()
                 if (url := follower.outage) is not None
             ),

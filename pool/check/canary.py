@@ -96,8 +96,8 @@ class Canary:
             return
         if outage:
             logger.warning(
-                "no proxy passes its check, and %s fails without a proxy too: failures cost no points"
-                " until it works again",
+                "no proxy passes its check, and %s fails without a proxy too: failures cost"
+                " no points until it works again",
                 self.url,
             )
         else:

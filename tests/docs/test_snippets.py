@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import yaml
 
 from fetchpool.config.settings import parse_settings
+from fetchpool.config.yaml_tree import parse_yaml
 from tests.docs.blocks import ROOT, Block, find_documents, read_blocks
 from tests.docs.console import is_as_expected, parse_console
 from tests.docs.hosts import find_strangers
@@ -122,7 +122,7 @@ def judge(place: str, ran: Ran, code: int, expected: str) -> None:
 
 
 def check_settings(block: Block) -> None:
-    tree = yaml.safe_load(block.text)
+    tree = parse_yaml(block.text, name=block.place)
     if isinstance(tree, list):
         tree = {"pool": {"sources": tree}}
     parse_settings(tree, env=os.environ)

@@ -516,7 +516,7 @@ def test_switches_may_be_numbers(value: bool | int | None, on: bool) -> None:
 @pytest.mark.parametrize("name", ["bindaddress", "client_cert", "client_key"])
 def test_what_names_this_machine_is_for_the_operator(name: str) -> None:
     refuse_operators_options(Fetch())
-    with pytest.raises(TaskError, match=f"fetch.{name}: only the operator"):
+    with pytest.raises(TaskError, match=f"fetch.{name}: only tasks of"):
         refuse_operators_options(replace(Fetch(), **{name: "x"}))
 
 
