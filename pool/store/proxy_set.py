@@ -1,5 +1,6 @@
 """One sorted set of proxies and the keys beside it: typed calls of its scripts."""
 
+import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
@@ -102,7 +103,7 @@ class ProxySet:
         args: list[Any] = [pool.score.initial, room, who, pool.score.max, to_ms(pool.tombstone)]
         for one in candidates:
             args += to_bytes(one.proxy.member), _ENCODER.encode(one.record)
-            args.append(_whose(one.record))
+            args += _whose(one.record), _spell_source(one.record.source)
         return Added(*await self._run(self._add, args))
 
     async def make_room(self, n: int, pool: Pool) -> int:
@@ -214,6 +215,12 @@ def _whose(record: Record) -> str:
     if record.never_check:
         return "never"
     return "own" if record.own else ""
+
+
+@functools.lru_cache(maxsize=256)
+def _spell_source(name: str) -> bytes:
+    """The field of a record that names its source, as it is packed; nothing without a source."""
+    return _ENCODER.encode("source") + _ENCODER.encode(name) if name else b""
 
 
 def _record(raw: bytes | None) -> Record:
