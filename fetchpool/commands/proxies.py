@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import IO, Any, Final
@@ -15,6 +16,8 @@ import msgspec
 from fetcher.errors import ProxyError, TaskError
 from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
+from fetchpool.commands.pool_tables import build_proxies
+from fetchpool.commands.printing import print_blocks
 from fetchpool.config.settings import Settings
 from fetchpool.files.text import read_text
 from fetchpool.redis.connect import connect
@@ -91,10 +94,11 @@ async def show(
     proxies: Proxies, filters: Filters, *, site: str, limit: int | None, form: str
 ) -> bool:
     """Print what is in the pool, best first, without credentials."""
-    entries = find_entries(proxies.site(site), filters, limit)
+    snapshot = proxies.site(site)
+    entries = find_entries(snapshot, filters, limit)
     if form == "text":
-        for entry in entries:
-            click.echo(_line(entry))
+        blocks = build_proxies(entries, snapshot.status(), time.time(), filters=filters, site=site)
+        print_blocks(blocks, sys.stdout)
     else:
         _dump([msgspec.structs.asdict(describe(entry)) for entry in entries], form)
     return True
@@ -113,14 +117,6 @@ async def export(
     else:
         _dump([describe_to_use(entry) for entry in entries], form)
     return True
-
-
-def _line(entry: Entry) -> str:
-    shown = describe(entry)
-    latency = "-" if shown.latency is None else f"{shown.latency:.2f} s"
-    words = [f"{shown.score:5g}", f"{shown.proxy:32}", f"{shown.country or '-':2}"]
-    words += [f"{shown.anonymity or '-':11}", f"{latency:>8}", shown.last or "-"]
-    return "  ".join(words)
 
 
 def _dump(rows: list[dict[str, Any]], form: str) -> None:

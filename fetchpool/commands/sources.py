@@ -2,9 +2,9 @@
 
 import difflib
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -15,10 +15,12 @@ import msgspec
 from fetcher.errors import TaskError
 from fetcher.run.fetcher import Fetcher
 from fetcher.urls import loggable
+from fetchpool.commands.pool_tables import build_sources
+from fetchpool.commands.printing import print_blocks
 from fetchpool.config.settings import Settings
 from fetchpool.serve.build_pool import open_pool
 from pool.admission import admit
-from pool.harvest.accounts import SourceRow, list_sources
+from pool.harvest.accounts import list_sources
 from pool.harvest.harvester import NO_LIMIT, AnySource
 from pool.harvest.pages import Pages, SourceError
 from pool.harvest.plugins import Plugin, PluginError, load_plugins, run_plugin
@@ -26,8 +28,6 @@ from pool.source import Source
 from pool.sources.found import Found
 
 SHOWN: Final = 10  # proxies of a source that are printed, and reasons to refuse some
-
-_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 # -- list ------------------------------------------------------------------------------------------
@@ -46,31 +46,7 @@ async def show(settings: Settings, form: str) -> None:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
         return
-    for line in _build_table(rows, now):
-        click.echo(line)
-
-
-def _build_table(rows: Sequence[SourceRow], now: float) -> list[str]:
-    width = max([len(row.name) for row in rows] + [len("source")])
-    heading = f"{'source':{width}}  state     found    new unique  alive  success  error"
-    return [
-        heading,
-        *(
-            f"{row.name:{width}}  {row.state:6} {row.found:>8}{row.new:>7}{row.unique:>7}"
-            f"{row.alive:>7}{_ago(now, row.last_success):>9}  {row.last_error or ''}".rstrip()
-            for row in rows
-        ),
-    ]
-
-
-def _ago(now: float, then: float) -> str:
-    """In the largest unit of which there is one."""
-    if not then:
-        return "never"
-    for size, unit in _UNITS:
-        if now - then >= size:
-            return f"{int((now - then) / size)} {unit}"
-    return "now"
+    print_blocks(build_sources(rows, now), sys.stdout)
 
 
 # -- test ------------------------------------------------------------------------------------------

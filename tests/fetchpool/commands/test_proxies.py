@@ -79,13 +79,22 @@ async def test_the_list_shows_the_best_first_and_no_credentials(
             assert "secret" not in out
             assert out.index("192.0.2.1") < out.index("192.0.2.2")
         await listed(proxies, "text", Filters(schemes=frozenset({"socks5"})))
-        assert capsys.readouterr().out.split() == ["10", "socks5://192.0.2.2:1080", *"----"]
+        _, row, total = capsys.readouterr().out.splitlines()
+        assert row.split() == ["socks5://192.0.2.2:1080", "10", *"--------"]
+        assert total.startswith("1 of 2 proxies shown; 1 checked, 1 good")
         await listed(proxies, "json", Filters(countries=frozenset({"DE"})))
         [one] = json.loads(capsys.readouterr().out)
         assert (one["score"], one["country"], one["latency"]) == (100, "DE", 0.25)
         await listed(proxies, "csv")
         rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
         assert [row["host"] for row in rows] == ["192.0.2.1", "192.0.2.2"]
+
+
+async def test_an_empty_pool_says_what_fills_it(server: RedisServer, capsys: Printed) -> None:
+    async with open_proxies(settings(server)) as proxies:
+        for form, said in (("text", "the pool is empty: "), ("json", "[]"), ("csv", "id,proxy,")):
+            assert await listed(proxies, form)
+            assert capsys.readouterr().out.startswith(said)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
