@@ -6,7 +6,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar, get_args
 
 import click
 import msgspec
@@ -14,9 +14,10 @@ import msgspec
 from fetcher.crawl.units import show_bytes, show_count, show_seconds
 from fetcher.errors import RedisAway, TaskError
 from fetcher.queue.inspect import Inspector, Numbers
-from fetcher.settings import Queue
+from fetcher.settings import Queue, Scheme
+from fetcher.task.data_url import is_data_url
 from fetcher.task.wire import parse_task
-from fetcher.urls import loggable
+from fetcher.urls import fit_url, loggable, scheme_of
 from fetchpool.commands.printing import print_blocks
 from fetchpool.commands.progress import Progress
 from fetchpool.commands.tables import NONE, Block, Table, printable
@@ -32,6 +33,9 @@ _IN_MEMORY: Final = 16_000_000  # bytes of tasks; more lie in a temporary file u
 _LENGTH: Final = struct.Struct("<I")  # before each of them there
 _NAMED: Final = 10  # lines that are no task
 _SHOWN: Final = 100
+_SCHEMES: Final = get_args(Scheme)
+_WEB: Final = ("http", "https")
+_MARKS: Final = frozenset(":/.")  # a URL has one of these at least
 
 
 async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaitable[T]]) -> T:
@@ -212,8 +216,17 @@ def _read_task(text: bytes, number: int) -> bytes:
 
 
 def _read_url(text: bytes) -> str:
+    """As it is written, if it can be fetched at all; which schemes may be is for the settings."""
     try:
-        return text.decode()
+        url = text.decode()
+        if not is_data_url(url) and scheme_of(url) in _WEB:
+            fit_url(url)
+            if not _MARKS.intersection(url):
+                word = url[:_SHOWN]
+                raise TaskError(f"{word!r} may be anything: a URL is written as http://{word}/")
+        elif not is_data_url(url) and scheme_of(url) not in _SCHEMES:
+            raise TaskError(f"{scheme_of(url)[:_SHOWN]!r} is no scheme that can be fetched")
+        return url
     except UnicodeDecodeError:
         shown = loggable(text[:_SHOWN].decode(errors="backslashreplace"))
         raise TaskError(f"'{shown}' is not UTF-8, and no mark says what else it is") from None

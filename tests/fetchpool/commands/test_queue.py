@@ -65,6 +65,8 @@ async def in_list(queue: Inspector) -> list[Any]:
     [
         (b"http://a.example/", url_task(1, "http://a.example/")),
         (b"  data:,x  \r", url_task(1, "data:,x")),
+        *((one.encode(), url_task(1, one)) for one in ("DATA:,a b", "a.example", "localhost:80")),
+        *((one.encode(), url_task(1, one)) for one in ("ftp://h/f", "file:///f", "s3://bucket/k")),
         ("http://é.example/".encode(), url_task(1, "http://é.example/")),
         (b'{"url": "data:,", "fetch": {"method": "X"}, "more": [1, null]}', None),
         (b"{}", None),
@@ -80,6 +82,7 @@ async def test_a_line_becomes_a_task(queue: Inspector, line: bytes, expected: ob
     [
         *(b"{", b'{"url": 1}', b'{"fetch": []}', b"[]", b'["http://a.example/"]', b'"x"'),
         *(b"\xff", b'{"n": 99999999999999999999999}', b'{"a":' * 100_000),
+        *(b"two words", b"word", b"http://", b"http://a:b/", b"gopher://a/", b"<a>"),
     ],
 )
 async def test_a_line_that_is_no_task_is_named(queue: Inspector, line: bytes) -> None:
