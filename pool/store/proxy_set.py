@@ -150,6 +150,12 @@ class ProxySet:
     async def remove(self, members: Sequence[str], tombstone: float) -> int:
         return int(await self._run(self._remove, [to_ms(tombstone), *map(to_bytes, members)]))
 
+    async def count_due(self) -> int:
+        """Members that a checker would be given now."""
+        seconds, micros = await call(self._client.time())
+        now = seconds * 1000 + micros // 1000
+        return int(await call(self._client.zcount(self._keys[1], "-inf", now)))
+
     async def adopt(self, members: Sequence[str], spread: float) -> int:
         return int(await self._run(self._adopt, [to_ms(spread), *map(to_bytes, members)]))
 

@@ -97,6 +97,10 @@ class Store:
             claimed += await first.claim(n - len(claimed), seconds)
         return claimed
 
+    async def count_due(self) -> int:
+        """Members that are due and not claimed, at this moment."""
+        return sum([await one.count_due() for one in self.sets])
+
     async def claim_these(self, members: Sequence[str], seconds: float) -> list[Check]:
         """Those of `members` that are there, due or not, for a check now; never those that are not
         to be checked."""

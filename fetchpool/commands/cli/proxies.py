@@ -7,7 +7,7 @@ import click
 
 from fetchpool.commands.cli.setup import GivenFile, Setup, carry_out
 from fetchpool.config.settings import Settings
-from fetchpool.files.text import open_file
+from fetchpool.files.text import open_file, read_text
 from pool.sites import UNIVERSAL
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def add(setup: Setup, file: Any) -> None:
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import proxies as commands
 
-    _on_pool(settings, lambda pool: commands.add(pool, file))
+    text = read_text(file)
+    _on_pool(settings, lambda pool: commands.add(pool, text))
 
 
 @proxies.command("import")
@@ -102,8 +103,8 @@ def import_(setup: Setup, source: str, key: str | None) -> None:
     if is_redis(source):
         _on_pool(settings, lambda pool: commands.take_over(pool, source, key))
         return
-    file = open_file(source)
-    _on_pool(settings, lambda pool: commands.add(pool, file, "import"))
+    text = read_text(open_file(source))
+    _on_pool(settings, lambda pool: commands.add(pool, text, "import"))
 
 
 @proxies.command("check")
