@@ -19,7 +19,7 @@ from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
 from fetchpool.commands.pool_tables import build_proxies
 from fetchpool.commands.printing import print_blocks
-from fetchpool.commands.progress import Progress
+from fetchpool.commands.progress import Progress, heed_cancel
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
 from fetchpool.serve.build_pool import PoolView, open_pool
@@ -213,6 +213,7 @@ class _Entering:
             )
             self._found += len(part)
             self._say()
+            heed_cancel()
 
     def _build(self, one: Found, now: float) -> Candidate:
         source = one.source or self._source
@@ -384,6 +385,7 @@ class _Checking:
             if len(batch) < len(checks):
                 over = {checked.check.member for checked in batch}
                 await self._lane.give_back([one for one in checks if one.member not in over])
+            heed_cancel()
 
     def _say(self, checked: Checked) -> None:
         self.done += 1

@@ -19,7 +19,7 @@ from fetcher.task.data_url import is_data_url
 from fetcher.task.wire import parse_task
 from fetcher.urls import fit_url, loggable, scheme_of
 from fetchpool.commands.printing import print_blocks
-from fetchpool.commands.progress import Progress
+from fetchpool.commands.progress import Progress, heed_cancel
 from fetchpool.commands.tables import NONE, Block, Table, printable
 from fetchpool.files.text import read_lines
 from fetchpool.redis.connect import connect
@@ -170,6 +170,7 @@ async def push(queue: Inspector, tasks: Tasks, progress: Progress) -> None:
             pushed += len(batch)
             words = f"{show_count(pushed)} of {show_count(tasks.count)} pushed"
             progress.update(words, pushed, tasks.count)
+            heed_cancel()
     except (asyncio.CancelledError, RedisAway):
         progress.close()
         if pushed or isinstance(sys.exception(), asyncio.CancelledError):

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import re
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchpool.commands.progress import RATED, Progress
+from fetchpool.commands.progress import RATED, Progress, heed_cancel
 from tests.fetchpool.terminal import Terminal, a_terminal, shown
 
 ROOT = Path(__file__).parents[3]
@@ -17,6 +18,24 @@ ROOT = Path(__file__).parents[3]
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     with a_terminal(monkeypatch) as one:
         yield one
+
+
+async def test_a_cancel_that_was_lost_is_heeded() -> None:
+    heed_cancel()
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def lose() -> None:
+        try:
+            begun.set()
+            await over.wait()
+        except asyncio.CancelledError:
+            heed_cancel()
+
+    task = asyncio.create_task(lose())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def test_without_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,8 +85,22 @@ def test_a_rate_is_told_when_there_is_one(
 
 def test_lines_stand_above_it(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", terminal.stream)
-    with Progress(terminal.stream) as progress:
+    with Progress(terminal.stream, clock=lambda: 5.0) as progress:
         progress.update("1 of 2 checked", 1, 2)
         progress.say("[a line] " + "x" * 99)
-        got = terminal.read("x" * 99)
-    assert "[a line] " + "x" * 99 in shown(got)
+        assert "[a line] " + "x" * 99 in shown(terminal.read("x" * 99))
+        progress.say("two")  # at the same moment
+        progress.say("three")
+    terminal.stream.write("end")
+    got = shown(terminal.read("end"))
+    assert got.index("two") + 1 == got.index("three") < got.index("end")
+
+
+def test_lines_that_go_elsewhere_are_not_held_back(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(terminal.stream) as progress:
+        progress.update("1 of 2 checked", 1, 2)
+        for number in range(3):
+            progress.say(f"{number}")
+        assert capsys.readouterr().out == "0\n1\n2\n"
