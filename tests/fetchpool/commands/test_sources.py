@@ -1,3 +1,4 @@
+import asyncio
 import http.server
 import json
 import threading
@@ -12,7 +13,7 @@ import yaml
 from redis import Redis
 
 from fetcher.settings import Redis as RedisSettings
-from fetchpool.commands.sources import show
+from fetchpool.commands.sources import show, try_source
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
 from pool.harvest.accounts import build_version
@@ -22,6 +23,7 @@ from pool.source import Source
 from pool.store import Sources
 from tests.fetchpool.command import run
 from tests.redis_server import RedisServer
+from tests.wait import wait_until
 
 LIST = "8.8.8.8:3128\n8.8.4.4:1080 US-H\n127.0.0.1:6379\n10.0.0.1:80\n8.8.8.8:3128\n"
 MANY = "".join(
@@ -134,6 +136,45 @@ def test_a_plug_in_is_run_now(tmp_path: Path, site: str) -> None:
     got = run(tmp_path, "sources", "test", "own.crawl_none")
     assert (got.code, got.out) == (1, "     0 would be taken\n")
     assert got.err == "own.crawl_none: no proxy came out of 0 items\n"
+
+
+class Holding(http.server.ThreadingHTTPServer):
+    """Answers one page, and not the next before it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.free = threading.Event(), threading.Event()
+        super().__init__(("127.0.0.1", 0), HeldPage)
+
+
+class HeldPage(Page):
+    server: Holding
+
+    def do_GET(self) -> None:
+        if self.path == "/held":
+            self.server.asked.set()
+            self.server.free.wait(30)
+            self.close_connection = True
+            return
+        super().do_GET()
+
+
+async def test_ctrl_c_tells_how_far_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+    with Holding() as held:
+        thread = threading.Thread(target=held.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        site = f"http://127.0.0.1:{held.server_address[1]}"
+        source = Source(name="two", url=[f"{site}/list", f"{site}/held"])
+        task = asyncio.create_task(try_source(Settings(), source))
+        await wait_until(held.asked.is_set, timeout=20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        held.free.set()
+        held.shutdown()
+        thread.join(10)
+    said = capsys.readouterr()
+    assert said.out.split() == ["4", "in", f"{site}/list"]
+    assert said.err == "fetchpool: interrupted: 1 of 2 pages read, 4 proxies found\n"
 
 
 def test_a_folder_of_plug_ins_that_is_none_is_a_wrong_setting(tmp_path: Path, site: str) -> None:
