@@ -349,7 +349,8 @@ def _say_spared(proxies: Proxies, members: Sequence[str], checks: Sequence[Check
     for member in members:
         if member not in checked:
             shown = parse_proxy(member).url
-            click.echo(f"fetchpool: {shown} is never checked, as pool.proxies says", err=True)
+            words = "is never checked, as pool.proxies has it with never_check"
+            click.echo(f"fetchpool: {shown} {words}", err=True)
 
 
 class _Checking:
