@@ -48,6 +48,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     source: str = ""  # which source named it first; "" for proxies that others put into Redis
+    shared: bool = False  # another source has named it since: that stays as long as the proxy does
     own: bool = False  # the operator's: trusted, may be private
     never_check: bool = False  # likewise: taken for good as it is
     country: str | None = None  # ISO 3166-1, two capitals, as its source claims

@@ -36,6 +36,24 @@ class Dead(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class Numbers(msgspec.Struct, frozen=True, kw_only=True):
+    """How a queue stands: messages, what their lists take in Redis's memory (estimated by it from
+    some of them), and the processes that have ever taken tasks and not ended since.
+
+    `silent`: the seconds since the leases of one of them ran out; None: all are heard of in time.
+    """
+
+    ready: int = 0
+    leased: int = 0
+    results: int = 0
+    dead: int = 0
+    ready_bytes: int = 0
+    results_bytes: int = 0
+    dead_bytes: int = 0
+    workers: int = 0
+    silent: float | None = None
+
+
 class Inspector:
     """The queue as a scheduler, a processor and an operator see it. Raises `RedisAway`."""
 
@@ -56,6 +74,30 @@ class Inspector:
                 pipe.hlen(n.lease_prefix + worker.decode())
             ready, out, dead, *leased = await call(pipe.execute())
         return {n.in_: ready, "leased": sum(leased), n.out: out, n.dead: dead}
+
+    async def numbers(self) -> Numbers:
+        """The same, with memory and processes."""
+        n = self._names
+        sizes = await self.sizes()
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for name in (n.in_, n.out, n.dead):
+                pipe.memory_usage(name)
+            pipe.zcard(n.workers)
+            pipe.zrange(n.workers, 0, 0, withscores=True)
+            pipe.time()
+            ready, out, dead, workers, first, (seconds, micros) = await call(pipe.execute())
+        late = seconds + micros / 1e6 - first[0][1] if first else 0.0
+        return Numbers(
+            ready=sizes[n.in_],
+            leased=sizes["leased"],
+            results=sizes[n.out],
+            dead=sizes[n.dead],
+            ready_bytes=ready or 0,
+            results_bytes=out or 0,
+            dead_bytes=dead or 0,
+            workers=workers,
+            silent=late if late > 0 else None,
+        )
 
     async def push(self, messages: Sequence[bytes]) -> int:
         """Append messages to the in list, as a scheduler does; its length."""

@@ -7,32 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Final
 
-import msgspec
-
 from fetcher.crawl.model import SKIPS
 from fetcher.crawl.state import ENDED, FETCHING, State, describe, estimate_rest, explain_rest
 from fetcher.crawl.summary import Summary
 from fetcher.crawl.units import show_bytes, show_count, show_rate, show_seconds, show_time
+from fetchpool.commands.tables import NONE, Block, Table, printable
 
 SHOWN: Final = 10  # rows of a table of the summary
-
-_NONE: Final = "-"
-
-
-class Table(msgspec.Struct):
-    """Rows of texts; columns in `numbers` (by place) stand to the right."""
-
-    headings: Sequence[str]
-    rows: list[Sequence[str]]
-    numbers: frozenset[int]
-
-
-Block = str | Table  # what is printed, one under the other
-
-
-def printable(text: str) -> str:
-    """`text` as one line that only shows: what would steer a terminal is a "?"."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def build_line(state: State, now: float, zone: tzinfo) -> str:
@@ -136,7 +117,7 @@ def _hosts(summary: Summary) -> list[Block]:
                 show_count(host.pages),
                 show_count(host.failed),
                 show_bytes(host.bytes),
-                show_seconds(host.seconds) if host.pages else _NONE,
+                show_seconds(host.seconds) if host.pages else NONE,
             )
             for host in hosts[:SHOWN]
         ]
@@ -151,7 +132,7 @@ def build_list(states: Iterable[State], now: float, zone: tzinfo) -> list[Block]
     rows: list[Sequence[str]] = [
         (
             state.name,
-            show_time(state.started, now, zone) if state.started else _NONE,
+            show_time(state.started, now, zone) if state.started else NONE,
             show_count(state.processes),
             show_count(state.counts.done),
             show_count(state.counts.queued + state.counts.running),
@@ -174,18 +155,3 @@ def build_show(state: State, summary: Summary, now: float, zone: tzinfo) -> list
         blocks.append(build_line(state, now, zone))
         blocks += [f"  {printable(line)}" for line in explain_rest(state, now, zone)]
     return blocks + build_summary(state, summary, now, zone)
-
-
-def plain(block: Block) -> list[str]:
-    """A block in lines, its columns below each other."""
-    if isinstance(block, str):
-        return [block]
-    table = [block.headings, *block.rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            text.rjust(width) if place in block.numbers else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]

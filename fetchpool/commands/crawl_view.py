@@ -4,16 +4,15 @@ Everything goes to the stream that it is given, standard error as a rule, so tha
 stays free for pages and items. rich is imported where there is a terminal, and nowhere else.
 """
 
-from collections.abc import Iterable
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Final, TextIO
 
 from fetcher.crawl.state import State
 from fetcher.crawl.summary import Summary
-from fetchpool.commands.crawl_lines import Block, Table, build_line, build_summary, plain
+from fetchpool.commands.crawl_lines import build_line, build_summary
+from fetchpool.commands.printing import open_console, print_blocks, write_lines
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.live import Live
 
 EVERY: Final = 10.0  # seconds between lines where there is no terminal
@@ -43,7 +42,7 @@ class View:
             self._show_live(line)
         elif now - self._last >= EVERY or state.phase != self._phase:
             self._last, self._phase = now, state.phase
-            _write(self._stream, [line])
+            write_lines(self._stream, [line])
 
     def close(self) -> None:
         """Take the live line away; may be called again."""
@@ -63,46 +62,9 @@ class View:
 
         if self._live is None:
             # Without a thread of its own: `update` is called often enough.
-            self._live = Live(console=_open(self._stream), auto_refresh=False, transient=True)
+            self._live = Live(
+                console=open_console(self._stream), auto_refresh=False, transient=True
+            )
             self._live.start()
         text = Text(line, no_wrap=True, overflow="ellipsis")
         self._live.update(text, refresh=True)
-
-
-def print_blocks(blocks: Iterable[Block], stream: TextIO) -> None:
-    """Lines and tables one under the other; a table has an empty line before it."""
-    if not stream.isatty():
-        for block in blocks:
-            _write(stream, ["", *plain(block)] if isinstance(block, Table) else plain(block))
-        return
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    console = _open(stream)
-    for block in blocks:
-        if isinstance(block, str):
-            console.print(Text(block))
-            continue
-        table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for place, heading in enumerate(block.headings):
-            table.add_column(
-                heading,
-                justify="right" if place in block.numbers else "left",
-                no_wrap=place in block.numbers,
-                overflow="fold",
-            )
-        for row in block.rows:
-            table.add_row(*map(Text, row))
-        console.print()
-        console.print(table)
-
-
-def _open(stream: TextIO) -> "Console":
-    from rich.console import Console
-
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
-
-
-def _write(stream: TextIO, lines: Iterable[str]) -> None:
-    stream.write("".join(f"{line}\n" for line in lines))
-    stream.flush()

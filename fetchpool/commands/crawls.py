@@ -25,9 +25,9 @@ from fetcher.crawl.standing import read_state
 from fetcher.crawl.summary import read_tally
 from fetcher.politeness.clock import Clock
 from fetchpool.commands.crawl import NoCrawl
-from fetchpool.commands.crawl_lines import Block, build_list, build_show
+from fetchpool.commands.crawl_lines import build_list, build_show
 from fetchpool.commands.crawl_options import Asked, apply_changes
-from fetchpool.commands.crawl_view import print_blocks
+from fetchpool.commands.printing import print_blocks
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import Redis, connect
 from fetchpool.redis.embedded import redis_url
@@ -91,7 +91,7 @@ async def _show(desk: Desk) -> int:
         return _FINE
     zone = datetime.now().astimezone().tzinfo
     assert zone is not None
-    blocks: list[Block] = build_show(state, summary, await frontier.now(), zone)
+    blocks = build_show(state, summary, await frontier.now(), zone)
     down = await frontier.down()
     if down:
         some = ", ".join(sorted(down)[:10])

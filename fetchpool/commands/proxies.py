@@ -5,38 +5,49 @@ import contextlib
 import csv
 import io
 import os
+import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import IO, Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
 
 import click
 import msgspec
 
+from fetcher.crawl.units import show_count
 from fetcher.errors import ProxyError, TaskError
 from fetcher.proxy import parse_proxy
 from fetcher.run.fetcher import Fetcher
+from fetchpool.commands.pool_tables import build_proxies
+from fetchpool.commands.printing import print_blocks
+from fetchpool.commands.progress import Progress, heed_cancel
 from fetchpool.config.settings import Settings
-from fetchpool.files.text import read_text
 from fetchpool.redis.connect import connect
 from fetchpool.serve.build_pool import PoolView, open_pool
 from pool.check.build import build_checks
 from pool.check.lane import CLAIM_MARGIN, CheckLane
 from pool.http.intake import TLS, Intake, IntakeError, read_foreign, read_given
 from pool.http.listing import COLUMNS, describe, describe_to_use, find_entries
-from pool.model import Added, Candidate, Check, Checked, Entry, Kind, Record
+from pool.model import Added, Candidate, Check, Checked, Entry, Kind, Record, Status
 from pool.sites import UNIVERSAL
 from pool.snapshot.filters import FilterError, Filters, parse_filters
 from pool.snapshot.snapshot import Snapshot
-from pool.store import BATCH, Foreign
+from pool.sources.found import Found
+from pool.store import BATCH, Foreign, Store
 
 # Where the two pools keep their proxies unless they are told otherwise.
 _FOREIGN_KEYS: Final = ("use_proxy", "proxies:universal")
 
 
+T = TypeVar("T")
+
 _TUNNELS: Final = (
-    "{} spelled https:// taken as HTTP proxies that tunnel, which is what lists mean by it; for TLS"
-    " to the proxy write the line {!r} above them"
+    "{} written as https://... taken as HTTP proxies that pass https on, which is what most lists"
+    " mean by it; above proxies that are themselves reached by TLS put this line: {}"
 )
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 class Proxies:
@@ -91,10 +102,11 @@ async def show(
     proxies: Proxies, filters: Filters, *, site: str, limit: int | None, form: str
 ) -> bool:
     """Print what is in the pool, best first, without credentials."""
-    entries = find_entries(proxies.site(site), filters, limit)
+    snapshot = proxies.site(site)
+    entries = find_entries(snapshot, filters, limit)
     if form == "text":
-        for entry in entries:
-            click.echo(_line(entry))
+        blocks = build_proxies(entries, snapshot.status(), time.time(), filters=filters, site=site)
+        print_blocks(blocks, sys.stdout)
     else:
         _dump([msgspec.structs.asdict(describe(entry)) for entry in entries], form)
     return True
@@ -115,14 +127,6 @@ async def export(
     return True
 
 
-def _line(entry: Entry) -> str:
-    shown = describe(entry)
-    latency = "-" if shown.latency is None else f"{shown.latency:.2f} s"
-    words = [f"{shown.score:5g}", f"{shown.proxy:32}", f"{shown.country or '-':2}"]
-    words += [f"{shown.anonymity or '-':11}", f"{latency:>8}", shown.last or "-"]
-    return "  ".join(words)
-
-
 def _dump(rows: list[dict[str, Any]], form: str) -> None:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
@@ -141,16 +145,17 @@ def _cell(value: Any) -> Any:
 # -- add, import, remove -------------------------------------------------------------------------
 
 
-async def add(proxies: Proxies, file: IO[bytes], source: str = "cli") -> bool:
-    """Put in what a file has; whether any of it could be taken."""
+async def add(proxies: Proxies, text: bytes, source: str = "cli") -> bool:
+    """Put in what a text has; whether any of it could be taken."""
     try:
-        intake = read_given(read_text(file), allow_private=proxies.settings.pool.allow_private)
+        intake = read_given(text, allow_private=proxies.settings.pool.allow_private)
     except IntakeError as error:
         raise TaskError(str(error)) from error
-    added = await _put(proxies, intake, source)
+    with _Entering(proxies, source) as entering:
+        await entering.put(intake)
     if intake.tunnels:
         click.echo(_TUNNELS.format(intake.tunnels, TLS), err=True)
-    return _report(added, len(intake.found), len(intake.refused))
+    return entering.report()
 
 
 async def take_over(proxies: Proxies, url: str, key: str | None) -> bool:
@@ -162,14 +167,79 @@ async def take_over(proxies: Proxies, url: str, key: str | None) -> bool:
         foreign = await _find_foreign(redis, key)
         if foreign is None:
             where = key or " or ".join(_FOREIGN_KEYS)
-            click.echo(f"fetchpool: there is no sorted set or hash {where} there", err=True)
+            click.echo(
+                f"fetchpool: that Redis has no sorted set or hash named {where}"
+                " (--key names another one; /1 behind the address another database)",
+                err=True,
+            )
             return False
-        total, found, refused = Added(), 0, 0
-        async for rows in foreign.read():
-            intake = read_foreign(rows, allow_private=proxies.settings.pool.allow_private)
-            total += await _put(proxies, intake, "import")
-            found, refused = found + len(intake.found), refused + len(intake.refused)
-    return _report(total, found, refused)
+        with _Entering(proxies, "import") as entering:
+            async for rows in foreign.read():
+                await entering.put(
+                    read_foreign(rows, allow_private=proxies.settings.pool.allow_private)
+                )
+    return entering.report()
+
+
+class _Entering:
+    """Puts into the pool what was read, and says how far it is. After Ctrl-C what is in stays, and
+    is told."""
+
+    def __init__(self, proxies: Proxies, source: str) -> None:
+        self._proxies = proxies
+        self._source = source
+        self._progress = Progress()
+        self._added = Added()
+        self._found = self._refused = self._read = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._progress.close()
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            click.echo(f"fetchpool: interrupted: {self._count()}", err=True)
+
+    async def put(self, intake: Intake) -> None:
+        self._read += len(intake.found) + len(intake.refused)
+        self._refused += len(intake.refused)
+        for one in intake.refused:
+            self._progress.say(f"refused: {one.proxy}: {one.reason}", err=True)
+        self._say()
+        now = time.time()
+        for part in _batches(intake.found, BATCH):
+            self._added += await self._proxies.view.store.add(
+                (self._build(one, now) for one in part), caller=True
+            )
+            self._found += len(part)
+            self._say()
+            heed_cancel()
+
+    def _build(self, one: Found, now: float) -> Candidate:
+        source = one.source or self._source
+        return Candidate(
+            one.proxy, Record(source=source, country=one.country, region=one.region, added=now)
+        )
+
+    def _say(self) -> None:
+        done = self._found + self._refused
+        self._progress.update(f"{show_count(self._read)} read, {self._count()}", done, self._read)
+
+    @property
+    def _known(self) -> int:
+        return self._found - self._added.new - self._added.full
+
+    def _count(self) -> str:
+        full, refused = self._added.full, self._refused
+        words = [f"{self._added.new} added", f"{self._known} known"]
+        words += [f"{full} left out, as the pool is full (pool.max_size)"] if full else []
+        words += [f"{refused} refused"] if refused else []
+        return ", ".join(words)
+
+    def report(self) -> bool:
+        """Print what became of them; whether any is in the pool."""
+        click.echo(self._count())
+        return self._added.new + self._known > 0
 
 
 async def _find_foreign(redis: Any, key: str | None) -> Foreign | None:
@@ -178,33 +248,6 @@ async def _find_foreign(redis: Any, key: str | None) -> Foreign | None:
         if await foreign.kind() in ("zset", "hash"):
             return foreign
     return None
-
-
-async def _put(proxies: Proxies, intake: Intake, source: str) -> Added:
-    for one in intake.refused:
-        click.echo(f"refused: {one.proxy}: {one.reason}", err=True)
-    now = time.time()
-    return await proxies.view.store.add(
-        (
-            Candidate(
-                one.proxy,
-                Record(
-                    source=one.source or source, country=one.country, region=one.region, added=now
-                ),
-            )
-            for one in intake.found
-        ),
-        caller=True,
-    )
-
-
-def _report(added: Added, found: int, refused: int) -> bool:
-    known = found - added.new - added.full
-    words = [f"{added.new} added", f"{known} known"]
-    words += [f"{added.full} left out, as the pool is full"] if added.full else []
-    words += [f"{refused} refused"] if refused else []
-    click.echo(", ".join(words))
-    return added.new + known > 0
 
 
 async def remove(proxies: Proxies, names: Sequence[str]) -> bool:
@@ -236,7 +279,8 @@ def _say_if_unknown(name: str, found: Sequence[Entry]) -> bool:
 async def check(proxies: Proxies, names: Sequence[str], site: str) -> bool:
     """Check these now, or all that are due, by the site's rule; print and enter the verdicts.
 
-    Whether all named ones are there and any has passed.
+    Whether all named ones are there and any has passed. After Ctrl-C the verdicts until then count,
+    and those that have none are due at once.
     """
     settings = proxies.settings
     pool, store = settings.pool, proxies.view.sites[_known(proxies, site)].store
@@ -244,36 +288,55 @@ async def check(proxies: Proxies, names: Sequence[str], site: str) -> bool:
         msgspec.structs.replace(settings.fetcher, poolsize=pool.check.concurrency),
         environment=os.environ,
     )
-    try:
+    with Progress() as progress, contextlib.closing(fetcher):
         user_agent = settings.fetcher.user_agent
         lane = build_checks(store, fetcher.clients, pool, site, user_agent=user_agent)
-        checking = _Checking(lane)
+        checking = _Checking(lane, progress)
         claim = pool.check.timeout + CLAIM_MARGIN
         all_known = True
-        if names:
-            members: list[str] = []
-            for name in names:
-                found = proxies.find(name, site)
-                members += [entry.member for entry in found]
-                all_known = _say_if_unknown(name, found) and all_known
-            for start in range(0, len(members), lane.window):
-                part = members[start : start + lane.window]
-                checks = await store.claim_these(part, claim)
-                await checking.run(checks)
-                _say_spared(proxies, part, checks)
-        else:
-            seen: set[str] = set()
-            while due := await store.claim(min(lane.window, BATCH), claim):
-                again = [one for one in due if one.member in seen]
-                await store.give_back(again)
-                await checking.run([one for one in due if one.member not in seen])
-                if again:  # the first ones are due anew: that would never end
-                    break
-                seen.update(one.member for one in due)
-    finally:
-        fetcher.close()
-    click.echo(f"{checking.passed} of {checking.done} passed")
+        try:
+            if names:
+                members: list[str] = []
+                for name in names:
+                    found = proxies.find(name, site)
+                    members += [entry.member for entry in found]
+                    all_known = _say_if_unknown(name, found) and all_known
+                checking.total = len(members)
+                for part in _batches(members, lane.window):
+                    checks = await store.claim_these(part, claim)
+                    await checking.run(checks)
+                    _say_spared(proxies, part, checks)
+            else:
+                checking.total = await store.count_due()
+                await _check_due(store, lane, checking, claim)
+        except asyncio.CancelledError:
+            progress.close()
+            click.echo(f"fetchpool: interrupted: {checking.count()}", err=True)
+            raise
+    if not names and not checking.done:
+        click.echo(_explain_none_due(proxies.site(site).status(), site), err=True)
+    click.echo(checking.count())
     return all_known and checking.passed > 0
+
+
+async def _check_due(store: Store, lane: CheckLane, checking: "_Checking", claim: float) -> None:
+    seen: set[str] = set()
+    while due := await store.claim(min(lane.window, BATCH), claim):
+        again = [one for one in due if one.member in seen]
+        await store.give_back(again)
+        await checking.run([one for one in due if one.member not in seen])
+        if again:  # the first ones are due anew: that would never end
+            return
+        seen.update(one.member for one in due)
+
+
+def _explain_none_due(status: Status, site: str) -> str:
+    if not status.found:
+        return "fetchpool: there is no proxy to check: `fetchpool proxies list` says more"
+    return (
+        f"fetchpool: none of the {show_count(status.found)} proxies is due for a check: a service"
+        " that runs checks them, or they were checked just now. Named ones are checked in any case"
+    )
 
 
 def _known(proxies: Proxies, site: str) -> str:
@@ -286,31 +349,54 @@ def _say_spared(proxies: Proxies, members: Sequence[str], checks: Sequence[Check
     for member in members:
         if member not in checked:
             shown = parse_proxy(member).url
-            click.echo(f"fetchpool: {shown} is never checked, as pool.proxies says", err=True)
+            words = "is never checked, as pool.proxies has it with never_check"
+            click.echo(f"fetchpool: {shown} {words}", err=True)
 
 
 class _Checking:
-    """Carries out batches of checks and prints how they end."""
+    """Carries out batches of checks, prints how they end, and says how far it is.
 
-    def __init__(self, lane: CheckLane) -> None:
-        self.done = self.passed = 0
+    `total`: how many there may be; more may have come due since.
+    """
+
+    def __init__(self, lane: CheckLane, progress: Progress) -> None:
+        self.done = self.passed = self.total = 0
         self._lane = lane
+        self._progress = progress
+
+    def count(self) -> str:
+        return f"{self.passed} of {self.done} passed"
 
     async def run(self, checks: Sequence[Check]) -> None:
         ended: asyncio.Queue[Checked] = asyncio.Queue()
         for one in checks:
             self._lane.start(one, ended.put_nowait)
-        batch = []
-        for _ in checks:
-            checked = await ended.get()
-            batch.append(checked)
-            self._say(checked)
-        if batch:
-            await self._lane.finish(batch)
+        self._show()
+        batch: list[Checked] = []
+        try:
+            for _ in checks:
+                checked = await ended.get()
+                batch.append(checked)
+                self._say(checked)
+        finally:
+            # Also if it is interrupted: what was proved counts, and the others may be checked by
+            # whoever comes next.
+            if batch:
+                await self._lane.finish(batch)
+            if len(batch) < len(checks):
+                over = {checked.check.member for checked in batch}
+                await self._lane.give_back([one for one in checks if one.member not in over])
+            heed_cancel()
 
     def _say(self, checked: Checked) -> None:
         self.done += 1
         self.passed += checked.kind is Kind.PASSED
         proxy = checked.check.proxy
         shown = proxy.url if proxy is not None else "not readable as a proxy"
-        click.echo(f"{shown:32}  {checked.kind.value}")
+        self._progress.say(f"{shown:32}  {checked.kind.value}")
+        self._show()
+
+    def _show(self) -> None:
+        total = max(self.total, self.done)
+        words = f"{show_count(self.done)} of {show_count(total)} checked"
+        self._progress.update(f"{words}, {show_count(self.passed)} passed", self.done, total)

@@ -1,23 +1,41 @@
 """The `queue` commands: what a newcomer without pyspider needs to try the component."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import IO, Any, Final, TypeVar
+import asyncio
+import contextlib
+import struct
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import IO, Any, Final, TypeVar, get_args
 
 import click
 import msgspec
 
-from fetcher.errors import TaskError
-from fetcher.queue.inspect import Inspector
-from fetcher.settings import Queue
+from fetcher.crawl.units import show_bytes, show_count, show_seconds
+from fetcher.errors import RedisAway, TaskError
+from fetcher.queue.inspect import Inspector, Numbers
+from fetcher.settings import Queue, Scheme
+from fetcher.task.data_url import is_data_url
 from fetcher.task.wire import parse_task
-from fetcher.urls import loggable
+from fetcher.urls import fit_url, loggable, scheme_of
+from fetchpool.commands.printing import print_blocks
+from fetchpool.commands.progress import Progress, heed_cancel
+from fetchpool.commands.tables import NONE, Block, Table, printable
 from fetchpool.files.text import read_lines
 from fetchpool.redis.connect import connect
+from fetchpool.serve.interrupts import heeded
 
 T = TypeVar("T")
 
 _BATCH: Final = 1000
+_BATCH_BYTES: Final = 4_000_000
+_IN_MEMORY: Final = 16_000_000  # bytes of tasks; more lie in a temporary file until they are pushed
+_LENGTH: Final = struct.Struct("<I")  # before each of them there
+_NAMED: Final = 10  # lines that are no task
 _SHOWN: Final = 100
+_SCHEMES: Final = get_args(Scheme)
+_WEB: Final = ("http", "https")
+_MARKS: Final = frozenset(":/.")  # a URL has one of these at least
 
 
 async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaitable[T]]) -> T:
@@ -27,35 +45,155 @@ async def on_queue(url: str, settings: Queue, work: Callable[[Inspector], Awaita
 
 
 async def status(queue: Inspector) -> None:
-    """A line per list: name and number of messages."""
-    for name, size in (await queue.sizes()).items():
-        click.echo(f"{name:24} {size}")
+    """Print how many messages each list holds, how much memory they take, and what they are."""
+    print_blocks(build_status(await queue.numbers(), queue.settings), sys.stdout)
 
 
-async def push(queue: Inspector, file: IO[bytes]) -> None:
-    """Push the tasks in `file`: per line a URL, or a task as JSON. Empty lines and # are skipped.
+def build_status(numbers: Numbers, settings: Queue) -> list[Block]:
+    """A table of the lists, and what keeps tasks from moving on."""
+    rows = [
+        (settings.in_, numbers.ready, numbers.ready_bytes, "in: tasks that wait to be fetched"),
+        ("(leased)", numbers.leased, None, _explain_leases(numbers)),
+        (settings.out, numbers.results, numbers.results_bytes, "out: results to be taken"),
+        (settings.dead, numbers.dead, numbers.dead_bytes, "dead: tasks that were given up"),
+    ]
+    table = Table(
+        ("list", "messages", "memory", "what it has"),
+        [
+            (printable(name), show_count(count), NONE if size is None else show_bytes(size), words)
+            for name, count, size, words in rows
+        ],
+        numbers=frozenset({1, 2}),
+        spare=(2,),
+        folds=frozenset({3}),
+    )
+    return [table, *_explain_standstill(numbers, settings)]
 
-    Raises `TaskError` naming the line that is neither; it says how many were pushed by then.
+
+def _explain_leases(numbers: Numbers) -> str:
+    words = "taken: tasks that are being fetched"
+    if numbers.workers:
+        processes = "1 process" if numbers.workers == 1 else f"{numbers.workers} processes"
+        words += f"; {processes} at work"
+    return words
+
+
+def _explain_standstill(numbers: Numbers, settings: Queue) -> list[Block]:
+    lines: list[Block] = []
+    full = [
+        *(["queue.maxsize"] if 0 < settings.maxsize <= numbers.results else []),
+        *(["queue.max_bytes"] if 0 < settings.max_bytes <= numbers.results_bytes else []),
+    ]
+    if full:
+        lines.append(
+            f"{settings.out} is full ({' and '.join(full)}): no task is taken until results are"
+            " (`fetchpool queue pull`)"
+        )
+    if numbers.silent is not None:
+        lines.append(
+            f"a process that has taken tasks has been silent for {show_seconds(numbers.silent)}"
+            " longer than its lease: another one takes over what it had, if there is one"
+        )
+    if numbers.dead:
+        lines.append("`fetchpool queue dead` says why tasks were given up, and sends them back")
+    return lines
+
+
+class Tasks(msgspec.Struct):
+    """Messages that have been looked through, in a file of their own."""
+
+    file: IO[bytes]
+    count: int = 0
+
+
+@contextlib.contextmanager
+def read_tasks(file: IO[bytes], progress: Progress) -> Iterator[Tasks]:
+    """The tasks in `file`: per line a URL, or a task as JSON. Empty lines and # are skipped.
+
+    All lines are read before any is pushed, into a temporary file if they are many. Raises
+    `TaskError`, which names the lines that are neither, and KeyboardInterrupt.
     """
-    batch: list[bytes] = []
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
+        tasks = Tasks(spool)
+        try:
+            with heeded():
+                _look_through(file, tasks, progress)
+            spool.seek(0)
+        except KeyboardInterrupt:
+            progress.close()
+            click.echo("fetchpool: interrupted: nothing is pushed", err=True)
+            raise
+        except OSError as error:
+            raise TaskError(
+                f"the temporary file of the tasks cannot be written: {error.strerror or error}"
+                " (TMPDIR names another folder for it)"
+            ) from error
+        yield tasks
+
+
+def _look_through(file: IO[bytes], tasks: Tasks, progress: Progress) -> None:
+    named: list[str] = []
+    wrong = number = 0
+    for number, line in enumerate(read_lines(file), 1):
+        if number % _BATCH == 0:
+            progress.update(f"{show_count(number)} lines read", number)
+        text = line.strip()
+        if not text or text.startswith(b"#"):
+            continue
+        try:
+            message = _read_task(text, number)
+        except TaskError as error:
+            wrong += 1
+            if wrong <= _NAMED:
+                named.append(str(error))
+            continue
+        if not wrong:
+            tasks.file.write(_LENGTH.pack(len(message)) + message)
+            tasks.count += 1
+    if wrong:
+        raise TaskError(_name_lines(named, wrong, number))
+
+
+def _name_lines(named: Sequence[str], wrong: int, lines: int) -> str:
+    are = "is" if wrong == 1 else "are"
+    more = [f"and {show_count(wrong - len(named))} more"] if wrong > len(named) else []
+    head = f"nothing is pushed: {show_count(wrong)} of {show_count(lines)} lines {are} no task"
+    return "\n  ".join((head, *named, *more))
+
+
+async def push(queue: Inspector, tasks: Tasks, progress: Progress) -> None:
+    """Push what was read. What is pushed when Redis fails or Ctrl-C comes is said, and stays."""
     pushed = 0
     try:
-        for number, line in enumerate(read_lines(file), 1):
-            text = line.strip()
-            if not text or text.startswith(b"#"):
-                continue
-            batch.append(_read_task(text, number))
-            if len(batch) >= _BATCH:
-                await queue.push(batch)
-                pushed += len(batch)
-                batch = []
-    except TaskError as error:
-        raise TaskError(
-            f"{error} ({pushed} tasks before it are pushed)" if pushed else str(error)
-        ) from error
+        for batch in _batches(tasks.file):
+            await queue.push(batch)
+            pushed += len(batch)
+            words = f"{show_count(pushed)} of {show_count(tasks.count)} pushed"
+            progress.update(words, pushed, tasks.count)
+            heed_cancel()
+    except (asyncio.CancelledError, RedisAway):
+        progress.close()
+        if pushed or isinstance(sys.exception(), asyncio.CancelledError):
+            of = f"{show_count(pushed)} of {show_count(tasks.count)}"
+            click.echo(f"fetchpool: interrupted: {of} tasks are pushed", err=True)
+        raise
+    progress.close()
+    click.echo(f"{pushed} pushed to {queue.settings.in_}")
+
+
+def _batches(file: IO[bytes]) -> Iterator[list[bytes]]:
+    """Its messages, as many at once as one call may carry."""
+    batch: list[bytes] = []
+    size = 0
+    while head := file.read(_LENGTH.size):
+        [length] = _LENGTH.unpack(head)
+        batch.append(file.read(length))
+        size += length
+        if len(batch) >= _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
     if batch:
-        await queue.push(batch)
-    click.echo(f"{pushed + len(batch)} pushed to {queue.settings.in_}")
+        yield batch
 
 
 def _read_task(text: bytes, number: int) -> bytes:
@@ -79,8 +217,17 @@ def _read_task(text: bytes, number: int) -> bytes:
 
 
 def _read_url(text: bytes) -> str:
+    """As it is written, if it can be fetched at all; which schemes may be is for the settings."""
     try:
-        return text.decode()
+        url = text.decode()
+        if not is_data_url(url) and scheme_of(url) in _WEB:
+            fit_url(url)
+            if not _MARKS.intersection(url):
+                word = url[:_SHOWN]
+                raise TaskError(f"{word!r} may be anything: a URL is written as http://{word}/")
+        elif not is_data_url(url) and scheme_of(url) not in _SCHEMES:
+            raise TaskError(f"{scheme_of(url)[:_SHOWN]!r} is no scheme that can be fetched")
+        return url
     except UnicodeDecodeError:
         shown = loggable(text[:_SHOWN].decode(errors="backslashreplace"))
         raise TaskError(f"'{shown}' is not UTF-8, and no mark says what else it is") from None

@@ -1,10 +1,11 @@
 """The `sources` commands: what each source has yielded, and what one yields now."""
 
+import asyncio
 import difflib
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -12,13 +13,17 @@ from typing import Final
 import click
 import msgspec
 
+from fetcher.crawl.units import show_count, show_seconds
 from fetcher.errors import TaskError
 from fetcher.run.fetcher import Fetcher
 from fetcher.urls import loggable
+from fetchpool.commands.pool_tables import build_sources
+from fetchpool.commands.printing import print_blocks
+from fetchpool.commands.progress import Progress
 from fetchpool.config.settings import Settings
 from fetchpool.serve.build_pool import open_pool
 from pool.admission import admit
-from pool.harvest.accounts import SourceRow, list_sources
+from pool.harvest.accounts import list_sources
 from pool.harvest.harvester import NO_LIMIT, AnySource
 from pool.harvest.pages import Pages, SourceError
 from pool.harvest.plugins import Plugin, PluginError, load_plugins, run_plugin
@@ -26,8 +31,6 @@ from pool.source import Source
 from pool.sources.found import Found
 
 SHOWN: Final = 10  # proxies of a source that are printed, and reasons to refuse some
-
-_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 # -- list ------------------------------------------------------------------------------------------
@@ -46,31 +49,7 @@ async def show(settings: Settings, form: str) -> None:
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(rows)).decode())
         return
-    for line in _build_table(rows, now):
-        click.echo(line)
-
-
-def _build_table(rows: Sequence[SourceRow], now: float) -> list[str]:
-    width = max([len(row.name) for row in rows] + [len("source")])
-    heading = f"{'source':{width}}  state     found    new unique  alive  success  error"
-    return [
-        heading,
-        *(
-            f"{row.name:{width}}  {row.state:6} {row.found:>8}{row.new:>7}{row.unique:>7}"
-            f"{row.alive:>7}{_ago(now, row.last_success):>9}  {row.last_error or ''}".rstrip()
-            for row in rows
-        ),
-    ]
-
-
-def _ago(now: float, then: float) -> str:
-    """In the largest unit of which there is one."""
-    if not then:
-        return "never"
-    for size, unit in _UNITS:
-        if now - then >= size:
-            return f"{int((now - then) / size)} {unit}"
-    return "now"
+    print_blocks(build_sources(rows, now), sys.stdout)
 
 
 # -- test ------------------------------------------------------------------------------------------
@@ -98,47 +77,77 @@ def _find_plugins(settings: Settings) -> list[Plugin]:
 async def try_source(settings: Settings, source: AnySource) -> bool:
     """Harvest it now, without touching the pool, and print what came; whether any would be taken.
 
-    That it is switched off or paused does not matter.
+    That it is switched off or paused does not matter. After Ctrl-C it is told how far it came.
     """
-    if isinstance(source, Plugin):
-        found = await _crawl(settings, source)
-    else:
-        found = {}
-        async with Fetcher.from_settings(settings.fetcher, environment=os.environ) as fetcher:
-            pages = Pages(fetcher.fetch, settings.pool.harvest)
-            try:
-                for url in source.urls(datetime.now(UTC)):
-                    for one in await _try_page(pages, source, url):
-                        found.setdefault(one.proxy.member, one)
-            finally:
-                await pages.close()
+    found: dict[str, Found] = {}
+    with Progress() as progress:
+        if isinstance(source, Plugin):
+            await _crawl(settings, source, found, progress)
+        else:
+            await _read(settings, source, found, progress)
     return _report(found, allow_private=settings.pool.allow_private)
 
 
-async def _try_page(pages: Pages, source: Source, url: str) -> list[Found]:
+async def _read(
+    settings: Settings, source: Source, found: dict[str, Found], progress: Progress
+) -> None:
+    urls = list(source.urls(datetime.now(UTC)))
+    read = 0
+
+    def count() -> str:
+        pages = "page" if len(urls) == 1 else "pages"
+        return f"{read} of {len(urls)} {pages} read, {show_count(len(found))} proxies found"
+
+    async with Fetcher.from_settings(settings.fetcher, environment=os.environ) as fetcher:
+        pages = Pages(fetcher.fetch, settings.pool.harvest)
+        try:
+            for url in urls:
+                progress.update(count(), read, len(urls))
+                for one in await _try_page(pages, source, url, progress):
+                    found.setdefault(one.proxy.member, one)
+                read += 1
+        except asyncio.CancelledError:
+            _say_interrupted(progress, count())
+            raise
+        finally:
+            await pages.close()
+
+
+async def _try_page(pages: Pages, source: Source, url: str, progress: Progress) -> list[Found]:
     try:
         page = await pages.read(source, url)
     except SourceError as error:
-        click.echo(str(error), err=True)
+        progress.say(str(error), err=True)
         return []
-    click.echo(f"{len(page.found):6} in {loggable(url)}")
+    progress.say(f"{len(page.found):6} in {loggable(url)}")
     return page.found
 
 
-async def _crawl(settings: Settings, plugin: Plugin) -> dict[str, Found]:
+async def _crawl(
+    settings: Settings, plugin: Plugin, found: dict[str, Found], progress: Progress
+) -> None:
     harvest = settings.pool.harvest
     limit = harvest.max_items or NO_LIMIT
+    progress.update(f"{plugin.name} runs, for {show_seconds(harvest.cycle)} at the most", 0)
     try:
         crawled = await run_plugin(
             plugin, seconds=harvest.cycle, limit=limit, size=harvest.max_bytes
         )
     except PluginError as error:
-        click.echo(f"{plugin.name}: {error}", err=True)
-        return {}
+        progress.say(f"{plugin.name}: {error}", err=True)
+        return
+    except asyncio.CancelledError:
+        _say_interrupted(progress, f"{plugin.name} has not ended")
+        raise
     if crawled.error is not None:
-        click.echo(f"{plugin.name}: {crawled.error}", err=True)
-    click.echo(f"{len(crawled.found):6} from {plugin.name}")
-    return {one.proxy.member: one for one in crawled.found}
+        progress.say(f"{plugin.name}: {crawled.error}", err=True)
+    progress.say(f"{len(crawled.found):6} from {plugin.name}")
+    found.update((one.proxy.member, one) for one in crawled.found)
+
+
+def _say_interrupted(progress: Progress, words: str) -> None:
+    progress.close()
+    click.echo(f"fetchpool: interrupted: {words}", err=True)
 
 
 def _report(found: dict[str, Found], *, allow_private: bool) -> bool:

@@ -90,8 +90,14 @@ def is_line_up(name: str, accounts: Mapping[str, SourceAccount]) -> bool:
 class SourceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A source as it is listed. Counts are of its last successful harvest, times since the epoch.
 
-    `unique`: members of the pool that came from this source and from no other before; `alive`:
-    those of them with the best score.
+    `unique`: members of the pool that this source brought in and that no other source has named:
+    what the pool would lose with it. `alive`: all that it brought in first, whoever else has named
+    them, that have the best score: they passed their last check.
+
+    A member is marked when a harvest finds it that another source brought in, and stays so as long
+    as it is in the pool, even if that other source is removed. What callers give is no source.
+    Members that were there before there were marks get theirs when their lists are next read in
+    full: within the hour as a rule, as a page that has not changed is not read.
     """
 
     name: str
@@ -129,7 +135,7 @@ def list_sources(
     unique: Counter[str] = Counter()
     alive: Counter[str] = Counter()
     for entry in entries:
-        unique[entry.record.source] += 1
+        unique[entry.record.source] += not entry.record.shared
         alive[entry.record.source] += entry.score == best
     if plugins is None:
         plugins = {name: one.version for name, one in accounts.items() if one.plugin}

@@ -196,7 +196,8 @@ async def remove_named(access: Access, name: str) -> int:
 
 
 class SourcesHandler(ApiHandler):
-    """GET /api/sources: what each has yielded, and what of that is still there and good."""
+    """GET /api/sources: what each has yielded, and what of that is still there and good; the fields
+    are those of `SourceRow`."""
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
 

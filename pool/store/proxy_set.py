@@ -1,5 +1,6 @@
 """One sorted set of proxies and the keys beside it: typed calls of its scripts."""
 
+import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
@@ -102,7 +103,7 @@ class ProxySet:
         args: list[Any] = [pool.score.initial, room, who, pool.score.max, to_ms(pool.tombstone)]
         for one in candidates:
             args += to_bytes(one.proxy.member), _ENCODER.encode(one.record)
-            args.append(_whose(one.record))
+            args += _whose(one.record), _spell_source(one.record.source)
         return Added(*await self._run(self._add, args))
 
     async def make_room(self, n: int, pool: Pool) -> int:
@@ -148,6 +149,12 @@ class ProxySet:
 
     async def remove(self, members: Sequence[str], tombstone: float) -> int:
         return int(await self._run(self._remove, [to_ms(tombstone), *map(to_bytes, members)]))
+
+    async def count_due(self) -> int:
+        """Members that a checker would be given now."""
+        seconds, micros = await call(self._client.time())
+        now = seconds * 1000 + micros // 1000
+        return int(await call(self._client.zcount(self._keys[1], "-inf", now)))
 
     async def adopt(self, members: Sequence[str], spread: float) -> int:
         return int(await self._run(self._adopt, [to_ms(spread), *map(to_bytes, members)]))
@@ -214,6 +221,12 @@ def _whose(record: Record) -> str:
     if record.never_check:
         return "never"
     return "own" if record.own else ""
+
+
+@functools.lru_cache(maxsize=256)
+def _spell_source(name: str) -> bytes:
+    """The field of a record that names its source, as it is packed; nothing without a source."""
+    return _ENCODER.encode("source") + _ENCODER.encode(name) if name else b""
 
 
 def _record(raw: bytes | None) -> Record:

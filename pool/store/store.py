@@ -55,10 +55,11 @@ class Store:
         never to be checked with the maximum, and never due.
 
         Those that are there keep score and record, but for what the operator says of his own: that
-        they are his, from where, and whether they are checked. Recently removed ones are refused,
-        unless somebody asks for them: the operator by his settings, or a caller. Beyond `max_size`
-        a newcomer takes the place of the worst proxy that has failed since it came, in its own set
-        or else in the other; the operator's own need no room and are never replaced.
+        they are his, from where, and whether they are checked; and who is found there from another
+        source than this one is marked as shared. Callers are no source. Recently removed ones are
+        refused, unless somebody asks for them: the operator by his settings, or a caller. Beyond
+        `max_size` a newcomer takes the place of the worst proxy that has failed since it came, in
+        its own set or else in the other; the operator's own need no room and are never replaced.
         """
         who = "operator" if operator else "caller" if caller else ""
         added = Added()
@@ -95,6 +96,10 @@ class Store:
         if (n + 1) // 2 <= len(claimed) < n:
             claimed += await first.claim(n - len(claimed), seconds)
         return claimed
+
+    async def count_due(self) -> int:
+        """Members that are due and not claimed, at this moment."""
+        return sum([await one.count_due() for one in self.sets])
 
     async def claim_these(self, members: Sequence[str], seconds: float) -> list[Check]:
         """Those of `members` that are there, due or not, for a check now; never those that are not

@@ -7,7 +7,7 @@ import click
 
 from fetchpool.commands.cli.setup import GivenFile, Setup, carry_out
 from fetchpool.config.settings import Settings
-from fetchpool.files.text import open_file
+from fetchpool.files.text import open_file, read_text
 from pool.sites import UNIVERSAL
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ def proxies() -> None:
 
 
 _site = click.option(
-    "--site", default=UNIVERSAL, show_default=True, help="By which site's rule they are judged."
+    "--site",
+    default=UNIVERSAL,
+    show_default=True,
+    help="A site of pool.sites; each has a pool of its own.",
 )
 
 
@@ -54,7 +57,13 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @_filters
 @click.pass_obj
 def list_(setup: Setup, /, site: str, limit: int | None, form: str, **given: Any) -> None:
-    """The proxies, the best first, without credentials."""
+    """The proxies, the best first, without credentials.
+
+    What is not known is "-". CONNECT: it lets connections to port 443 through; TLS: a certificate
+    was verified through it; unaltered: a page came through it as it was. check and ago: how its
+    last check ended (`proxies check --help` has the words), and how long ago. A narrow terminal
+    has no room for all columns; --format json has more.
+    """
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import proxies as commands
 
@@ -88,7 +97,8 @@ def add(setup: Setup, file: Any) -> None:
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import proxies as commands
 
-    _on_pool(settings, lambda pool: commands.add(pool, file))
+    text = read_text(file)
+    _on_pool(settings, lambda pool: commands.add(pool, text))
 
 
 @proxies.command("import")
@@ -103,8 +113,8 @@ def import_(setup: Setup, source: str, key: str | None) -> None:
     if is_redis(source):
         _on_pool(settings, lambda pool: commands.take_over(pool, source, key))
         return
-    file = open_file(source)
-    _on_pool(settings, lambda pool: commands.add(pool, file, "import"))
+    text = read_text(open_file(source))
+    _on_pool(settings, lambda pool: commands.add(pool, text, "import"))
 
 
 @proxies.command("check")
@@ -112,7 +122,14 @@ def import_(setup: Setup, source: str, key: str | None) -> None:
 @_site
 @click.pass_obj
 def check(setup: Setup, names: tuple[str, ...], site: str) -> None:
-    """Check these now, or all that are due, and enter the verdicts."""
+    """Check these now, or all that are due, and enter the verdicts.
+
+    passed: the site's page came through it. refused: it was not reached. auth: it wants a user and
+    password. garbage: it does not speak as a proxy does. timeout: nothing came in time. broken:
+    the connection broke off, or led no further. rule: the page that came is not the site's.
+    unusable: its address may not be used (pool.allow_private). ours: nothing of it; that does not
+    count.
+    """
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import proxies as commands
 

@@ -17,7 +17,7 @@ def queue() -> None:
 @queue.command("status")
 @click.pass_obj
 def status(setup: Setup) -> None:
-    """How many messages each list holds."""
+    """How many messages each list holds, and how much memory they take."""
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import queue as commands
 
@@ -28,11 +28,17 @@ def status(setup: Setup) -> None:
 @click.argument("file", type=GivenFile())
 @click.pass_obj
 def push(setup: Setup, file: Any) -> None:
-    """Push tasks: a URL or a JSON task per line ("-" reads standard input)."""
+    """Push tasks: a URL or a JSON task per line ("-" reads standard input).
+
+    All lines are read first: nothing is pushed of a file with a line that is neither. Empty lines
+    and those that begin with # are passed over.
+    """
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import queue as commands
+    from fetchpool.commands.progress import Progress
 
-    _on_queue(settings, lambda queue: commands.push(queue, file))
+    with Progress() as progress, commands.read_tasks(file, progress) as tasks:
+        _on_queue(settings, lambda queue: commands.push(queue, tasks, progress))
 
 
 @queue.command("pull")

@@ -20,7 +20,12 @@ def sources() -> None:
 )
 @click.pass_obj
 def list_(setup: Setup, form: str) -> None:
-    """What each has yielded, and how much of that is in the pool and good."""
+    """What each has yielded, and how much of that is in the pool and good.
+
+    found: proxies that it listed when it was last read; new: those of them that the pool did not
+    have. unique: members of the pool that no other source has named; alive: those that it brought
+    and that passed their last check.
+    """
     settings = setup.prepare(quiet=True, sources=True)
     from fetchpool.commands.sources import show
 

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from fetcher.queue.inspect import Dead, Inspector
+from fetcher.queue.inspect import Dead, Inspector, Numbers
 from fetcher.queue.lists import ListTransport
 from fetcher.queue.transport import Finished
 from fetcher.settings import Queue
@@ -28,6 +28,23 @@ async def test_sizes_count_all_lists_and_the_leases_of_all_workers(any_redis):
     assert await inspector.sizes() == {IN: 3, "leased": 2, OUT: 1, DEAD: 0}
     await queue.finish([Finished(two.id, reason="why")])
     assert await inspector.sizes() == {IN: 3, "leased": 1, OUT: 1, DEAD: 1}
+
+
+async def test_numbers_have_memory_and_processes(any_redis):
+    inspector = Inspector(any_redis, SETTINGS)
+    assert await inspector.numbers() == Numbers()
+    queue, other = ListTransport(any_redis, SETTINGS), ListTransport(any_redis, SETTINGS)
+    await inspector.push([b"x" * 1000] * 6)
+    [one] = await queue.take(1) or []
+    await other.take(2)
+    await queue.finish([Finished(one.id, b"r")])
+    got = await inspector.numbers()
+    assert (got.ready, got.leased, got.results, got.dead, got.workers) == (3, 2, 1, 0, 2)
+    assert got.ready_bytes > 3000 > got.results_bytes > 0 == got.dead_bytes
+    assert got.silent is None
+    await any_redis.zincrby(TAG + ":workers", -SETTINGS.lease - 100, queue.worker)
+    late = (await inspector.numbers()).silent
+    assert late is not None and 99 <= late <= 160
 
 
 async def test_pull_takes_results_from_the_left(any_redis):

@@ -8,14 +8,12 @@ from fetcher.crawl.state import State, Waiting
 from fetcher.crawl.summary import HostSum, Summary
 from fetchpool.commands.crawl_lines import (
     SHOWN,
-    Table,
     build_line,
     build_list,
     build_show,
     build_summary,
-    plain,
-    printable,
 )
+from fetchpool.commands.tables import Table, plain
 
 NOW = 1_796_040_000.0  # 12:00 UTC
 HOSTILE = "\x1b[2Jgone\r\n"
@@ -28,14 +26,6 @@ def state(phase: Any = "running", name: str = "mine", **more: Any) -> State:
 
 def lines(blocks: list) -> list[str]:
     return [line for block in blocks for line in plain(block)]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("a b", "a b"), ("bücher", "bücher"), (HOSTILE, "?[2Jgone??"), ("a\u202eb", "a?b")],
-)
-def test_what_a_terminal_would_obey_is_not_printed(text: str, shown: str) -> None:
-    assert printable(text) == shown
 
 
 def test_the_line_says_how_it_stands() -> None:
@@ -57,13 +47,6 @@ def test_the_line_begins_with_what_it_waits_for() -> None:
     assert paused.startswith("paused: `crawls continue mine` goes on  ")
     between = build_line(state(counts=counts), NOW, UTC)
     assert between.startswith("4.2 pages/s  0 done  5 queued")
-
-
-def test_a_table_has_columns() -> None:
-    table = Table(("name", "n"), [("a", "1,000"), ("bcdefg", "2")], frozenset({1}))
-    assert plain(table) == ["name        n", "a       1,000", "bcdefg      2"]
-    assert plain(Table(("a", "b"), [("x", "")], frozenset())) == ["a  b", "x"]
-    assert plain("a line") == ["a line"]
 
 
 def test_the_summary_has_all_that_became_of_it() -> None:

@@ -1,58 +1,32 @@
 import io
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 
 from fetcher.crawl.model import Counts
 from fetcher.crawl.state import State
 from fetcher.crawl.summary import Summary
-from fetchpool.commands.crawl_lines import Table
-from fetchpool.commands.crawl_view import EVERY, View, print_blocks
+from fetchpool.commands.crawl_view import EVERY, View
+from tests.fetchpool.terminal import WIDTH, Terminal, a_terminal, shown
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_796_040_000.0
-WIDTH = 60
 
 
 def state(done: int = 0, phase: Any = "running") -> State:
     return State(name="mine", phase=phase, processes=1, counts=Counts(done=done, running=1))
 
 
-class Terminal:
-    """A real one; `read` gives what it was told, to the end of `until`."""
-
-    def __init__(self) -> None:
-        self._inner, outer = os.openpty()
-        self.stream: TextIO = os.fdopen(outer, "w", encoding="utf-8")
-
-    def read(self, until: str) -> str:
-        self.stream.flush()
-        got = b""
-        while until.encode() not in got:
-            got += os.read(self._inner, 65536)
-        return got.decode()
-
-    def close(self) -> None:
-        self.stream.close()
-        os.close(self._inner)
-
-
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", str(WIDTH))  # else that of the one that the tests run on
-    monkeypatch.setenv("TERM", "xterm")
-    one = Terminal()
-    yield one
-    one.close()
+    with a_terminal(monkeypatch) as one:
+        yield one
 
 
 # -- without a terminal ----------------------------------------------------------------------------
@@ -109,12 +83,6 @@ def test_rich_is_not_needed_without_a_terminal() -> None:
 # -- on a terminal ---------------------------------------------------------------------------------
 
 
-def shown(text: str) -> list[str]:
-    """What a terminal would show of it, without empty lines."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
-    return [line.rstrip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
-
-
 def test_on_a_terminal_there_is_one_line_that_lives(terminal: Terminal) -> None:
     view = View(terminal.stream, UTC)
     view.update(state(1), NOW)
@@ -145,14 +113,3 @@ def test_the_summary_stands_where_the_line_was(terminal: Terminal) -> None:
     got = terminal.read("end")
     assert "\x1b[1A\x1b[2Kmine: finished" in got  # one line up, emptied
     assert shown(got)[-3:] == ["status  pages", "200         1", "end"]
-
-
-def test_a_table_on_a_terminal_is_in_columns_and_obeys_no_markup(terminal: Terminal) -> None:
-    table = Table(("name", "n"), [("[red]a[/]", "1"), ("x" * 100, "2")], frozenset({1}))
-    print_blocks(["[bold]line[/] :smile:", table], terminal.stream)
-    terminal.stream.write("end")
-    rows = shown(terminal.read("end"))
-    assert rows[0] == "[bold]line[/] :smile:"
-    assert any(row.startswith("[red]a[/]") and row.endswith("1") for row in rows)
-    assert "".join(rows).count("x") == 100  # folded, not cut
-    assert max(map(len, rows)) == WIDTH

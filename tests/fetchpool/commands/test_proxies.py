@@ -1,6 +1,8 @@
+import asyncio
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from fetchpool.commands.proxies import Proxies, build_filters, open_proxies
 from fetchpool.config.settings import Settings
 from fetchpool.farm import Farm
 from fetchpool.farm import Kind as FarmKind
+from fetchpool.files.text import read_text
 from fetchpool.redis.connect import connect
 from pool.model import Candidate, Checked, Kind, Record
 from pool.settings import Check, Pool, Site
@@ -25,6 +28,7 @@ from pool.snapshot.filters import Filters
 from pool.store import Store
 from tests.fetchpool.command import run
 from tests.redis_server import RedisServer
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -79,7 +83,9 @@ async def test_the_list_shows_the_best_first_and_no_credentials(
             assert "secret" not in out
             assert out.index("192.0.2.1") < out.index("192.0.2.2")
         await listed(proxies, "text", Filters(schemes=frozenset({"socks5"})))
-        assert capsys.readouterr().out.split() == ["10", "socks5://192.0.2.2:1080", *"----"]
+        _, row, total = capsys.readouterr().out.splitlines()
+        assert row.split() == ["socks5://192.0.2.2:1080", "10", *"--------"]
+        assert total.startswith("1 of 2 proxies shown; 1 checked, 1 good")
         await listed(proxies, "json", Filters(countries=frozenset({"DE"})))
         [one] = json.loads(capsys.readouterr().out)
         assert (one["score"], one["country"], one["latency"]) == (100, "DE", 0.25)
@@ -88,13 +94,20 @@ async def test_the_list_shows_the_best_first_and_no_credentials(
         assert [row["host"] for row in rows] == ["192.0.2.1", "192.0.2.2"]
 
 
+async def test_an_empty_pool_says_what_fills_it(server: RedisServer, capsys: Printed) -> None:
+    async with open_proxies(settings(server)) as proxies:
+        for form, said in (("text", "the pool is empty: "), ("json", "[]"), ("csv", "id,proxy,")):
+            assert await listed(proxies, form)
+            assert capsys.readouterr().out.startswith(said)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
 async def test_a_list_may_come_from_any_system(
     server: RedisServer, redis: Redis, capsys: Printed, encoding: str
 ) -> None:
     text = "# é\r\n8.8.8.8:80\r\nuser:pass@8.8.4.4:8081\r\n"
     async with open_proxies(settings(server)) as proxies:
-        assert await commands.add(proxies, io.BytesIO(text.encode(encoding)))
+        assert await commands.add(proxies, read_text(io.BytesIO(text.encode(encoding))))
     assert capsys.readouterr().out == "2 added, 0 known\n"
     async with open_proxies(settings(server)) as proxies:
         await commands.export(proxies, ANY, site="universal", limit=None, form="text")
@@ -114,7 +127,7 @@ async def test_what_was_exported_is_imported_as_it_was(
     out = capsys.readouterr().out
     await redis.flushall()
     async with open_proxies(settings(server)) as proxies:
-        assert await commands.add(proxies, io.BytesIO(out.encode()), "import")
+        assert await commands.add(proxies, out.encode(), "import")
         await proxies.view.read()
         assert proxies.snapshot.members() == set(members)
         if form != "text":
@@ -164,7 +177,7 @@ async def test_who_is_refused_is_told_why(
 ) -> None:
     async with open_proxies(settings(server)) as proxies:
         lines = b"8.8.8.8:80\nu:secret@10.0.0.1:80\nnonsense\n"
-        assert await commands.add(proxies, io.BytesIO(lines))
+        assert await commands.add(proxies, lines)
         said = capsys.readouterr()
         assert said.out == "1 added, 0 known, 2 refused\n"
         assert sorted(said.err.splitlines()) == [
@@ -172,28 +185,55 @@ async def test_who_is_refused_is_told_why(
             " pool.allow_private: true lets such in",
             "refused: line 3: it names no port: write host:port",
         ]
-        assert await commands.add(proxies, io.BytesIO(lines))
+        assert await commands.add(proxies, lines)
         assert capsys.readouterr().out == "0 added, 1 known, 2 refused\n"
-        assert not await commands.add(proxies, io.BytesIO(b"nonsense"))
+        assert not await commands.add(proxies, b"nonsense")
         with pytest.raises(TaskError, match="CSV"):
-            await commands.add(proxies, io.BytesIO(b"ip,port\n" + b"8" * 200_000))
+            await commands.add(proxies, b"ip,port\n" + b"8" * 200_000)
+
+
+async def test_what_is_in_when_an_import_is_interrupted_stays(
+    server: RedisServer, redis: Redis, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fetchpool.commands.proxies.BATCH", 10)
+    text = "\n".join(f"8.8.8.8:{port}" for port in range(1, 5001)).encode() + b"\nnonsense"
+    async with open_proxies(settings(server)) as proxies:
+        task = asyncio.create_task(commands.add(proxies, text))
+
+        async def is_begun() -> bool:
+            return bool(await redis.zcard(KEY))
+
+        await wait_until(is_begun)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.search(
+        r"^fetchpool: interrupted: \d{1,3}0 added, 0 known, 1 refused$", said.err, re.M
+    )
 
 
 async def test_a_full_pool_says_so(server: RedisServer, capsys: Printed) -> None:
     async with open_proxies(settings(server, max_size=1)) as proxies:
-        assert await commands.add(proxies, io.BytesIO(b"8.8.8.8:80\n8.8.8.8:81"))
-    assert capsys.readouterr().out == "1 added, 0 known, 1 left out, as the pool is full\n"
+        assert await commands.add(proxies, b"8.8.8.8:80\n8.8.8.8:81")
+    assert (
+        capsys.readouterr().out
+        == "1 added, 0 known, 1 left out, as the pool is full (pool.max_size)\n"
+    )
 
 
 async def test_it_is_said_that_https_in_a_text_is_no_tls_to_the_proxy(
     server: RedisServer, capsys: Printed
 ) -> None:
     async with open_proxies(settings(server)) as proxies:
-        assert await commands.add(proxies, io.BytesIO(b"https://8.8.8.8:443"))
+        assert await commands.add(proxies, b"https://8.8.8.8:443")
         printed = capsys.readouterr()
         assert printed.out == "1 added, 0 known\n"
-        assert printed.err.startswith("1 spelled https:// taken as HTTP proxies that tunnel")
-        assert await commands.add(proxies, io.BytesIO(b'["https://8.8.4.4:443"]'))
+        assert printed.err.startswith(
+            "1 written as https://... taken as HTTP proxies that pass https on"
+        )
+        assert await commands.add(proxies, b'["https://8.8.4.4:443"]')
         assert capsys.readouterr().err == ""
 
 
@@ -211,7 +251,9 @@ async def test_other_pools_are_taken_over_from_their_redis(
         assert await commands.take_over(proxies, server.url, "old")
         assert capsys.readouterr().out == "1 added, 0 known, 1 refused\n"
         assert not await commands.take_over(proxies, server.url, "nothing")
-        assert "there is no sorted set or hash nothing there" in capsys.readouterr().err
+        assert (
+            "that Redis has no sorted set or hash named nothing (--key" in capsys.readouterr().err
+        )
         await proxies.view.read()
         assert proxies.snapshot.members() == {"8.8.8.8:80", "8.8.4.4:80", "8.8.8.8:81"}
         us = proxies.snapshot.get("8.8.8.8:80")
@@ -285,6 +327,52 @@ async def test_checks_print_and_enter_their_verdicts(
             assert not await commands.check(proxies, [], "universal")
 
 
+async def test_the_verdicts_until_ctrl_c_count_and_the_others_are_due(
+    server: RedisServer, redis: Redis, capsys: Printed
+) -> None:
+    async with Farm({FarmKind.GOOD: 1, FarmKind.HANGING: 2}) as farm:
+        site = Site(url=[f"{farm.origin.url}/html"], body="Chickens")
+        times = Check(timeout=60.0, cycle=3600.0)
+        wanted = settings(server, allow_private=True, sites={"universal": site}, check=times)
+        good, *hanging = (parse_proxy(proxy.url()) for proxy in farm.proxies)
+        await fill(redis, *(one.member for one in (good, *hanging)))
+        said = ["", ""]
+
+        async def is_told() -> bool:
+            for place, text in enumerate(capsys.readouterr()):
+                said[place] += text
+            return "passed" in said[0]
+
+        async with open_proxies(wanted) as proxies:
+            task = asyncio.create_task(commands.check(proxies, [], "universal"))
+            await wait_until(is_told)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await is_told()
+            assert said[0].split() == [good.url, "passed"]
+            assert said[1] == "fetchpool: interrupted: 1 of 1 passed\n"
+            assert await redis.zscore(KEY, good.member) == 100
+            assert await proxies.view.store.count_due() == 2
+            assert {await redis.zscore(KEY, one.member) for one in hanging} == {10}
+
+
+async def test_it_is_said_that_nothing_is_due(
+    server: RedisServer, redis: Redis, capsys: Printed
+) -> None:
+    async with open_proxies(settings(server)) as proxies:
+        assert not await commands.check(proxies, [], "universal")
+    assert capsys.readouterr().err.startswith("fetchpool: there is no proxy to check: ")
+    await fill(redis, "8.8.8.8:80", kind=Kind.PASSED)
+    async with open_proxies(settings(server)) as proxies:
+        assert not await commands.check(proxies, [], "universal")
+    assert capsys.readouterr() == (
+        "0 of 0 passed\n",
+        "fetchpool: none of the 1 proxies is due for a check: a service that runs checks them, or"
+        " they were checked just now. Named ones are checked in any case\n",
+    )
+
+
 async def test_a_proxy_that_is_never_checked_is_named(
     server: RedisServer, redis: Redis, capsys: Printed
 ) -> None:
@@ -294,7 +382,8 @@ async def test_a_proxy_that_is_never_checked_is_named(
         assert not await commands.check(proxies, ["8.8.8.8:80"], "universal")
     said = capsys.readouterr()
     assert said.out == "0 of 0 passed\n"
-    assert said.err == "fetchpool: http://8.8.8.8:80 is never checked, as pool.proxies says\n"
+    words = "is never checked, as pool.proxies has it with never_check"
+    assert said.err == f"fetchpool: http://8.8.8.8:80 {words}\n"
 
 
 # -- as a user runs them ---------------------------------------------------------------------------

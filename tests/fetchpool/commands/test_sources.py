@@ -1,3 +1,4 @@
+import asyncio
 import http.server
 import json
 import threading
@@ -12,7 +13,7 @@ import yaml
 from redis import Redis
 
 from fetcher.settings import Redis as RedisSettings
-from fetchpool.commands.sources import _ago, show
+from fetchpool.commands.sources import show, try_source
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
 from pool.harvest.accounts import build_version
@@ -22,6 +23,7 @@ from pool.source import Source
 from pool.store import Sources
 from tests.fetchpool.command import run
 from tests.redis_server import RedisServer
+from tests.wait import wait_until
 
 LIST = "8.8.8.8:3128\n8.8.4.4:1080 US-H\n127.0.0.1:6379\n10.0.0.1:80\n8.8.8.8:3128\n"
 MANY = "".join(
@@ -136,6 +138,45 @@ def test_a_plug_in_is_run_now(tmp_path: Path, site: str) -> None:
     assert got.err == "own.crawl_none: no proxy came out of 0 items\n"
 
 
+class Holding(http.server.ThreadingHTTPServer):
+    """Answers one page, and not the next before it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.free = threading.Event(), threading.Event()
+        super().__init__(("127.0.0.1", 0), HeldPage)
+
+
+class HeldPage(Page):
+    server: Holding
+
+    def do_GET(self) -> None:
+        if self.path == "/held":
+            self.server.asked.set()
+            self.server.free.wait(30)
+            self.close_connection = True
+            return
+        super().do_GET()
+
+
+async def test_ctrl_c_tells_how_far_it_came(capsys: pytest.CaptureFixture[str]) -> None:
+    with Holding() as held:
+        thread = threading.Thread(target=held.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        site = f"http://127.0.0.1:{held.server_address[1]}"
+        source = Source(name="two", url=[f"{site}/list", f"{site}/held"])
+        task = asyncio.create_task(try_source(Settings(), source))
+        await wait_until(held.asked.is_set, timeout=20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        held.free.set()
+        held.shutdown()
+        thread.join(10)
+    said = capsys.readouterr()
+    assert said.out.split() == ["4", "in", f"{site}/list"]
+    assert said.err == "fetchpool: interrupted: 1 of 2 pages read, 4 proxies found\n"
+
+
 def test_a_folder_of_plug_ins_that_is_none_is_a_wrong_setting(tmp_path: Path, site: str) -> None:
     write_settings(tmp_path, site)
     for words in (["list"], ["test", "good"]):
@@ -180,16 +221,17 @@ def test_the_accounts_of_all_sources_are_listed(
             redis.hset("fetchpool:{proxies:universal}:records", member, record)
     got = run(tmp_path, "sources", "list")
     assert (got.code, got.err) == (0, "")
-    heading, *lines = [line.split() for line in got.out.splitlines()]
+    heading, *lines, total, _ = [line.split() for line in got.out.splitlines()]
     assert heading == ["source", "state", "found", "new", "unique", "alive", "success", "error"]
+    assert " ".join(total) == "8 sources: 6 on, 1 off, 1 gone; 1 of their proxies are alive"
     rows = {name: rest for name, *rest in lines}
     assert list(rows) == [
         *("good", "empty", "gone", "half", "many"),
         *("own.crawl_none", "own.crawl_pairs", "removed"),
     ]
-    assert rows["good"] == ["on", "40", "7", "2", "1", "2", "h"]
+    assert rows["good"] == ["on", "40", "7", "2", "1", "2", "h", "ago", "-"]
     assert rows["gone"] == ["on", "0", "0", "0", "0", "never", "HTTP", "404:", "Not", "Found"]
-    assert rows["empty"] == ["off", "0", "0", "0", "0", "never"]
+    assert rows["empty"] == ["off", "0", "0", "0", "0", "never", "-"]
     assert rows["removed"][0] == "gone"
     got = run(tmp_path, "sources", "list", "--format", "json")
     found = {row["name"]: row for row in json.loads(got.out)}
@@ -199,19 +241,6 @@ def test_the_accounts_of_all_sources_are_listed(
     assert (empty["state"], empty["enabled"]) == ("off", False)
     assert found["gone"]["last_error"] == "HTTP 404: Not Found"
     assert found["own.crawl_pairs"]["plugin"]
-
-
-@pytest.mark.parametrize(
-    ("ago", "words"),
-    [(0.5, "now"), (1, "1 s"), (59.9, "59 s"), (60, "1 m"), (3599, "59 m"), (3600, "1 h"),
-     (86399, "23 h"), (86400, "1 d"), (8640000, "100 d")],
-)  # fmt: skip
-def test_a_success_was_so_long_ago(ago: float, words: str) -> None:
-    assert _ago(1e9, 1e9 - ago) == words
-
-
-def test_a_source_that_never_succeeded_says_so() -> None:
-    assert _ago(1e9, 0.0) == "never"
 
 
 async def test_a_paused_source_says_so(server: RedisServer, capsys: Any) -> None:
@@ -226,7 +255,7 @@ async def test_a_paused_source_says_so(server: RedisServer, capsys: Any) -> None
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-async def test_without_sources_there_is_no_row(server: RedisServer, capsys: Any, form: str) -> None:
+async def test_without_sources_it_says_so(server: RedisServer, capsys: Any, form: str) -> None:
     await show(Settings(redis=RedisSettings(url=server.url), pool=Pool()), form)
     out = capsys.readouterr().out
-    assert json.loads(out) == [] if form == "json" else len(out.splitlines()) == 1
+    assert json.loads(out) == [] if form == "json" else out.startswith("there are no sources: ")

@@ -114,9 +114,9 @@ def test_a_declaration_has_another_version_when_it_changes() -> None:
     assert build_version(one) == build_version(same) != build_version(other)
 
 
-def entry(number: int, source: str, score: float) -> Entry:
+def entry(number: int, source: str, score: float, *, shared: bool = False) -> Entry:
     member = f"192.0.2.{number}:80"
-    return Entry(member, parse_proxy(member), score, Record(source=source))
+    return Entry(member, parse_proxy(member), score, Record(source=source, shared=shared))
 
 
 def rows_of(
@@ -137,6 +137,12 @@ def test_what_came_from_a_source_is_counted_in_the_pool() -> None:
     assert (a.found, a.new, a.refused, a.total_new) == (5, 3, 1, 8)
     assert (a.last_run, a.last_success, a.last_error) == (3.0, 2.0, None)
     assert (b.found, b.last_run) == (0, 0.0)
+
+
+def test_what_others_have_too_is_not_unique() -> None:
+    entries = [entry(1, "a", 100, shared=True), entry(2, "a", 100), entry(3, "b", 9, shared=True)]
+    a, b = rows_of([Source(name=name, url=URL) for name in ("a", "b")], {}, {}, *entries)
+    assert (a.unique, a.alive, b.unique, b.alive) == (1, 2, 0, 0)
 
 
 def test_each_source_is_in_one_state() -> None:

@@ -118,6 +118,19 @@ async def test_a_source_of_each_kind_fills_the_pool(redis: Redis, path: str) -> 
         assert (check.record.source, check.record.added) == ("farm", one.now.now)
 
 
+async def test_what_two_sources_list_is_unique_to_neither(redis: Redis) -> None:
+    async with Farm(tls=False) as farm, fetching() as fetcher:
+        farm.origin.lists["/one"] = ("text/plain", b"127.0.0.1:81\n127.0.0.1:82\n")
+        farm.origin.lists["/two"] = ("text/plain", b"127.0.0.1:82\n127.0.0.1:83\n")
+        sources = [Source(name=name, url=f"{farm.origin.url}/{name}") for name in ("one", "two")]
+        one = Harvesting(redis, fetcher, settings(*sources))
+        for source in (*sources, *sources):
+            await one.harvester.harvest(source)
+        known = await one.store.http.records([f"127.0.0.1:{port}" for port in (81, 82, 83)])
+        assert [record.shared for record in known] == [False, True, False]
+        assert [record.source for record in known] == ["one", "one", "two"]
+
+
 async def test_private_addresses_are_refused_unless_allowed(redis: Redis) -> None:
     async with Farm(tls=False) as farm, fetching() as fetcher:
         body = b"127.0.0.1:6379\n10.0.0.1:80\n192.168.0.1:80\n8.8.8.8:3128\n1.1.1.1:99999\n"

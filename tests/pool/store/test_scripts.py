@@ -1,4 +1,5 @@
 import asyncio
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +8,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from fetchpool.redis.connect import connect
-from pool.model import Added, Kind, Record, Settled
+from pool.model import Added, Checked, Kind, Record, Settled
 from pool.score import next_score
 from pool.settings import Pool, Score
 from pool.store import Store
@@ -26,6 +27,9 @@ from tests.redis_server import RedisServer
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
+
+ONE: Final = "192.0.2.1:80"
+LONG: Final = "a-source-with-a-name-of-more-than-31-letters"  # which is packed in another way
 
 
 # -- claiming ------------------------------------------------------------------------------------
@@ -245,3 +249,114 @@ def test_any_sequence_keeps_the_score_in_range_and_what_is_gone_gone(
         await redis.aclose()
 
     asyncio.run(run())
+
+
+# -- what several sources have ---------------------------------------------------------------------
+
+
+async def record_of(store: Store, member: str = ONE) -> Record:
+    [record] = await store.http.records([member])
+    return record
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        ("first", "second", True),
+        ("first", "firs", True),
+        ("firs", "first", True),
+        ("first", LONG, True),
+        ("first", "first", False),
+        (LONG, LONG, False),
+        (LONG, "first", True),
+        ("", "second", False),  # nobody knows which source had it
+        ("first", "", False),  # what is led back into the pool comes from no source
+    ],
+)
+async def test_who_comes_from_two_sources_is_shared(
+    any_redis: Redis, first: str, second: str, shared: bool
+) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(ONE, source=first, country="DE"))
+    assert await store.add(candidates(ONE, source=second)) == Added()
+    assert await record_of(store) == Record(source=first, country="DE", shared=shared)
+
+
+async def test_who_is_given_by_a_caller_or_the_operator_is_not_shared(any_redis: Redis) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(ONE, source="list"))
+    await store.add(candidates(ONE, source="cli"), caller=True)
+    assert not (await record_of(store)).shared
+    own = candidates(ONE, source="settings", own=True)
+    await store.add(own, operator=True)
+    await store.add(candidates(ONE, source="list"))
+    assert [await record_of(store)] == [one.record for one in own]
+
+
+async def test_the_mark_is_written_once_and_followed(any_redis: Redis) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(ONE, source="first"))
+    seen = await store.http.changes(0)
+    for source in ("first", "second", "first", "second", "third"):
+        await store.add(candidates(ONE, source=source))
+    changes = await store.http.changes(seen.last)
+    assert changes.newest.n == seen.newest.n + 1
+    [member] = changes.members
+    assert (member.score, member.record) == (10, Record(source="first", shared=True))
+
+
+@pytest.mark.parametrize("kind", [Kind.PASSED, Kind.REFUSED, Kind.OURS])
+async def test_a_check_that_was_under_way_keeps_the_mark(any_redis: Redis, kind: Kind) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(ONE, source="first", country="DE"))
+    for _ in range(2):  # the second one knows of it
+        checks = await store.claim(1, HOUR)
+        await store.add(candidates(ONE, source="second"))
+        assert await store.settle(ended(checks, kind, 0.0)) == Settled(kept=1)
+        known = await record_of(store)
+        assert (known.shared, known.source, known.country) == (True, "first", "DE")
+    assert known.last is (None if kind is Kind.OURS else kind)
+    assert known.failed == ({"refused": 2} if kind is Kind.REFUSED else {})
+
+
+async def test_all_that_is_known_of_a_proxy_survives_the_mark(any_redis: Redis) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(ONE, source="first"))
+    known = Record(
+        source="first",
+        region="浙江",
+        added=1_796_040_000.25,
+        checked=1_796_040_001.0,
+        latency=0.1 + 0.2,
+        connect_time=0.0,
+        last=Kind.PASSED,
+        failures=3,
+        failed={"refused": 3},
+        proven=1_796_040_001.0,
+        connect=True,
+        tls=False,
+        anonymity="elite",
+        exit="2001:db8::1",
+    )
+    checks = await store.claim(1, HOUR)
+    await store.settle([Checked(check, Kind.PASSED, known, 0.0) for check in checks])
+    await store.add(candidates(ONE, source="second"))
+    assert await record_of(store) == replace(known, shared=True)
+
+
+async def test_who_leaves_and_comes_back_begins_unshared(any_redis: Redis) -> None:
+    store = Store(any_redis, Pool(tombstone=0.0))
+    await store.add(candidates(ONE, source="first"))
+    await store.add(candidates(ONE, source="second"))
+    await store.remove([ONE])
+    await store.add(candidates(ONE, source="second"))
+    assert await record_of(store) == Record(source="second")
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xc1", b"\x01"])
+async def test_a_record_that_cannot_be_read_is_left_alone(any_redis: Redis, raw: bytes) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(ONE))
+    await any_redis.hset(side("records"), ONE, raw)
+    assert await store.add(candidates(ONE, source="second")) == Added()
+    assert await any_redis.hget(side("records"), ONE) == raw

@@ -290,6 +290,17 @@ async def test_any_number_goes_in_and_comes_out_in_calls_of_a_thousand(
     assert await redis.exists(KEY, side("due"), side("records")) == 0
 
 
+async def test_who_is_due_is_counted(any_redis: Redis) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(*many(3), "socks5://192.0.2.9:1080"))
+    assert await store.count_due() == 4
+    assert len(await store.claim(2, HOUR)) == 2
+    assert await store.count_due() == 2
+    own = candidates("192.0.2.8:80", own=True, never_check=True)
+    await store.add(own, operator=True)
+    assert await store.count_due() == 2
+
+
 # -- what others write -----------------------------------------------------------------------------
 
 

@@ -47,10 +47,10 @@ def test_tasks_go_round_through_the_embedded_redis(tmp_path: Path) -> None:
     assert (pushed.code, pushed.out, pushed.err) == (0, "2 pushed to scheduler2fetcher\n", "")
     assert run(tmp_path, "queue", "push", "-", stdin=b"data:,c").out.startswith("1 pushed")
     status = run(tmp_path, "queue", "status")
-    sizes = dict(line.split() for line in status.out.splitlines())
-    assert sizes == {
+    _, *rows = (line.split() for line in status.out.splitlines())
+    assert {name: count for name, count, *_ in rows} == {
         "scheduler2fetcher": "3",
-        "leased": "0",
+        "(leased)": "0",
         "fetcher2processor": "0",
         "fetcher_dead": "0",
     }
@@ -68,7 +68,8 @@ def test_tasks_go_round_through_the_embedded_redis(tmp_path: Path) -> None:
 def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: bytes) -> None:
     got = run(tmp_path, "queue", "push", "-", stdin=b"data:,a\n" + line)
     assert (got.code, got.out) == (2, "")
-    assert "fetchpool: line 2: neither a URL nor a JSON task" in got.err
+    assert "fetchpool: nothing is pushed: 1 of 2 lines is no task\n  line 2: neither" in got.err
+    assert list(tmp_path.iterdir()) == []  # no Redis was started for it
 
 
 def test_a_dead_message_that_is_not_there_is_named(tmp_path: Path) -> None:
