@@ -56,6 +56,10 @@ class QueueLoop:
     def in_flight(self) -> int:
         return sum(len(served.under_way) for served in self._served)
 
+    def count_ended(self, prefix: str) -> int:
+        """How much of the lanes whose names begin so has been completed since the start."""
+        return sum(served.ended for served in self._served if served.lane.name.startswith(prefix))
+
     def problems(self) -> list[str]:
         """What stands in the way of a lane right now, in words; empty when all is well."""
         return [f"{s.lane.name}: {s.problem}" for s in self._served if s.problem]
@@ -74,6 +78,7 @@ class _Served:
         self.lane = lane
         self.under_way: dict[int, Any] = {}
         self.problem: str | None = None
+        self.ended = 0
         self._finished: list[Any] = []
         self._dry = False  # the last take brought less than asked for: wait for a tick
         self._taking = False
@@ -126,6 +131,7 @@ class _Served:
     def _done(self, item: Any, outcome: Any) -> None:
         if self.under_way.pop(id(item), None) is None:
             return  # handed back meanwhile
+        self.ended += 1
         self._finished.append(outcome)
         self._changed.set()
         if not self._finishing:

@@ -1,12 +1,11 @@
 import io
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from fetcher.crawl.state import State
 from fetcher.crawl.summary import Summary
 from fetchpool.commands.crawl_lines import Table
 from fetchpool.commands.crawl_view import EVERY, View, print_blocks
+from tests.terminal import Terminal, shown
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_796_040_000.0
@@ -23,25 +23,6 @@ WIDTH = 60
 
 def state(done: int = 0, phase: Any = "running") -> State:
     return State(name="mine", phase=phase, processes=1, counts=Counts(done=done, running=1))
-
-
-class Terminal:
-    """A real one; `read` gives what it was told, to the end of `until`."""
-
-    def __init__(self) -> None:
-        self._inner, outer = os.openpty()
-        self.stream: TextIO = os.fdopen(outer, "w", encoding="utf-8")
-
-    def read(self, until: str) -> str:
-        self.stream.flush()
-        got = b""
-        while until.encode() not in got:
-            got += os.read(self._inner, 65536)
-        return got.decode()
-
-    def close(self) -> None:
-        self.stream.close()
-        os.close(self._inner)
 
 
 @pytest.fixture
@@ -107,12 +88,6 @@ def test_rich_is_not_needed_without_a_terminal() -> None:
 
 
 # -- on a terminal ---------------------------------------------------------------------------------
-
-
-def shown(text: str) -> list[str]:
-    """What a terminal would show of it, without empty lines."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
-    return [line.rstrip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
 
 
 def test_on_a_terminal_there_is_one_line_that_lives(terminal: Terminal) -> None:
