@@ -7,7 +7,10 @@ reply is a ``redis.exceptions.ConnectionError`` or ``TimeoutError`` (neither is 
 subclass), and only the caller knows whether its command may be sent again.
 """
 
+import asyncio
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -40,6 +43,8 @@ _FORMS: Final = (
     "unix://[user:password@]/path/to/socket[?db=N] or "
     "redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]"
 )
+_CONNECTING: Final = re.compile(r"Error -?\d+ connecting to \S+\. ")  # what redis-py says before
+_DEEPEST: Final = 10  # exceptions that came of each other
 _TLS_OPTIONS: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
 
 
@@ -123,6 +128,7 @@ class _Telling(ConnectionPool):
 
     _url: str
     _presence: Presence
+    _limit: float | None = CONNECT_TIMEOUT  # with all that is said before the first command
 
     def tell(self, url: str, presence: Presence) -> None:
         self._url, self._presence = url, presence
@@ -130,7 +136,11 @@ class _Telling(ConnectionPool):
     async def ensure_connection(self, connection: Any) -> None:
         """Connected, when a command is to be sent over it. Raises `Unreached`."""
         try:
-            await super().ensure_connection(connection)
+            if connection.is_connected:
+                await super().ensure_connection(connection)
+            else:
+                async with asyncio.timeout(self._limit):
+                    await super().ensure_connection(connection)
         except (RedisError, OSError) as error:
             reason = describe(error)
             self._presence.gone(reason)
@@ -149,6 +159,8 @@ class _WaitingPool(_Telling, BlockingConnectionPool):
 class _SentinelPool(_Telling, SentinelConnectionPool):
     """Closes the connections to the Sentinels too, which redis-py leaves open."""
 
+    _limit = None  # there may be many to be asked, each with a limit of its own
+
     async def aclose(self) -> None:
         await super().aclose()
         await self.sentinel_manager.aclose()
@@ -166,15 +178,26 @@ def _timeouts(reply: float | None) -> dict[str, Any]:
 
 def describe(error: BaseException) -> str:
     """Why there is no connection, in the words of the system or of the server."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    system = error if isinstance(error, OSError) else error.__context__
-    if isinstance(system, OSError) and system.strerror:
-        # Those of name servers are below zero; asyncio puts words of its own in place of the rest.
-        number = system.errno or 0
-        return os.strerror(number) if number > 0 else system.strerror
     text = str(error).rstrip(".") or type(error).__name__
-    return "it wants a password" if "HELLO must be called" in text else text
+    if isinstance(error, TimeoutError | asyncio.TimeoutError) or text.startswith("Timeout"):
+        return "no answer in time"
+    for system in _chain(error):
+        if isinstance(system, OSError) and system.strerror:
+            # Those of name servers are below zero; asyncio has words of its own in place of others.
+            number = system.errno or 0
+            return os.strerror(number) if number > 0 else system.strerror
+    if "HELLO must be called" in text:
+        return "it wants a password"
+    return _CONNECTING.sub("", text)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """It and what it came of, not without end."""
+    for _ in range(_DEEPEST):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 async def find_absence(url: str) -> str | None:

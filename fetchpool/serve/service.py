@@ -68,7 +68,8 @@ class Service:
         self._worker = worker
         self._live = live
         self._settings_from = settings_from
-        presence = Presence(mask_url(url))
+        is_quiet = worker is not None and not worker.is_first
+        presence = Presence(mask_url(url), quiet=is_quiet)
         self._redis = connect(url, presence=presence)
         self._blocking = connect(url, blocking=True, presence=presence)
         self._view = PoolView(settings, self._redis)

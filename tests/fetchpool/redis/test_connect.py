@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 import subprocess
@@ -328,6 +329,17 @@ async def test_one_that_does_not_let_us_in_is_absent(tmp_path):
         assert wrong.startswith(f"unix://:***@{path} cannot be reached: invalid username-password")
         assert none.startswith(f"{server.url} cannot be reached: it wants a password")
         assert await find_absence(f"unix://:{SECRET}@{path}") is None
+
+
+async def test_one_that_hangs_has_no_more_time_than_one_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("fetchpool.redis.connect._WaitingPool._limit", 0.05)
+    with RedisServer.start(tmp_path) as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            absence = await find_absence(server.url)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+    assert absence == f"{server.url} cannot be reached: no answer in time"
 
 
 async def test_one_that_goes_and_comes_back_is_said_to(tmp_path, caplog):

@@ -36,3 +36,12 @@ def test_one_that_has_never_been_there_is_not_said_to_have_gone(
     presence.gone("Connection refused")
     presence.here()
     assert caplog.messages == []
+
+
+def test_a_quiet_one_leaves_it_to_another_process(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    presence = Presence("redis://h/0", quiet=True)
+    presence.here()
+    presence.gone("Connection refused")
+    presence.here()
+    assert caplog.messages == []
