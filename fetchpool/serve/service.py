@@ -194,11 +194,10 @@ class Service:
             await _try(client.aclose())
 
     def _say_stop(self) -> None:
-        """How long it may take, if anything is under way. Of several processes the parent says
-        the latter."""
+        """How long it may take, if anything is under way; of several, the parent says it once."""
         busy, drain = self.loop.in_flight + self.entrances.taken, self.settings.fetcher.drain
         if busy and self._worker is not None:
-            logger.info("stopping: %d under way", busy)
+            logger.debug("stopping: %d under way", busy)
         elif busy:
             logger.info("stopping: %d under way, %s", busy, build_patience(drain))
 
