@@ -210,4 +210,6 @@ async def _try(step: Awaitable[object]) -> None:
 
 def _report_end(duty: "asyncio.Task[None]") -> None:
     if not duty.cancelled() and duty.exception() is not None:
-        logger.error("a duty of the service ended", exc_info=duty.exception())
+        logger.error(
+            "a part of the service has failed and does nothing any more", exc_info=duty.exception()
+        )
