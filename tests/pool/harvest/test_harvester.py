@@ -647,11 +647,15 @@ async def test_a_silent_source_holds_up_no_other_and_is_handed_on(
         pool = settings(Source(name="silent", url=silent), Source(name="quick", url=quick))
         one = Harvesting(redis, fetcher, pool)
         running = asyncio.create_task(one.harvester.run())
-        await wait_until(lambda: farm.origin.hits[LISTS[0]])
-        await wait_until(lambda: one.accounts())
+
+        async def is_put_off() -> bool:
+            return await redis.pttl("fetchpool:source:quick") > LEASE * 1000
+
+        await wait_until(is_put_off)  # until its next turn: its first is over
         await redis.delete("fetchpool:source:quick")
         one.clock.now = 100.0
-        await wait_until(lambda: farm.origin.hits[LISTS[0]] == 2)
+        await wait_until(is_put_off)
+        assert farm.origin.hits[LISTS[0]] == 2
         assert farm.origin.hits["/never"] == 1
         one.harvester.stop()
         await asyncio.wait_for(running, 5)
