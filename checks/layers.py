@@ -39,7 +39,7 @@ FLOORS: Final = {
         ("http",),
     ),
     "fetchpool": (
-        ("farm", "files"),
+        ("farm", "files", "terminal"),
         ("config", "redis"),
         ("serve",),
         ("dashboard",),

@@ -50,7 +50,15 @@ class AnswerBroken(FetchpoolError):
 
 
 class RedisAway(FetchpoolError):
-    """Redis did not answer, not in time, or refused; what was asked of it may have been done."""
+    """Redis did not answer, not in time, or refused; what was asked of it may have been done.
+
+    `is_gone`: nobody answered at all. Whoever holds the connections says that once, for all who
+    ask over them: these need not.
+    """
+
+    def __init__(self, text: str, *, is_gone: bool = False) -> None:
+        super().__init__(text)
+        self.is_gone = is_gone
 
 
 class Outcome(enum.Enum):

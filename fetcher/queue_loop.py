@@ -6,6 +6,7 @@ process answers within milliseconds.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from tornado.ioloop import PeriodicCallback
 
+from fetcher.errors import RedisAway
 from fetcher.model import Lane
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,10 @@ _GATHER: Final = 0.003  # seconds
 
 _BACKOFF_FIRST: Final = 0.2  # seconds
 _BACKOFF_MOST: Final = 10.0
+
+# When nothing is under way any more, a stop waits so long for an answer of who may be gone.
+_LAST_TAKE: Final = 0.5  # seconds
+_HAND_BACK: Final = 1.0
 
 
 class QueueLoop:
@@ -50,6 +56,10 @@ class QueueLoop:
     def in_flight(self) -> int:
         return sum(len(served.under_way) for served in self._served)
 
+    def count_ended(self, prefix: str) -> int:
+        """How much of the lanes whose names begin so has been completed since the start."""
+        return sum(served.ended for served in self._served if served.lane.name.startswith(prefix))
+
     def problems(self) -> list[str]:
         """What stands in the way of a lane right now, in words; empty when all is well."""
         return [f"{s.lane.name}: {s.problem}" for s in self._served if s.problem]
@@ -68,20 +78,22 @@ class _Served:
         self.lane = lane
         self.under_way: dict[int, Any] = {}
         self.problem: str | None = None
+        self.ended = 0
         self._finished: list[Any] = []
         self._dry = False  # the last take brought less than asked for: wait for a tick
         self._taking = False
         self._finishing = False
         self._look_due = False
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
+        self._level = logging.INFO  # of the line that says that it works again
         self._jobs: set[asyncio.Task[None]] = set()
 
     def look(self, *, arrived: bool = False) -> None:
         """Take what there is room for, unless a take is under way or nothing is expected."""
         self._look_due = False
         self._dry = self._dry and not arrived
-        if self._taking or self._dry or self._stopping:
+        if self._taking or self._dry or self._stopping.is_set():
             return
         window = self.lane.window
         # Results that cannot be put away hold places too, else an outage fills the memory.
@@ -93,7 +105,7 @@ class _Served:
     async def _take(self, room: int) -> None:
         items: Sequence[Any] = ()
         delay = _BACKOFF_FIRST
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 items = await self.lane.take(room)
                 break
@@ -119,6 +131,7 @@ class _Served:
     def _done(self, item: Any, outcome: Any) -> None:
         if self.under_way.pop(id(item), None) is None:
             return  # handed back meanwhile
+        self.ended += 1
         self._finished.append(outcome)
         self._changed.set()
         if not self._finishing:
@@ -140,7 +153,7 @@ class _Served:
                 self._recovered()
                 self.look()  # they may have held places
                 if 0 < len(self._finished) < self.lane.window // _SHARE:
-                    await self._pause(_GATHER)
+                    await asyncio.sleep(_GATHER)
             except Exception as error:  # noqa: BLE001 - the top of a driver's step
                 self._finished = batch + self._finished
                 self._report(error, delay)
@@ -150,40 +163,56 @@ class _Served:
         self._changed.set()
 
     async def stop(self, drain: float) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._changed.set()
         try:
-            async with asyncio.timeout(drain):
+            async with asyncio.timeout(drain) as limit:
                 while self.under_way or self._finished or self._finishing or self._taking:
+                    if not (self.under_way or self._finished or self._finishing):
+                        # A take that does not come back: what it brings has not begun.
+                        soon = asyncio.get_running_loop().time() + _LAST_TAKE
+                        limit.reschedule(min(soon, limit.when() or soon))
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            logger.warning(
-                "%s: %d under way and %d results not put away after %g s: handed back",
-                self.lane.name, len(self.under_way), len(self._finished), drain,
-            )  # fmt: skip
+            if self.under_way or self._finished:
+                logger.warning(
+                    "%s: %d under way and %d results not put away after %g s: handed back",
+                    self.lane.name, len(self.under_way), len(self._finished), drain,
+                )  # fmt: skip
         left = list(self.under_way.values())
         self.under_way.clear()
         if left:
             try:
-                await self.lane.give_back(left)
+                async with asyncio.timeout(_HAND_BACK):
+                    await self.lane.give_back(left)
             except Exception as error:  # noqa: BLE001 - the process is going
-                logger.error("%s: could not hand back %d: %s", self.lane.name, len(left), error)
+                words = str(error) or "no answer in time"
+                logger.error("%s: could not hand back %d: %s", self.lane.name, len(left), words)
         for job in self._jobs:
             job.cancel()
 
     async def _pause(self, delay: float) -> None:
-        await asyncio.sleep(delay)
+        """`delay` seconds, or until the stop begins: then it is tried once more at once."""
+        if self._stopping.is_set():
+            await asyncio.sleep(delay)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._stopping.wait()
 
     def _report(self, error: Exception, delay: float) -> None:
         text = f"{type(error).__name__}: {error}"
         if self.problem is None:
-            logger.error("%s: %s; trying again in %g s and on", self.lane.name, text, delay)
+            is_told = isinstance(error, RedisAway) and error.is_gone
+            self._level = logging.DEBUG if is_told else logging.INFO
+            level = logging.DEBUG if is_told else logging.ERROR
+            logger.log(level, "%s: %s; trying again in %g s and on", self.lane.name, text, delay)
         self.problem = text
 
     def _recovered(self) -> None:
         if self.problem is not None:
-            logger.info("%s: works again", self.lane.name)
+            logger.log(self._level, "%s: works again", self.lane.name)
             self.problem = None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

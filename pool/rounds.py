@@ -15,8 +15,9 @@ LONGEST_WAIT: Final = 30.0  # seconds between attempts while Redis is away
 class Rounds:
     """Runs `step` every `seconds`; the wait is counted from the end of a step.
 
-    While Redis is away the wait doubles, up to 30 s; one line is logged when it goes and one when
-    it is back. Any other exception of a step is logged with its traceback, and the rounds go on.
+    While Redis fails the wait doubles, up to 30 s; one line is logged when that begins and one when
+    it is over, unless Redis is gone altogether, which others say. Any other exception of a step is
+    logged with its traceback, and the rounds go on.
     """
 
     def __init__(self, name: str, step: Callable[[], Awaitable[object]], seconds: float) -> None:
@@ -25,6 +26,7 @@ class Rounds:
         self._seconds = seconds
         self._stopped = asyncio.Event()
         self._failures = 0
+        self._level = logging.INFO  # of the line that says that it is over
 
     async def run(self) -> None:
         while not self._stopped.is_set():
@@ -43,13 +45,15 @@ class Rounds:
             await self._step()
         except RedisAway as error:
             if not self._failures:
-                logger.warning("%s: %s; trying again until it is back", self._name, error)
+                self._level = logging.DEBUG if error.is_gone else logging.INFO
+                level = logging.DEBUG if error.is_gone else logging.WARNING
+                logger.log(level, "%s: %s; trying again until it is back", self._name, error)
             self._failures += 1
         except Exception:
             logger.exception("%s failed; going on", self._name)
         else:
             if self._failures:
-                logger.info("%s: Redis is back", self._name)
+                logger.log(self._level, "%s: Redis is back", self._name)
             self._failures = 0
 
     def stop(self) -> None:

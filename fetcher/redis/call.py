@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
 from fetcher.errors import RedisAway
 
@@ -12,4 +12,11 @@ async def call(command: Any) -> Any:
     try:
         return await command
     except (RedisError, OSError) as error:
-        raise RedisAway(f"Redis failed: {str(error) or type(error).__name__}") from error
+        text = f"Redis failed: {str(error) or type(error).__name__}"
+        raise RedisAway(text, is_gone=_is_gone(error)) from error
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether nobody answered, or one that is only starting: who wants a password is there."""
+    is_refusal = isinstance(error, AuthenticationError)
+    return isinstance(error, ConnectionError | TimeoutError | OSError) and not is_refusal

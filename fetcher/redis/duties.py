@@ -19,4 +19,4 @@ async def end_all(duties: Collection["asyncio.Task[Any]"]) -> None:
             duty.cancel()
         _, left = await asyncio.wait(left, timeout=0.1)
     if left:
-        logger.error("%d duties did not end", len(left))
+        logger.error("%d background tasks did not end within %g s", len(left), _LAST_WAIT)

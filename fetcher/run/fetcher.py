@@ -79,6 +79,11 @@ class Fetcher:
     def in_flight(self) -> int:
         return self.shared.in_flight
 
+    @property
+    def ended(self) -> int:
+        """How many fetches have come to their end since the start."""
+        return self.shared.ended
+
     def run(
         self,
         task: Task,

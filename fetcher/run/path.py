@@ -483,6 +483,7 @@ class Fetching:
     def _leave_shared(self) -> None:
         """Give back what was taken for the task: its place among all, and the use of its exit."""
         self.shared.in_flight -= 1
+        self.shared.ended += 1
         if self.polite is not None:
             self.polite.cancel()
         if self.exit is not None and self.exit.from_pool:

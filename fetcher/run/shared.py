@@ -70,6 +70,7 @@ class Shared:
         )
         self.stats = Stats()
         self.in_flight = 0
+        self.ended = 0  # since the start
         self.errors = 0  # exceptions of our own, each logged with its traceback
         direct = Failover(policy.route, policy.ways, 0, trust=Trust.OPEN)
         self._direct: Failover | None = direct if direct.is_direct else None

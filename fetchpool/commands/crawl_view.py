@@ -5,15 +5,13 @@ stays free for pages and items. rich is imported where there is a terminal, and 
 """
 
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Final, TextIO
 
 from fetcher.crawl.state import State
 from fetcher.crawl.summary import Summary
 from fetchpool.commands.crawl_lines import build_line, build_summary
-from fetchpool.commands.printing import open_console, print_blocks, write_lines
-
-if TYPE_CHECKING:
-    from rich.live import Live
+from fetchpool.commands.printing import print_blocks, write_lines
+from fetchpool.terminal.live import LiveLine, is_terminal
 
 EVERY: Final = 10.0  # seconds between lines where there is no terminal
 
@@ -28,8 +26,7 @@ class View:
         self._stream = stream
         self._zone = zone
         self._quiet = quiet
-        self._is_terminal = not quiet and stream.isatty()
-        self._live: Live | None = None
+        self._live = LiveLine(stream) if not quiet and is_terminal(stream) else None
         self._last = float("-inf")
         self._phase = ""
 
@@ -38,8 +35,8 @@ class View:
         if self._quiet:
             return
         line = build_line(state, now, self._zone)
-        if self._is_terminal:
-            self._show_live(line)
+        if self._live is not None:
+            self._live.show(line)
         elif now - self._last >= EVERY or state.phase != self._phase:
             self._last, self._phase = now, state.phase
             write_lines(self._stream, [line])
@@ -47,24 +44,10 @@ class View:
     def close(self) -> None:
         """Take the live line away; may be called again."""
         if self._live is not None:
-            self._live.stop()
-            self._live = None
+            self._live.close()
 
     def end(self, state: State, summary: Summary, now: float) -> None:
         """Show what has become of it."""
         self.close()
         if not self._quiet:
             print_blocks(build_summary(state, summary, now, self._zone), self._stream)
-
-    def _show_live(self, line: str) -> None:
-        from rich.live import Live
-        from rich.text import Text
-
-        if self._live is None:
-            # Without a thread of its own: `update` is called often enough.
-            self._live = Live(
-                console=open_console(self._stream), auto_refresh=False, transient=True
-            )
-            self._live.start()
-        text = Text(line, no_wrap=True, overflow="ellipsis")
-        self._live.update(text, refresh=True)

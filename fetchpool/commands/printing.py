@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, TextIO
 
 from fetchpool.commands.tables import Block, Table, fit, plain
+from fetchpool.terminal.live import open_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,12 +30,6 @@ def print_blocks(blocks: Iterable[Block], stream: TextIO) -> None:
             _print_table(console, block, stream)
         else:
             _print_text(console, block)
-
-
-def open_console(stream: TextIO) -> "Console":
-    from rich.console import Console
-
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
 def write_lines(stream: TextIO, lines: Iterable[str]) -> None:

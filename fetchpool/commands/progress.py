@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, TextIO
 import click
 
 from fetcher.crawl.units import show_rate
-from fetchpool.commands.printing import open_console
+from fetchpool.terminal.live import is_terminal, open_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -46,7 +46,7 @@ class Progress:
         self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._is_terminal = self._stream.isatty()
+        self._is_terminal = is_terminal(self._stream)
         self._clock = clock
         self._began: float | None = None
         self._shown: RichProgress | None = None

@@ -7,6 +7,10 @@ reply is a ``redis.exceptions.ConnectionError`` or ``TimeoutError`` (neither is 
 subclass), and only the caller knows whether its command may be sent again.
 """
 
+import asyncio
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -18,8 +22,15 @@ from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocket
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    RedisError,
+    TimeoutError,
+)
 
 from fetcher.errors import FetchpoolError
+from fetchpool.redis.presence import Presence
 
 CONNECT_TIMEOUT: Final = 5.0  # seconds
 REPLY_TIMEOUT: Final = 15.0  # seconds; no script of ours runs for a tenth of that
@@ -32,6 +43,8 @@ _FORMS: Final = (
     "unix://[user:password@]/path/to/socket[?db=N] or "
     "redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]"
 )
+_CONNECTING: Final = re.compile(r"Error -?\d+ connecting to \S+\. ")  # what redis-py says before
+_DEEPEST: Final = 10  # exceptions that came of each other
 _TLS_OPTIONS: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
 
 
@@ -52,8 +65,20 @@ class RedisURL(msgspec.Struct, frozen=True, kw_only=True):
     tls: dict[str, str] = {}
 
 
-def connect(url: str, *, blocking: bool = False) -> Redis:
+class Unreached(ConnectionError):
+    """No connection to a server: nobody is there, or it does not let us in. `url` is where that
+    should have been, as it was given; the text shows no password."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{mask_url(url)} cannot be reached: {reason}")
+        self.url = url
+
+
+def connect(url: str, *, blocking: bool = False, presence: Presence | None = None) -> Redis:
     """A client of its own connection pool; nothing is sent before the first command.
+
+    Where it cannot connect, it raises `Unreached`. `presence` says in the log that the server is
+    gone, and that it is back; several clients of one server may share it.
 
     Ordinary clients wait at most 5 s for a connection and 15 s for a reply. ``blocking=True`` is
     for commands that wait on purpose (BLMOVE, SUBSCRIBE): no limit on the reply, and few
@@ -68,31 +93,73 @@ def connect(url: str, *, blocking: bool = False) -> Redis:
         **_timeouts(None if blocking else REPLY_TIMEOUT),
     }
     limit = MAX_BLOCKING if blocking else MAX_CONNECTIONS
+    presence = presence or Presence(mask_url(url))
     if target.scheme == "redis+sentinel":
-        return _connect_sentinel(target, options, limit)
+        return _connect_sentinel(target, options, limit, url, presence)
     if target.scheme == "unix":
         options |= {"connection_class": UnixDomainSocketConnection, "path": target.path}
     else:
         [(host, port)] = target.addresses
         kind = SSLConnection if target.scheme == "rediss" else Connection
         options |= {"connection_class": kind, "host": host, "port": port, **target.tls}
-    if blocking:
-        return Redis.from_pool(ConnectionPool(max_connections=limit, **options))
-    pool = BlockingConnectionPool(max_connections=limit, timeout=REPLY_TIMEOUT, **options)
+    pool = (
+        _Pool(max_connections=limit, **options)
+        if blocking
+        else _WaitingPool(max_connections=limit, timeout=REPLY_TIMEOUT, **options)
+    )
+    pool.tell(url, presence)
     return Redis.from_pool(pool)
 
 
-def _connect_sentinel(target: RedisURL, options: dict[str, Any], limit: int) -> Redis:
+def _connect_sentinel(
+    target: RedisURL, options: dict[str, Any], limit: int, url: str, presence: Presence
+) -> Redis:
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         target.addresses, sentinel_kwargs=_timeouts(CONNECT_TIMEOUT)
     )
     # redis-py has no waiting pool for Sentinel: beyond the limit it raises, so the limit is wide.
     pool = _SentinelPool(target.service, sentinel, max_connections=limit * 10, **options)  # type: ignore[no-untyped-call]
+    pool.tell(url, presence)
     return Redis.from_pool(pool)
 
 
-class _SentinelPool(SentinelConnectionPool):
+class _Telling(ConnectionPool):
+    """Names the server that cannot be reached, and tells its presence."""
+
+    _url: str
+    _presence: Presence
+    _limit: float | None = CONNECT_TIMEOUT  # with all that is said before the first command
+
+    def tell(self, url: str, presence: Presence) -> None:
+        self._url, self._presence = url, presence
+
+    async def ensure_connection(self, connection: Any) -> None:
+        """Connected, when a command is to be sent over it. Raises `Unreached`."""
+        try:
+            if connection.is_connected:
+                await super().ensure_connection(connection)
+            else:
+                async with asyncio.timeout(self._limit):
+                    await super().ensure_connection(connection)
+        except (RedisError, OSError) as error:
+            reason = describe(error)
+            self._presence.gone(reason)
+            raise Unreached(self._url, reason) from error
+        self._presence.here()
+
+
+class _Pool(_Telling):
+    pass
+
+
+class _WaitingPool(_Telling, BlockingConnectionPool):
+    pass
+
+
+class _SentinelPool(_Telling, SentinelConnectionPool):
     """Closes the connections to the Sentinels too, which redis-py leaves open."""
+
+    _limit = None  # there may be many to be asked, each with a limit of its own
 
     async def aclose(self) -> None:
         await super().aclose()
@@ -107,6 +174,49 @@ def _timeouts(reply: float | None) -> dict[str, Any]:
         "health_check_interval": 0,
         "decode_responses": False,
     }
+
+
+def describe(error: BaseException) -> str:
+    """Why there is no connection, in the words of the system or of the server."""
+    text = str(error).rstrip(".") or type(error).__name__
+    if isinstance(error, TimeoutError | asyncio.TimeoutError) or text.startswith("Timeout"):
+        return "no answer in time"
+    for system in _chain(error):
+        if isinstance(system, OSError) and system.strerror:
+            # Those of name servers are below zero; asyncio has words of its own in place of others.
+            number = system.errno or 0
+            return os.strerror(number) if number > 0 else system.strerror
+    if "HELLO must be called" in text:
+        return "it wants a password"
+    return _CONNECTING.sub("", text)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """It and what it came of, not without end."""
+    for _ in range(_DEEPEST):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+async def find_absence(url: str) -> str | None:
+    """Why nothing can be asked of the server, in words; None if it is there, be it that it loads
+    its data or that we may not ask it this. Raises RedisURLError."""
+    async with connect(url) as client:
+        try:
+            await client.ping()
+        except Unreached as error:
+            return str(error)
+        except (ConnectionError, TimeoutError) as error:
+            return (
+                None
+                if isinstance(error, BusyLoadingError)
+                else str(Unreached(url, describe(error)))
+            )
+        except RedisError:
+            return None
+    return None
 
 
 def socket_url(path: Path) -> str:

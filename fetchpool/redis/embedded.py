@@ -36,10 +36,11 @@ from typing import Final, Self
 
 import msgspec
 
+from fetcher.errors import RedisAway
 from fetcher.settings import Redis
 from fetchpool.redis.binary import EmbeddedRedisError as EmbeddedRedisError
 from fetchpool.redis.binary import choose_binary, dotted, record_version
-from fetchpool.redis.connect import socket_url
+from fetchpool.redis.connect import Unreached, socket_url
 
 SOCKET_PATH_MAX: Final = 100  # bytes; Redis silently cuts paths over 107 and listens elsewhere
 START_TIMEOUT: Final = 30.0  # seconds until the socket answers; loading then takes what it takes
@@ -141,13 +142,28 @@ class EmbeddedRedis:
 def redis_url(settings: Redis) -> Iterator[str]:
     """The URL of Redis; of our own server, which is kept alive meanwhile, if that is asked for.
 
-    Raises EmbeddedRedisError.
+    Raises EmbeddedRedisError, and RedisAway in words for whoever wrote the settings if what is
+    done inside ends because nobody answers there.
     """
     if settings.url != "embedded":
-        yield settings.url
+        try:
+            yield settings.url
+        except RedisAway as error:
+            cause = error.__cause__
+            if isinstance(cause, Unreached) and cause.url == settings.url:
+                raise RedisAway(advise(str(cause)), is_gone=True) from error
+            raise
         return
     with EmbeddedRedis.start(Path(settings.data_dir)) as server:
         yield server.url
+
+
+def advise(absence: str) -> str:
+    """A sentence for whoever wrote the settings: `absence` says who cannot be reached, and why."""
+    return (
+        f"redis.url: {absence}. Start a Redis there, or name another one with --redis URL;"
+        " --redis embedded takes one of fetchpool's own"
+    )
 
 
 async def keep_running(directory: Path) -> None:

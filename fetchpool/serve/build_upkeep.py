@@ -1,6 +1,5 @@
 """Who looks after the pool: janitors, the sites' feeder, the harvester, checks and judges."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from msgspec.structs import replace
 from fetcher.model import Lane
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import Settings
-from fetchpool.serve.announcement import Say, say_status
 from fetchpool.serve.build_judges import EchoJudgeList
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.roles import Duty, Part
@@ -24,16 +22,15 @@ from pool.upkeep.site_feeder import Feeder
 
 
 def build_upkeep(
-    settings: Settings, view: PoolView, judge_list: EchoJudgeList, fetcher: Fetcher, say: Say
+    settings: Settings, view: PoolView, judge_list: EchoJudgeList, fetcher: Fetcher
 ) -> Part:
-    """`say` is told how the pool fills. Raises PluginError."""
+    """Raises PluginError."""
     pool = settings.pool
     duties: list[Duty] = [Janitor(site.store, pool.resync).run for site in view.sites.values()]
     if view.further:
         stores = {name: site.store for name, site in view.further.items()}
         duties.append(Feeder(view.store, stores, pool).run)
     duties.append(_build_harvester(settings, view, fetcher).run)
-    duties.append(partial(say_status, view.sites[UNIVERSAL].follower, view.snapshot, say))
     lanes: list[Lane[Any, Any]] = []
     if pool.check.enabled:
         judges = _build_judges(settings, judge_list, fetcher)

@@ -8,35 +8,44 @@ in `_open`.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from fetcher.politeness.clock import Clock
 from fetcher.queue_loop import QueueLoop
 from fetcher.redis.duties import end_all
 from fetcher.run.fetcher import Fetcher
 from fetchpool.config.settings import Settings
-from fetchpool.redis.connect import connect
+from fetchpool.redis.connect import connect, mask_url
 from fetchpool.redis.embedded import keep_running
-from fetchpool.serve.announcement import Say, build_announcement
+from fetchpool.redis.presence import Presence
+from fetchpool.serve.announcement import build_announcement
 from fetchpool.serve.build_api import build_pool_routes
 from fetchpool.serve.build_judges import build_echo_judge_list
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.build_queue import build_counters, build_queue
 from fetchpool.serve.build_upkeep import build_upkeep
 from fetchpool.serve.entrances import Entrances
+from fetchpool.serve.filling import Filling, Say, Work
 from fetchpool.serve.process import fit_windows
 from fetchpool.serve.roles import PROXY_POOL, Part, Roles, find_doors
-from fetchpool.serve.workers import Worker
+from fetchpool.serve.workers import Worker, build_patience
+from fetchpool.terminal.live import LiveLine
+from pool.check.lane import CheckLane
+from pool.sites import UNIVERSAL
 
 logger = logging.getLogger(__name__)
+
+_STEP: Final = 0.5  # seconds
 
 
 class Service:
     """The long-running process of the roles in `roles`. `quit` is called when a caller asks for
     the end (XML-RPC's `_quit`); it sets what `run` waits for. `worker` is set if the process is one
-    of several: its parent has opened the entrances and announced them."""
+    of several: its parent has opened the entrances and announced them. `live` shows how the pool
+    fills, if `echo` writes to a terminal; `settings_from` says where the settings stand."""
 
     def __init__(
         self,
@@ -48,6 +57,8 @@ class Service:
         echo: Say,
         quit: Callable[[], None],
         worker: Worker | None = None,
+        live: LiveLine | None = None,
+        settings_from: str | None = None,
     ) -> None:
         settings = fit_windows(settings)
         self.settings = settings
@@ -55,8 +66,12 @@ class Service:
         self._say = echo
         self._url = url
         self._worker = worker
-        self._redis = connect(url)
-        self._blocking = connect(url, blocking=True)
+        self._live = live
+        self._settings_from = settings_from
+        is_quiet = worker is not None and not worker.is_first
+        presence = Presence(mask_url(url), quiet=is_quiet)
+        self._redis = connect(url, presence=presence)
+        self._blocking = connect(url, blocking=True, presence=presence)
         self._view = PoolView(settings, self._redis)
         self._judge_list = build_echo_judge_list(settings, self._redis)
         self._clock = Clock(self._redis, settings.redis.prefix)
@@ -92,7 +107,21 @@ class Service:
         if roles.queue and settings.queue.enabled:
             yield build_queue(settings, self._redis, self._blocking, fetcher, self._wake)
         if roles.pool:
-            yield build_upkeep(settings, view, self._judge_list, fetcher, self._say)
+            yield build_upkeep(settings, view, self._judge_list, fetcher)
+            yield Part(duties=[self._build_filling().run])
+
+    def _build_filling(self) -> Filling:
+        pool, view = self.settings.pool, self._view
+        names = [one.name for one in pool.sources if one.enabled] if pool.harvest.enabled else []
+        return Filling(
+            view.sites[UNIVERSAL].follower,
+            view.snapshot,
+            names=names,
+            accounts=view.sources.accounts,
+            work=lambda: Work(self.fetcher.ended, self.loop.count_ended(CheckLane.name)),
+            say=self._say,
+            live=self._live,
+        )
 
     def _wake(self) -> None:
         self.loop.turn()
@@ -112,7 +141,14 @@ class Service:
         try:
             urls = self._open()
             if self._worker is None:
-                for line in build_announcement(self.settings, self.roles, urls, self._url):
+                lines = build_announcement(
+                    self.settings,
+                    self.roles,
+                    urls,
+                    self._url,
+                    settings_from=self._settings_from,
+                )
+                for line in lines:
                     self._say(line)
             loop = asyncio.get_running_loop()
             duties = [loop.create_task(duty()) for part in self._parts for duty in part.duties]
@@ -139,7 +175,9 @@ class Service:
     # -- stop --------------------------------------------------------------------------------------
 
     async def _stop(self, duties: Sequence["asyncio.Task[None]"]) -> None:
-        logger.info("stopping: %d under way", self.loop.in_flight + self.entrances.taken)
+        if self._live is not None:
+            self._live.close()
+        self._say_stop()
         drain = self.settings.fetcher.drain
         for part in self._parts:
             if part.hand_back is not None:
@@ -147,16 +185,31 @@ class Service:
         await asyncio.gather(self.loop.stop(drain), self.entrances.drain(drain))
         for part in self._parts:
             if part.retire is not None:
-                with contextlib.suppress(Exception):  # it is only tidier: leases run out anyway
-                    await part.retire()
+                await _try(part.retire())  # it is only tidier: leases run out anyway
         await end_all(duties)
         await self.entrances.close()
         self._clock.close()
         self.fetcher.close()
-        await self._blocking.aclose()
-        await self._redis.aclose()
+        for client in (self._blocking, self._redis):
+            await _try(client.aclose())
+
+    def _say_stop(self) -> None:
+        """How long it may take, if anything is under way; of several, the parent says it once."""
+        busy, drain = self.loop.in_flight + self.entrances.taken, self.settings.fetcher.drain
+        if busy and self._worker is not None:
+            logger.debug("stopping: %d under way", busy)
+        elif busy:
+            logger.info("stopping: %d under way, %s", busy, build_patience(drain))
+
+
+async def _try(step: Awaitable[object]) -> None:
+    """A step of the stop that a Redis which does not answer shall not hold up."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(step, _STEP)
 
 
 def _report_end(duty: "asyncio.Task[None]") -> None:
     if not duty.cancelled() and duty.exception() is not None:
-        logger.error("a duty of the service ended", exc_info=duty.exception())
+        logger.error(
+            "a part of the service has failed and does nothing any more", exc_info=duty.exception()
+        )

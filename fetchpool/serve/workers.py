@@ -36,6 +36,8 @@ PAUSE_FIRST: Final = 0.5  # seconds until a crashed worker is replaced; doubled 
 PAUSE_MOST: Final = 30.0
 WELL: Final = 60.0  # seconds after which a worker counts as one that works
 
+HINT: Final = 0.5  # seconds until a stop says how long it may take
+
 # Beyond the drain: replies of a Redis that is slow, duties that end, connections that close.
 _GRACE: Final = 30.0
 
@@ -43,6 +45,11 @@ _FAILED: Final = 1
 _WRONG: Final = 2  # exit codes of the command line
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _STOP: Final = b"s"
+
+
+def build_patience(drain: float) -> str:
+    """How long a stop may take, and how it is cut short."""
+    return f"at most {drain:g} s (Ctrl-C again ends it at once; nothing is lost)"
 
 
 def next_pause(last: float, lived: float) -> float:
@@ -148,11 +155,13 @@ class _Parent:
         self._places = [_Place(number) for number in range(1, count + 1)]
         self._listeners = listeners
         self._service = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._drain = drain
         self._patience = drain + _GRACE
         self._code = 0
         self._stopping = False
         self._killed = False
         self._kill_at = float("inf")
+        self._hint_at = float("inf")
         self._line, self._theirs = (end.detach() for end in socket.socketpair())
         self._woken, self._wake = os.pipe()
         for fd in (self._line, self._theirs, self._woken, self._wake):
@@ -214,7 +223,8 @@ class _Parent:
     def _wait(self) -> None:
         """Until a signal, a worker's word, or the time to do something."""
         times = [place.due for place in self._places if place.pid is None]
-        at = self._kill_at if self._stopping else min(times, default=float("inf"))
+        last = min(self._kill_at, self._hint_at)
+        at = last if self._stopping else min(times, default=float("inf"))
         left = at - time.monotonic()
         ready = self._poll.poll(None if left == float("inf") else max(0.0, left) * 1000)
         for fd, _ in ready:
@@ -223,6 +233,9 @@ class _Parent:
                     self._hear(number)
             elif os.read(self._line, 1024) and not self._stopping:
                 self._stop()
+        if time.monotonic() >= self._hint_at:
+            self._hint_at = float("inf")
+            logger.info("still under way: %s", build_patience(self._drain))
         if time.monotonic() >= self._kill_at:
             names = ", ".join(map(str, self._running))
             logger.error("did not end within %g s and are killed: %s", self._patience, names)
@@ -242,6 +255,7 @@ class _Parent:
         logger.info("stopping %d workers", len(self._running))
         self._stopping = True
         self._kill_at = time.monotonic() + self._patience
+        self._hint_at = time.monotonic() + HINT
         for sockets in self._listeners.values():
             _close(sockets)
         self._send(signal.SIGTERM)
@@ -249,7 +263,7 @@ class _Parent:
     def _kill(self) -> None:
         """Nothing is lost by that: leases run out, and their tasks go back to the queue."""
         self._killed = True
-        self._kill_at = float("inf")
+        self._kill_at = self._hint_at = float("inf")
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:

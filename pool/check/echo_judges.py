@@ -138,7 +138,11 @@ class EchoJudges:
             return
         judge.named = True
         if judge.is_page:
-            logger.info("%s is not to be had: nobody tells which proxies tunnel", judge.name)
+            logger.info(
+                "the check page over https, %s, cannot be used: which proxies let https through"
+                " (connect=1) stays unknown until it can, or until pool.judges names a URL",
+                judge.name,
+            )
         else:
             logger.warning("the judge %s does not answer as it should: passed over", judge.name)
 

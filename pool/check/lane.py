@@ -117,9 +117,7 @@ class CheckLane:
         """Once a process: it comes and goes all day long."""
         if slower and not self._is_slower:
             self._is_slower = True
-            logger.info(
-                "checks are rarer than pool.check.cycle says, so that pool.check.bytes_per_day lasts"
-            )
+            logger.info("checks are rarer than pool.check.cycle, or bytes_per_day would be used up")
 
     def start(self, item: Check, done: Callable[[Checked], None]) -> None:
         """Ask the site through one proxy, on a connection of its own."""

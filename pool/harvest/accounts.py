@@ -80,6 +80,27 @@ def fail(
     )
 
 
+def describe_failure(name: str, account: SourceAccount) -> str | None:
+    """What is said of a harvest that has failed: each time before the source is paused, once when
+    it is, and after that not again (None)."""
+    failures, words = account.consecutive_failures, account.last_error
+    if failures < PATIENCE:
+        return f"source {name}: {words}"
+    if failures > PATIENCE:
+        return None
+    return (
+        f"source {name}: {words}; nothing for {failures} times: asked ever more seldom, at last"
+        " once a day"
+    )
+
+
+def count_read(names: Iterable[str], accounts: Mapping[str, SourceAccount]) -> tuple[int, int]:
+    """How many of these sources have been read, and how many have been asked in vain so far."""
+    asked = [accounts[name] for name in names if name in accounts and accounts[name].last_run]
+    read = sum(one.last_success > 0.0 for one in asked)
+    return read, len(asked) - read
+
+
 def is_line_up(name: str, accounts: Mapping[str, SourceAccount]) -> bool:
     """Whether another source has answered since `name` was last asked: if it cannot be reached now,
     that is not for want of a line of our own."""

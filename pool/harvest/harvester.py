@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from fetcher.errors import RedisAway
 from pool.admission import admit
 from pool.harvest import accounts
+from pool.harvest.line import Line, Told
 from pool.harvest.own_proxies import OwnProxies
 from pool.harvest.pages import PAUSE, Fetch, Pages, SourceError, Unreached
 from pool.harvest.plugins import Plugin, PluginError, run_plugin
@@ -80,6 +81,7 @@ class Harvester:
             *(source for source in pool.sources if source.enabled),
             *(plugin for plugin in plugins if plugin.name not in named),
         ]
+        self._line = Line(sum(isinstance(source, Source) for source in self._all))
         self._crawls = asyncio.Semaphore(CRAWLS)
         self._turns: dict[str, float] = {}  # name -> when to ask again whose turn it is
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -195,10 +197,11 @@ class Harvester:
         except Exception as error:
             if not isinstance(error, SourceError | PluginError):
                 logger.exception("source %s cannot be read", name)
-            account = await self._fail(source, old, error)
+            account = await self._fail(source, old, error, began)
             has_answered = isinstance(error, SourceError) and not isinstance(error, Unreached)
         if has_answered:
             account = replace(account, answered=self._now())
+            self._tell(self._line.answer(account.answered))
         if account.paused_until:
             # For all processes, those that have just been started included.
             pause = account.paused_until - self._now()
@@ -209,31 +212,36 @@ class Harvester:
         await self._sources.save(name, account)
         return account
 
-    async def _fail(self, source: AnySource, old: SourceAccount, error: Exception) -> SourceAccount:
+    async def _fail(
+        self, source: AnySource, old: SourceAccount, error: Exception, began: float
+    ) -> SourceAccount:
         """A source that cannot be reached is not to blame while no other can be either."""
         name, words = source.name, str(error) or type(error).__name__
-        counts = True
-        if isinstance(error, Unreached):
-            counts = accounts.is_line_up(name, await self._sources.accounts())
+        is_unreached = isinstance(error, Unreached)
+        known = await self._sources.accounts() if is_unreached else {}
+        counts = not is_unreached or accounts.is_line_up(name, known)
         account = accounts.fail(
             old, words, counts=counts, every=self._every(source), now=self._now()
         )
-        if counts:
-            self._report_failure(name, words, account)
-        elif old.last_error is None:
-            logger.warning("source %s: %s; nor has any other answered since", name, words)
+        said = accounts.describe_failure(name, account)
+        if not is_unreached:
+            self._tell(Told((said,)) if said is not None else Told())
+            return account
+        logger.debug("source %s: %s", name, words)
+        answered = max((one.answered for other, one in known.items() if other != name), default=0.0)
+        if said is not None:
+            self._tell(
+                self._line.fail(name, said, words, began=began, answered=answered, now=self._now())
+            )
         return account
 
-    def _report_failure(self, name: str, words: str, account: SourceAccount) -> None:
-        """Each time before it is paused, once when it is, and after that not again."""
-        failures = account.consecutive_failures
-        if failures < accounts.PATIENCE:
-            logger.warning("source %s: %s", name, words)
-        elif failures == accounts.PATIENCE:
-            logger.warning(
-                "source %s: %s; nothing for %d times: asked ever more seldom, at last once a day",
-                name, words, failures,
-            )  # fmt: skip
+    def _tell(self, told: Told) -> None:
+        if told.up:
+            logger.info("the sources can be reached again")
+        for said in told.single:
+            logger.warning("%s", said)
+        if told.down is not None:
+            logger.warning("%s", told.down)
 
     async def _harvest(self, source: AnySource, old: SourceAccount) -> SourceAccount:
         yielded = (

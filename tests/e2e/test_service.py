@@ -158,6 +158,60 @@ def test_a_stop_finishes_what_is_under_way(tmp_path: Path, site: SlowSite) -> No
     assert site.asked == 1
 
 
+def test_a_busy_stop_says_how_long_it_may_take_and_an_idle_one_does_not(
+    tmp_path: Path, site: SlowSite
+) -> None:
+    with service(tmp_path) as one:
+        push_slow(one.start(), site)
+        one.send(signal.SIGINT)
+        hint = "stopping: 1 under way, at most 30 s (Ctrl-C again ends it at once; nothing is lost)"
+        poll(lambda: hint in one.said, "the stop to begin")
+        site.gate.set()
+        assert one.wait() == 0
+        one.start()
+        one.send(signal.SIGINT)
+        assert one.wait() == 0
+        assert "stopping" not in one.said
+
+
+def test_a_redis_that_goes_is_said_once_as_is_its_return(tmp_path: Path) -> None:
+    place = tmp_path / "redis"
+    place.mkdir()
+    with (
+        RedisServer.start(place) as server,
+        ServiceProcess(tmp_path, "--redis", server.url, **QUIET) as one,
+    ):
+        one.start()
+        poll(lambda: one.get("/healthz").status == 200, "readiness")
+        server.kill()
+        poll(lambda: "is gone" in one.said, "that to be said")
+        with RedisServer.start(place):
+            poll(lambda: one.get("/healthz").status == 200, "readiness", 20)
+            said = [line for line in one.said.splitlines() if line[:4].isdigit()]
+            assert [" is gone: Connection refused" in line for line in said] == [True, False]
+            assert "Redis is back" in said[1]
+        poll(lambda: one.said.count("is gone") == 2, "that to be said")
+        one.send(signal.SIGTERM)
+        assert one.wait() == 0
+
+
+def test_a_redis_that_hangs_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    place = tmp_path / "redis"
+    place.mkdir()
+    with (
+        RedisServer.start(place) as server,
+        ServiceProcess(tmp_path, "--redis", server.url, **QUIET) as one,
+    ):
+        one.start()
+        poll(lambda: one.get("/healthz").status == 200, "readiness")
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            one.send(signal.SIGTERM)
+            assert one.process.wait(10) == 0  # not the 15 s of a command, nor the 30 s of the drain
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+
+
 def test_a_second_signal_ends_at_once_and_loses_nothing(tmp_path: Path, site: SlowSite) -> None:
     with service(tmp_path) as one:
         push_slow(one.start(), site)

@@ -37,6 +37,7 @@ def service(folder: Path) -> ServiceProcess:
         folder,
         "--workers",
         "2",
+        log={"level": "debug"},  # how much is under way in each
         queue={"lease": 1},
         fetcher={"poolsize": 1, "rpc": {"enabled": True, "port": 0}},
         pool={"sources": [], "check": {"enabled": False}, "resync": 0.5},

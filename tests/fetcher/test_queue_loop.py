@@ -271,6 +271,57 @@ async def test_stop_ends_even_if_nothing_can_be_handed_back(caplog):
     assert "could not hand back 3: away" in caplog.text
 
 
+async def test_stop_waits_neither_for_an_answer_that_does_not_come_nor_for_the_next_attempt():
+    class Silent(Numbers):
+        async def take(self, room: int) -> Sequence[int]:
+            self.rooms.append(room)
+            await asyncio.Event().wait()
+            return []
+
+        async def give_back(self, items: Sequence[int]) -> None:
+            await asyncio.Event().wait()
+
+    class Refusing(Numbers):
+        async def take(self, room: int) -> Sequence[int]:
+            self.rooms.append(room)
+            raise OSError("away")
+
+    lanes = [Silent("s", 3), Refusing("r", 3)]
+    loop = QueueLoop(lanes)
+    loop.turn()
+    await wait_until(lambda: all(lane.rooms for lane in lanes))
+    async with asyncio.timeout(5):
+        await loop.stop(600.0)
+
+
+async def test_what_cannot_be_handed_back_in_time_is_left(caplog):
+    class Silent(Numbers):
+        async def give_back(self, items: Sequence[int]) -> None:
+            await asyncio.Event().wait()
+
+    lane = Silent("s", 3, 3)
+    loop = QueueLoop([lane])
+    loop.turn()
+    await wait_until(lambda: len(lane.dones) == 3)
+    async with asyncio.timeout(10):
+        await loop.stop(0.0)
+    assert "could not hand back 3: no answer in time" in caplog.text
+
+
+async def test_a_redis_that_is_gone_is_said_by_others_but_stands_among_the_problems(caplog):
+    class Away(Numbers):
+        async def take(self, room: int) -> Sequence[int]:
+            raise RedisAway("gone", is_gone=True)
+
+    caplog.set_level("INFO")
+    loop = QueueLoop([Away("n", 3)])
+    loop.turn()
+    await wait_until(loop.problems)
+    assert loop.problems() == ["n: RedisAway: gone"]
+    await loop.stop(0.0)
+    assert caplog.messages == []
+
+
 # -- over Redis ------------------------------------------------------------------------------
 
 

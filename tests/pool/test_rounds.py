@@ -71,3 +71,14 @@ async def test_any_other_failure_is_logged_with_its_traceback_and_the_rounds_go_
     [record] = caplog.records
     assert record.getMessage() == "testing failed; going on"
     assert record.exc_info is not None
+
+
+async def test_a_redis_that_is_gone_is_said_by_others(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    steps = Steps(RedisAway("Redis failed: gone", is_gone=True))
+    rounds = Rounds("testing", steps, 0.001)
+    running = asyncio.create_task(rounds.run())
+    await wait_until(lambda: steps.count >= 3)
+    rounds.stop()
+    await running
+    assert caplog.messages == []

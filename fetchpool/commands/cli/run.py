@@ -41,4 +41,5 @@ def _serve(setup: Setup, roles: Roles, workers: int | None = None) -> None:
     settings = setup.prepare(sources=True)
     from fetchpool.commands.serve import serve
 
-    serve(settings, roles, workers or setup.workers)
+    told = setup.file.words if setup.file is not None else None
+    serve(settings, roles, workers or setup.workers, settings_from=told)

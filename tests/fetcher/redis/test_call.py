@@ -1,6 +1,12 @@
 import pytest
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ResponseError,
+    TimeoutError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ResponseError, TimeoutError
 
 from fetcher.errors import FetchpoolError, RedisAway
 from fetcher.redis.call import call
@@ -39,3 +45,21 @@ async def test_whatever_redis_fails_with_has_one_name(error: Exception, words: s
 async def test_mistakes_of_ours_are_no_absence_of_redis() -> None:
     with pytest.raises(KeyError):
         await call(answer(KeyError("ours")))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_gone"),
+    [
+        (RedisConnectionError("Connection closed by server."), True),
+        (BusyLoadingError("LOADING"), True),
+        (TimeoutError("Timeout reading"), True),
+        (OSError("no route"), True),
+        (AuthenticationError("NOAUTH"), False),
+        (OutOfMemoryError("OOM command not allowed"), False),
+        (ResponseError("READONLY"), False),
+    ],
+)
+async def test_who_refuses_is_not_gone(error: Exception, is_gone: bool) -> None:
+    with pytest.raises(RedisAway) as raised:
+        await call(answer(error))
+    assert raised.value.is_gone is is_gone

@@ -13,7 +13,7 @@ from fetcher.crawl.model import Counts
 from fetcher.crawl.state import State
 from fetcher.crawl.summary import Summary
 from fetchpool.commands.crawl_view import EVERY, View
-from tests.fetchpool.terminal import WIDTH, Terminal, a_terminal, shown
+from tests.terminal import WIDTH, Terminal, a_terminal, shown
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_796_040_000.0

@@ -8,7 +8,7 @@ import pytest
 
 from fetchpool.commands.printing import LAID_OUT, print_blocks
 from fetchpool.commands.tables import Table
-from tests.fetchpool.terminal import WIDTH, Terminal, a_terminal, shown
+from tests.terminal import WIDTH, Terminal, a_terminal, shown
 
 ROOT = Path(__file__).parents[3]
 

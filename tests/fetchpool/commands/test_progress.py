@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fetchpool.commands.progress import RATED, Progress, heed_cancel
-from tests.fetchpool.terminal import Terminal, a_terminal, shown
+from tests.terminal import Terminal, a_terminal, shown
 
 ROOT = Path(__file__).parents[3]
 

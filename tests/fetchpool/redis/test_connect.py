@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 import subprocess
@@ -10,7 +11,15 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
-from fetchpool.redis.connect import RedisURLError, connect, mask_url, parse_url, socket_url
+from fetchpool.redis.connect import (
+    RedisURLError,
+    Unreached,
+    connect,
+    find_absence,
+    mask_url,
+    parse_url,
+    socket_url,
+)
 from tests.redis_server import KINDS, RedisServer, find_binary, unavailable
 from tests.serving import calling, serving
 
@@ -292,3 +301,59 @@ async def test_a_silent_server_is_a_timeout_and_not_a_hang(tmp_path, monkeypatch
                     await client.ping()
             finally:
                 server._process.send_signal(signal.SIGCONT)
+
+
+ABSENT = [
+    ("redis://u:s3cr@127.0.0.1:1/0", "redis://u:***@127.0.0.1:1/0", "Connection refused"),
+    ("unix:///nowhere/r.sock", "unix:///nowhere/r.sock", "No such file or directory"),
+    ("redis://nobody.invalid", "redis://nobody.invalid", "Name or service not known"),
+]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize(("url", "shown", "reason"), ABSENT)
+async def test_one_that_cannot_be_reached_is_named_with_the_reason(url, shown, reason, blocking):
+    async with connect(url, blocking=blocking) as client:
+        with pytest.raises(Unreached) as raised:
+            await client.ping()
+    assert str(raised.value) == f"{shown} cannot be reached: {reason}"
+    assert raised.value.url == url
+    assert await find_absence(url) == str(raised.value)
+
+
+async def test_one_that_does_not_let_us_in_is_absent(tmp_path):
+    with RedisServer.start(tmp_path, None, "--requirepass", SECRET) as server:
+        path = server.url.removeprefix("unix://")
+        wrong, none = await find_absence(f"unix://:wrong@{path}"), await find_absence(server.url)
+        assert wrong is not None and none is not None
+        assert wrong.startswith(f"unix://:***@{path} cannot be reached: invalid username-password")
+        assert none.startswith(f"{server.url} cannot be reached: it wants a password")
+        assert await find_absence(f"unix://:{SECRET}@{path}") is None
+
+
+async def test_one_that_hangs_has_no_more_time_than_one_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("fetchpool.redis.connect._WaitingPool._limit", 0.05)
+    with RedisServer.start(tmp_path) as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            absence = await find_absence(server.url)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+    assert absence == f"{server.url} cannot be reached: no answer in time"
+
+
+async def test_one_that_goes_and_comes_back_is_said_to(tmp_path, caplog):
+    caplog.set_level("INFO", "fetchpool.redis.presence")
+    with RedisServer.start(tmp_path) as server:
+        async with connect(server.url) as client:
+            await client.ping()
+            server.kill()
+            for _ in range(3):
+                with pytest.raises(ConnectionError):
+                    await client.ping()
+            with RedisServer.start(tmp_path):
+                await client.ping()
+            await client.connection_pool.disconnect()
+    gone, back = caplog.messages
+    assert gone.startswith(f"Redis at {server.url} is gone: ")
+    assert back == "Redis is back"

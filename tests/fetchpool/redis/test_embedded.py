@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from fetcher.errors import RedisAway
+from fetcher.redis.call import call
 from fetcher.settings import Redis as RedisSettings
 from fetchpool.redis import embedded
 from fetchpool.redis.binary import VERSION_FILE
@@ -507,3 +509,22 @@ def test_the_url_of_our_own_redis_is_its_socket(tmp_path: Path) -> None:
     with redis_url(RedisSettings(url="embedded", data_dir=str(tmp_path))) as url:
         assert url == f"unix://{socket_path(tmp_path)}"
         assert is_answering(str(socket_path(tmp_path)))
+
+
+async def test_whoever_wrote_the_settings_is_told_what_to_do_about_a_redis_that_is_away() -> None:
+    url = "redis://:s3cret@127.0.0.1:1/0"
+    with pytest.raises(RedisAway) as raised, redis_url(RedisSettings(url=url)):
+        async with connect(url) as client:
+            await call(client.ping())
+    assert str(raised.value) == (
+        "redis.url: redis://:***@127.0.0.1:1/0 cannot be reached: Connection refused. Start a Redis"
+        " there, or name another one with --redis URL; --redis embedded takes one of fetchpool's"
+        " own"
+    )
+
+
+async def test_the_absence_of_another_redis_is_none_of_the_settings() -> None:
+    with pytest.raises(RedisAway) as raised, redis_url(RedisSettings(url="redis://127.0.0.1:2/0")):
+        async with connect("redis://127.0.0.1:1/0") as client:
+            await call(client.ping())
+    assert "redis.url" not in str(raised.value)

@@ -1,14 +1,8 @@
-import asyncio
+import pytest
 
-from fetchpool.redis.connect import connect
-from fetchpool.serve.announcement import build_announcement, say_status
+from fetchpool.serve.announcement import build_announcement
 from fetchpool.serve.roles import ALL, Roles
-from pool.settings import Score
-from pool.snapshot.follower import Follower
-from pool.snapshot.snapshot import Snapshot
-from pool.store import Store
 from tests.fetchpool.given import settings
-from tests.wait import wait_until
 
 
 def test_a_start_says_what_it_serves_and_no_secret() -> None:
@@ -30,17 +24,29 @@ def test_what_is_switched_off_is_not_announced() -> None:
     assert lines == []
 
 
-async def test_a_pool_says_how_it_is_once_it_has_been_read() -> None:
-    given = settings().pool
-    redis, snapshot = connect("redis://127.0.0.1:1/0"), Snapshot(Score())
-    follower = Follower(Store(redis, given), snapshot, given.resync)
-    said: list[str] = []
-    saying = asyncio.create_task(say_status(follower, snapshot, said.append))
-    await asyncio.sleep(0)
-    assert said == []
-    follower.ready.set()
-    await wait_until(lambda: said)
-    assert said == [str(snapshot.status())]
-    saying.cancel()
-    await asyncio.wait([saying])
-    await redis.aclose()
+def test_the_settings_in_force_come_first_if_they_are_named() -> None:
+    lines = build_announcement(settings(), ALL, {}, "unused", settings_from="/etc/f.yaml")
+    assert lines[0] == "Settings     /etc/f.yaml"
+
+
+SOURCE = {"name": "a", "url": "http://127.0.0.1/"}
+
+
+@pytest.mark.parametrize(
+    ("pool", "said"),
+    [
+        ({"sources": [SOURCE]}, "1 source"),
+        ({"sources": [SOURCE, SOURCE | {"name": "b"}]}, "2 sources"),
+        ({"sources": []}, "no sources (pool.sources_file names none)"),
+        ({"sources": [SOURCE | {"enabled": False}]}, "no sources (none of them is enabled)"),
+        ({"plugins": "own"}, "0 sources and the plug-ins in own"),
+        (
+            {"sources": [SOURCE], "harvest": {"enabled": False}},
+            "no source is read (pool.harvest.enabled is false)",
+        ),
+    ],
+)
+def test_it_says_where_proxies_come_from(pool: dict[str, object], said: str) -> None:
+    given = settings(**{f"pool__{key}": value for key, value in pool.items()})
+    [line] = build_announcement(given, Roles(pool=True), {}, "unused")
+    assert line == f"Proxy pool   proxies:universal, {said}"

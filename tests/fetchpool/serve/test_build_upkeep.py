@@ -22,7 +22,7 @@ async def build(given: Settings) -> Part:
     redis = connect("redis://127.0.0.1:1/0")  # nothing is asked of it
     judges, view = build_echo_judge_list(given, redis), PoolView(given, redis)
     async with Fetcher.from_settings(given.fetcher, chooser=view.chooser) as fetcher:
-        return build_upkeep(given, view, judges, fetcher, lambda line: None)
+        return build_upkeep(given, view, judges, fetcher)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ async def test_each_site_has_a_lane_and_a_share_of_the_checks(
 @pytest.mark.parametrize(
     ("sites", "check", "count"),
     [
-        (ONE, OFF, 3),  # a janitor, the harvester, and who says how the pool fills
-        (ONE, ON, 3),  # there is no judge to look at
-        (NAMED, ON, 4),
-        (NAMED, OFF, 3),
-        (THREE, OFF, 6),  # two janitors more, and the feeder
+        (ONE, OFF, 2),  # a janitor and the harvester
+        (ONE, ON, 2),  # there is no judge to look at
+        (NAMED, ON, 3),
+        (NAMED, OFF, 2),
+        (THREE, OFF, 5),  # two janitors more, and the feeder
     ],
 )
 async def test_judges_and_feeders_are_there_if_they_have_work(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fetchpool.command import MAIN, environment
+from tests.redis_server import RedisServer
 
 WAITS = """
 import sys, time
@@ -74,7 +75,7 @@ def interrupt(program: str) -> tuple[int, str, str]:
 
 
 SERVICE = (
-    *("--redis", "redis://127.0.0.1:1/0", "-s", "api.port=0"),
+    *("-s", "api.port=0"),
     *("-s", "pool.sources=[]", "-s", "pool.check.enabled=false"),
 )
 HELP = ("fetchpool.serve.interrupts", "click", "msgspec", "yaml", "fetchpool.commands.cli.main")
@@ -92,22 +93,23 @@ def test_a_start_that_is_interrupted_says_nothing(
     tmp_path: Path, module: str, words: tuple[str, ...]
 ) -> None:
     """It is interrupted when it has imported `module`, or a little later."""
-    process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", MAIN, *words],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
-    for line in process.stderr:
-        if line.rpartition("|")[2].strip() == module:
-            break
-    else:
-        raise AssertionError(f"{module} is never imported")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    with RedisServer.start(tmp_path, tcp=True) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-X", "importtime", MAIN, "--redis", server.url, *words],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr
+        for line in process.stderr:
+            if line.rpartition("|")[2].strip() == module:
+                break
+        else:
+            raise AssertionError(f"{module} is never imported")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
     said = [line for line in err.splitlines() if not line.startswith("import time:")]
     assert not [line for line in said if "Traceback" in line or "ignored" in line], said
     assert process.returncode in (-signal.SIGINT, 130, 0)

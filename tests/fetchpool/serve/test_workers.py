@@ -128,6 +128,16 @@ def test_a_signal_to_the_parent_or_to_all_of_them_stops_each_once(
         assert "ended" not in one.said
 
 
+def test_a_stop_that_takes_long_says_once_how_long_it_may_take(tmp_path: Path) -> None:
+    with running(tmp_path, STUBBORN) as one:
+        one.wait_for("worker", 2)
+        one.process.send_signal(signal.SIGINT)
+        hint = "still under way: at most 5 s (Ctrl-C again ends it at once; nothing is lost)"
+        one.wait_for(hint)
+        assert one.end(signal.SIGINT) == 128 + signal.SIGINT
+        assert one.said.count("still under way") == 1
+
+
 def test_a_signal_before_a_worker_can_hear_it_is_heard_later(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)

@@ -6,6 +6,8 @@ from pool.harvest.accounts import (
     PATIENCE,
     SourceRow,
     build_version,
+    count_read,
+    describe_failure,
     fail,
     is_line_up,
     list_sources,
@@ -197,3 +199,33 @@ def test_where_nobody_has_looked_for_plug_ins_their_accounts_tell() -> None:
         ("own.crawl_x", "paused"),
         ("removed", "gone"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("failures", "said"),
+    [
+        (0, "source a: gone"),
+        (PATIENCE - 1, "source a: gone"),
+        (
+            PATIENCE,
+            "source a: gone; nothing for 3 times: asked ever more seldom, at last once a day",
+        ),
+        (PATIENCE + 1, None),
+    ],
+)
+def test_a_failure_is_told_until_the_source_is_paused(failures: int, said: str | None) -> None:
+    account = SourceAccount(consecutive_failures=failures, last_error="gone")
+    assert describe_failure("a", account) == said
+
+
+def test_what_has_been_read_is_counted_and_what_was_asked_in_vain() -> None:
+    known = {
+        "read": SourceAccount(last_run=1.0, last_success=1.0),
+        "read, and failing since": SourceAccount(last_run=2.0, last_success=1.0, last_error="x"),
+        "failing": SourceAccount(last_run=1.0, last_error="x"),
+        "never asked": SourceAccount(),
+        "another's": SourceAccount(last_run=1.0, last_success=1.0),
+    }
+    names = [name for name in known if name != "another's"]
+    assert count_read([*names, "unknown"], known) == (2, 1)
+    assert count_read([], known) == (0, 0)

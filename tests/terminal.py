@@ -1,4 +1,4 @@
-"""A real terminal, and what one would show."""
+"""A real terminal for tests, and what it would show."""
 
 import os
 import re
@@ -12,7 +12,7 @@ WIDTH = 60
 
 
 class Terminal:
-    """`read` gives what it was told, to the end of `until`."""
+    """`stream` writes to it; `read` gives what it was told, to the end of `until`."""
 
     def __init__(self) -> None:
         self._inner, outer = os.openpty()
