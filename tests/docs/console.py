@@ -57,7 +57,8 @@ def _parse(lines: list[str]) -> Iterator[Command]:
 
 def is_as_expected(got: str, expected: str) -> bool:
     """Whether the output is the expected one, in which … stands for anything: within a line for
-    a part of it, at a line's end and alone for lines as well. Blanks at lines' ends do not count.
+    a part of it, where a line begins or ends and alone for lines as well. Blanks at lines' ends do
+    not count.
     """
     pattern = "".join(map(_line_pattern, expected.strip("\n").splitlines()))
     lines = [line.rstrip() + "\n" for line in got.strip("\n").splitlines()]
@@ -68,6 +69,7 @@ def _line_pattern(line: str) -> str:
     line = line.rstrip()
     if line == ANYTHING:
         return r"(?:.*\n)*?"
-    start, ends = line.removesuffix(ANYTHING), line.endswith(ANYTHING)
-    words = r"[^\n]*?".join(map(re.escape, start.split(ANYTHING)))
-    return words + (r"(?s:.*?)\n" if ends else r"\n")
+    begins, ends = line.startswith(ANYTHING), line.endswith(ANYTHING)
+    within = line.removeprefix(ANYTHING).removesuffix(ANYTHING).split(ANYTHING)
+    words = r"[^\n]*?".join(map(re.escape, within))
+    return (r"(?s:.*?)" if begins else "") + words + (r"(?s:.*?)\n" if ends else r"\n")

@@ -14,6 +14,7 @@ _NAME: Final = re.compile(
     r"(?<![@\w.-])(?:[a-z0-9-]+\.)+(?:com|org|net|io|cn|de|dev|eu|example|test)\b(?!\()",
     re.IGNORECASE,
 )
+_FIELD: Final = re.compile(r"\bHost: *[\w.-]+")
 _ADDRESS: Final = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 _NETWORKS: Final = tuple(
     map(
@@ -24,7 +25,8 @@ _NETWORKS: Final = tuple(
 
 
 def find_strangers(text: str) -> Iterator[str]:
-    """Hosts that nothing may reach."""
+    """Hosts that nothing may reach; what a `Host` field says is asked of nobody."""
+    text = _FIELD.sub("", text)
     for one in _URL.findall(text):
         host = re.sub(r":\d*$", "", one.rpartition("@")[2]).lower()
         if not _is_ours(host):

@@ -98,6 +98,8 @@ def test_what_goes_on_in_the_background_is_known(text: str, stays: bool) -> None
         ("a 12 c\n", "a … c", True),
         ("a 1\n2 c\n", "a … c", False),
         ("a 1\n2\n", "a …", True),
+        ("1\n2 a\n", "… a", True),
+        ("1\n2 b\n", "… a", False),
         ("a\nx\ny\nb\n", "a\n…\nb", True),
         ("a\nb\n", "a\n…\nb", True),
         ("a\nbc\n", "a\n…\nb", False),

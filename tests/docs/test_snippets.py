@@ -2,8 +2,9 @@
 
 - ```console: lines with "$ " are commands of bash (a "\\" at the end, or <<EOF, goes on in the next
   lines), run one after another in a folder of the document's own. What follows is what they say on
-  both channels; … is anything, also several lines where it ends a line or is one. Nothing follows:
-  it does not matter. They end with 0, or as a comment on them says: `# exits with 2`.
+  both channels; … is anything, also several lines where it begins or ends a line, or is one.
+  Nothing follows: it does not matter. They end with 0, or as a comment on them says:
+  `# exits with 2`.
 - ```python is a program, which ends with 0; a ```text directly after it is its output. All of them
   are type-checked.
 - ```yaml is settings of a file (a list: sources), ```json and ```jsonl can be read.
@@ -39,7 +40,7 @@ from tests.redis_server import unavailable
 NOT_RUN: Final = frozenset[str]()
 
 # What is shown, and nothing can be done with.
-SHOWN: Final = frozenset({"text", "http", "html", "ini", "lua", "mermaid", "toml", "xml"})
+SHOWN: Final = frozenset({"text", "http", "html", "ini", "lua", "mermaid", "nginx", "toml", "xml"})
 
 # Programs that a machine may lack.
 TOOLS: Final = ("curl", "jq", "openssl", "redis-cli")
