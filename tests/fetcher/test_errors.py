@@ -11,6 +11,7 @@ from fetcher.errors import (
     Outcome,
     Path,
     ProxyError,
+    RedisAway,
     TaskError,
     is_our_want,
     is_stranger,
@@ -148,3 +149,9 @@ def test_a_closed_fetcher_says_what_it_is() -> None:
 def test_an_option_that_there_is_not_is_a_type_error_as_python_has_it() -> None:
     assert issubclass(OptionError, TypeError)
     assert issubclass(OptionError, TaskError)
+
+
+def test_a_redis_that_is_away_may_be_gone_altogether() -> None:
+    assert not RedisAway("busy").is_gone
+    away = RedisAway("nobody there", is_gone=True)
+    assert (str(away), away.is_gone) == ("nobody there", True)

@@ -6,7 +6,7 @@ import pytest
 
 from fetcher.settings import CredentialUrl, RouteText, Secret
 from fetchpool.config.masking import mask, mask_urls
-from pool.settings import OwnProxy
+from pool.settings import Ban, OwnProxy, Site
 from tests.fetchpool.parsed import rows
 
 
@@ -32,6 +32,8 @@ from tests.fetchpool.parsed import rows
             OwnProxy,
             {"url": "***@h:1", "expires": "2027-01-31T00:00:00+00:00"},
         ),
+        (Ban(status=[403]), Ban, {"status": [403]}),
+        (Site(url=["http://h/"]), Site, {"url": ["http://h/"]}),
         (3, int, 3),
         (True, bool, True),
     ],
