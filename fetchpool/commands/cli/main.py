@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from fetcher import VERSION
 from fetcher.errors import FetchpoolError
@@ -16,6 +17,7 @@ from fetchpool.commands.cli import config, crawl, demo, fetch, proxies, queue, r
 from fetchpool.commands.cli.setup import FAILED, INTERRUPTED, WRONG, Setup, workers_option
 from fetchpool.config.yaml_tree import Override, parse_override
 
+_CONFIG: Final = "FETCHPOOL_CONFIG"
 _WITH_WORKERS: Final = ("all", "fetcher", "api", "crawl")
 
 
@@ -25,7 +27,7 @@ _WITH_WORKERS: Final = ("all", "fetcher", "api", "crawl")
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    envvar="FETCHPOOL_CONFIG",
+    envvar=_CONFIG,
     metavar="FILE",
     help="Settings [$FETCHPOOL_CONFIG, or config.yaml, or those shipped].",
 )
@@ -51,7 +53,9 @@ def cli(
         overrides.append(Override("redis.url", redis, "--redis"))
     if log_level is not None:
         overrides.append(Override("log.level", log_level, "--log-level"))
-    context.obj = Setup(path, overrides, workers or 1)
+    is_variable = context.get_parameter_source("path") is ParameterSource.ENVIRONMENT
+    variable = _CONFIG if is_variable else None
+    context.obj = Setup(path, overrides, workers or 1, variable)
     command = context.invoked_subcommand
     if command is None:
         context.invoke(run.all_)

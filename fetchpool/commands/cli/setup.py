@@ -42,6 +42,7 @@ class Setup(msgspec.Struct):
     path: Path | None
     overrides: list[Override]
     workers: int = 1
+    variable: str | None = None  # of the environment, that has named `path`
     file: SettingsFile | None = None  # that is in force, once it has been read
 
     def prepare(self, *, quiet: bool = False, sources: bool = False) -> Settings:
@@ -52,7 +53,7 @@ class Setup(msgspec.Struct):
         """
         from fetchpool.serve.logs import set_up_logging
 
-        self.file = open_settings(self.path)
+        self.file = open_settings(self.path, variable=self.variable)
         read = complete_settings if sources else parse_file
         settings = read(self.file, env=os.environ, overrides=self.overrides)
         set_up_logging(settings.log, quiet=quiet)

@@ -232,3 +232,18 @@ def test_no_proxy_knows_suffixes_blocks_and_ports(entry: str, url: str, exempt: 
 def test_no_entry_of_no_proxy_is_too_strange(entries: str, url: str) -> None:
     environment = read_environment({"all_proxy": "a:1", "no_proxy": entries})
     assert environment_proxy(environment, url) in (None, A)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("pol", "pool"), ("Pool", "pool"), ("poool", "pool"), ("dirct", "direct")]
+)
+def test_a_misspelt_word_is_no_proxys_name(text: str, meant: str) -> None:
+    with pytest.raises(TaskError, match=f"'{text}' is none of our words: did you mean {meant}\\?"):
+        parse_route(text, ())
+
+
+@pytest.mark.parametrize(
+    "text", ["squid", "envoy", "proxy", "pol:8080", "p00l", "a" * 99]
+)
+def test_other_names_are_hosts(text: str) -> None:
+    assert isinstance(parse_route(text, ())[0], Proxy)

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
-from fetcher.errors import TaskError
+from fetcher.errors import FetcherClosed, TaskError
 from fetcher.run.blocking import BlockingFetcher
 from fetchpool.farm import Farm
 from tests.wait import wait_until
@@ -52,3 +52,10 @@ def test_a_setting_that_is_none_is_named() -> None:
     with pytest.raises(TaskError, match="timeout"):
         BlockingFetcher(timeout="soon")
     assert not [thread for thread in threading.enumerate() if thread.name == "fetchpool"]
+
+
+def test_one_that_is_closed_says_so() -> None:
+    fetcher = BlockingFetcher()
+    fetcher.close()
+    with pytest.raises(FetcherClosed, match="the fetcher is closed"):
+        fetcher.fetch("data:,x")

@@ -86,7 +86,7 @@ async def test_guarded_tasks_may_not_name_things_of_this_machine() -> None:
         result = await fetcher.fetch(
             {"url": "http://127.0.0.1/", "fetch": {"client_cert": "x.pem"}}, trust=Trust.GUARDED
         )
-    assert "only the operator" in str(result.error)
+    assert "only tasks of the queue" in str(result.error)
 
 
 async def test_many_come_as_they_are_done_and_are_drawn_as_there_is_room(farm: Farm) -> None:
@@ -216,3 +216,8 @@ async def test_an_option_that_there_is_not_is_refused(options: dict[str, Any], w
         with pytest.raises(OptionError, match=re.escape(words)):
             async with fetcher.stream("http://127.0.0.1:1/", **options):
                 pass
+
+
+def test_outside_of_an_event_loop_it_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match="inside of `async def`, or take BlockingFetcher"):
+        Fetcher.from_settings()

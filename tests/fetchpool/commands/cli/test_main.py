@@ -145,3 +145,6 @@ def test_a_variable_may_name_the_settings(tmp_path: Path) -> None:
     assert "  in: mine  # mine.yaml\n" in got.out
     got = run(tmp_path, "-c", "other.yaml", "config", FETCHPOOL_CONFIG=mine)
     assert "  in: other  # other.yaml\n" in got.out
+    got = run(tmp_path, "queue", "status", FETCHPOOL_CONFIG="/gone/demo.yaml")
+    assert (got.code, got.out) == (2, "")
+    assert got.err.startswith("fetchpool: FETCHPOOL_CONFIG names /gone/demo.yaml, and there is no")
