@@ -72,9 +72,12 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
                 yield made
             finally:
                 made.close()
-                await end_all(tasks)
-                with contextlib.suppress(RedisAway):  # what traffic has shown since the last time
-                    await view.reporter.step()
+                try:
+                    await end_all(tasks)
+                finally:
+                    # What the traffic has shown since the last time.
+                    with contextlib.suppress(RedisAway):
+                        await view.reporter.step()
 
 
 class BlockingFetcher(fetcher.run.blocking.BlockingFetcher):

@@ -4,6 +4,7 @@ What is missing there, or in the way, is a sentence and not a traceback. Only th
 is imported before that is known.
 """
 
+import contextlib
 import os
 import sys
 from importlib import import_module
@@ -13,6 +14,8 @@ from typing import Final, NoReturn
 
 _WRONG: Final = 2  # exit codes of the command line
 _INTERRUPTED: Final = 130
+
+_AGAIN: Final = "FETCHPOOL_STARTED_AGAIN"  # a variable that is set for the Python of `.venv`
 
 _TOP: Final = Path(__file__).parents[1]  # a checkout, or a site-packages
 _OURS: Final = ("fetcher", "pool")
@@ -31,6 +34,7 @@ def start() -> NoReturn:
             from fetchpool.commands.cli.main import main
         except ModuleNotFoundError as error:
             _go_on_elsewhere(error)
+        os.environ.pop(_AGAIN, None)
         main()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
@@ -74,8 +78,9 @@ def _go_on_elsewhere(error: ModuleNotFoundError) -> NoReturn:
         _refuse(f"{error} for {sys.executable}: install fetchpool again, with what it needs")
     environment = _TOP / ".venv"
     python = environment / "bin" / "python"
-    if python.is_file() and not environment.samefile(sys.prefix):
-        os.execv(python, [str(python), *sys.orig_argv[1:]])
+    if _AGAIN not in os.environ and python.is_file() and not environment.samefile(sys.prefix):
+        with contextlib.suppress(OSError):  # it is no program: then as if there were none
+            os.execve(python, [str(python), *sys.orig_argv[1:]], {**os.environ, _AGAIN: "1"})
     _refuse(f"{error} for {sys.executable}: run `make setup` in {_TOP}, and start {python} {here}")
 
 

@@ -11,12 +11,22 @@ _LAST_WAIT: Final = 5.0  # seconds for them to end once they are cancelled
 
 
 async def end_all(duties: Collection["asyncio.Task[Any]"]) -> None:
-    """Cancel until all have ended: redis-py may swallow one cancellation while it connects."""
+    """Cancel until all have ended: redis-py may swallow one cancellation while it connects.
+
+    Whoever is cancelled in here hears of it when that is done.
+    """
     left = set(duties)
+    cancelled: asyncio.CancelledError | None = None
     deadline = asyncio.get_running_loop().time() + _LAST_WAIT
     while left and asyncio.get_running_loop().time() < deadline:
         for duty in left:
             duty.cancel()
-        _, left = await asyncio.wait(left, timeout=0.1)
+        try:
+            await asyncio.wait(left, timeout=0.1)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        left = {duty for duty in left if not duty.done()}
     if left:
         logger.error("%d background tasks did not end within %g s", len(left), _LAST_WAIT)
+    if cancelled is not None:
+        raise cancelled

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from fetcher.errors import FetcherClosed
 from fetcher.model import Result
+from fetcher.redis.duties import end_all
 from fetcher.run.fetcher import AnyTask, Fetcher
 from fetcher.settings import Fetcher as Settings
 
@@ -43,11 +44,15 @@ class BlockingFetcher:
             target=self._loop.run_forever, name="fetchpool", daemon=True
         )
         self._thread.start()
+        self._lock = threading.Lock()  # between those who start a fetch and those who close
+        self._is_closed = False
+        self._fetches: set[asyncio.Task[Any]] = set()
         self._stack = contextlib.AsyncExitStack()
         try:
-            self._fetcher = self._call(_enter(self._stack, opening)).result()
-        except BaseException:
-            self._stop()
+            self._fetcher = self._call(self._enter(opening)).result()
+        except BaseException:  # Ctrl-C too
+            self._is_closed = True
+            self._end(_give_up())
             raise
 
     def fetch(self, task: AnyTask, **options: Any) -> Result:
@@ -56,17 +61,19 @@ class BlockingFetcher:
 
     def submit(self, task: AnyTask, **options: Any) -> "Future[Result]":
         """Start a fetch; the future's `cancel` ends the transfer. Raises `FetcherClosed`."""
-        if not self._thread.is_alive():
-            raise FetcherClosed
-        return self._call(self._fetcher.fetch(task, **options))
+        with self._lock:
+            if self._is_closed:
+                raise FetcherClosed
+            return self._call(self._fetch(task, options))
 
     def close(self) -> None:
         """Stop what is under way; waiting threads get CancelledError. Harmless when closed."""
-        if self._thread.is_alive():
-            try:
-                self._call(_close(self._stack)).result()
-            finally:
-                self._stop()
+        with self._lock:
+            is_first, self._is_closed = not self._is_closed, True
+        if is_first:
+            self._end(self._leave())
+        else:
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -79,23 +86,40 @@ class BlockingFetcher:
     ) -> None:
         self.close()
 
+    # -- on the loop -------------------------------------------------------------------------------
+
+    async def _enter(self, opening: Opening) -> Fetcher:
+        return await self._stack.enter_async_context(opening())
+
+    async def _fetch(self, task: AnyTask, options: dict[str, Any]) -> Result:
+        mine = asyncio.current_task()
+        assert mine is not None
+        self._fetches.add(mine)
+        try:
+            return await self._fetcher.fetch(task, **options)
+        finally:
+            self._fetches.discard(mine)
+
+    async def _leave(self) -> None:
+        """Whoever waits hears of it before the loop stops."""
+        await end_all(self._fetches)
+        await self._stack.aclose()
+
+    # -- from threads ------------------------------------------------------------------------------
+
     def _call(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def _end(self, last: Coroutine[Any, Any, None]) -> None:
+        """End loop and thread, behind `last`."""
+        try:
+            self._call(last).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
 
-async def _enter(stack: contextlib.AsyncExitStack, opening: Opening) -> Fetcher:
-    return await stack.enter_async_context(opening())
-
-
-async def _close(stack: contextlib.AsyncExitStack) -> None:
-    """Cancel all that waits, then let it hear of it before the loop stops."""
-    waiting = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-    await stack.aclose()
+async def _give_up() -> None:
+    """End what has begun of a fetcher that will never be there."""
+    await end_all(asyncio.all_tasks() - {asyncio.current_task()})

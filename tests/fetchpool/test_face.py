@@ -1,6 +1,7 @@
 """The fetcher of Python programs, on the pool that a service keeps."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,33 @@ async def test_a_setting_that_is_none_is_named(one_redis: RedisServer, redis: Re
     with pytest.raises(TaskError, match="timeot"):
         async with Fetcher.with_pool(one_redis.url, timeot=3):
             pass
+
+
+@pytest.mark.parametrize("turn", range(5))
+async def test_it_can_be_left_at_once(one_redis: RedisServer, redis: Redis, turn: int) -> None:
+    def work() -> None:
+        with BlockingFetcher.with_pool(one_redis.url):
+            pass
+
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(work)
+
+
+async def test_whoever_is_cancelled_while_leaving_leaves_nothing_behind(
+    one_redis: RedisServer, redis: Redis
+) -> None:
+    async def visit() -> None:
+        async with Fetcher.with_pool(one_redis.url):
+            await asyncio.sleep(0)
+
+    loop = asyncio.get_running_loop()
+    before = asyncio.all_tasks()
+    for turns in range(12):
+        task = loop.create_task(visit())
+        await wait_until(lambda: len(asyncio.all_tasks() - before) > 1, what="its duties")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == before

@@ -113,3 +113,30 @@ def test_an_old_python_is_told_so(tmp_path: Path) -> None:
         1,
         f"fetchpool needs Python 3.11 or newer, and {sys.executable} is not\n",
     )
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nexit 9\n", "garbage", None])
+def test_an_environment_that_does_not_help_is_tried_once(
+    tmp_path: Path, bare: Path, text: str | None
+) -> None:
+    """A Python without packages, a file that is no program, and one that may not be run."""
+    for name in ("fetcher", "pool", "fetchpool"):
+        (tmp_path / name).mkdir()
+        for file in (ROOT / name).rglob("*.py"):
+            copied = tmp_path / file.relative_to(ROOT)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_text(file.read_text())
+    (tmp_path / "main.py").write_text(MAIN.read_text())
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    if text is None:
+        python.symlink_to(bare)
+    else:
+        python.write_text(text)
+        python.chmod(0o755 if text.startswith("#!") else 0o644)
+    got = run(bare, "main.py", "--version", folder=tmp_path)
+    if text is not None and text.startswith("#!"):
+        assert got.returncode == 9
+    else:
+        assert (got.returncode, got.stdout) == (2, "")
+        assert got.stderr.startswith("fetchpool: No module named ")

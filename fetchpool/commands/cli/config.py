@@ -51,10 +51,15 @@ def _write_files() -> None:
     for file in files:
         if file.exists() or file.is_symlink():
             raise SettingsError(f"{file} is there already, and is left as it is")
-    for file in files:
-        try:
+    begun: list[Path] = []
+    try:
+        for file in files:
             with file.open("xb") as written:
+                begun.append(file)
                 written.write(shipped_file(file.name).read_bytes())
-        except OSError as error:
-            raise SettingsError(f"{file}: cannot be written: {error.strerror}") from None
+    except OSError as error:
+        for one in begun:
+            one.unlink()
+        raise SettingsError(f"{file}: cannot be written: {error.strerror}") from None
+    for file in files:
         click.echo(f"{file.absolute()} written")

@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from fetcher.redis.duties import end_all
 
 
@@ -29,3 +31,27 @@ async def test_those_that_have_ended_are_left_alone():
     await end_all([task])
     await end_all([])
     assert task.result() == 3
+
+
+async def test_who_is_cancelled_while_they_end_hears_of_it_when_they_have() -> None:
+    swallowed = 0
+
+    async def duty() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 3:
+                    raise
+
+    loop = asyncio.get_running_loop()
+    one = loop.create_task(duty())
+    await asyncio.sleep(0)
+    ending = loop.create_task(end_all([one]))
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert one.done()

@@ -1,13 +1,16 @@
 """The fetcher for threads, against the farm."""
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
 from fetcher.errors import FetcherClosed, TaskError
 from fetcher.run.blocking import BlockingFetcher
+from fetcher.run.fetcher import Fetcher
 from fetchpool.farm import Farm
 from tests.wait import wait_until
 
@@ -59,3 +62,22 @@ def test_one_that_is_closed_says_so() -> None:
     fetcher.close()
     with pytest.raises(FetcherClosed, match="the fetcher is closed"):
         fetcher.fetch("data:,x")
+
+
+def test_any_number_of_threads_may_close_it() -> None:
+    fetcher = BlockingFetcher()
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda _: fetcher.close(), range(4))) == [None] * 4
+    assert not [thread for thread in threading.enumerate() if thread.name == "fetchpool"]
+
+
+def test_a_fetcher_that_cannot_be_opened_leaves_no_thread() -> None:
+    @contextlib.asynccontextmanager
+    async def opening() -> AsyncIterator[Fetcher]:
+        asyncio.get_running_loop().create_task(asyncio.sleep(3600))  # begun, and never ended
+        raise TaskError("no")
+        yield Fetcher.from_settings()
+
+    with pytest.raises(TaskError, match="no"):
+        BlockingFetcher.opened(opening)
+    assert not [thread for thread in threading.enumerate() if thread.name == "fetchpool"]

@@ -1,8 +1,10 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fetchpool.command import refuse, run
+from tests.fetchpool.command import MAIN, environment, refuse, run
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -48,3 +50,17 @@ def test_what_is_written_is_what_is_shipped(tmp_path: Path) -> None:
     refuse(
         tmp_path, ["-s", "api.port=1", "config", "--init"], "--init writes the files as they are"
     )
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path) -> None:
+    words = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", sys.executable, str(MAIN)]
+    ended = subprocess.run(
+        [*words, "config", "--init"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "fetchpool: config.yaml: cannot be written: File too large\n"
+    assert list(tmp_path.iterdir()) == []
