@@ -71,7 +71,7 @@ _NO_CONTENT: Final = frozenset({204, 304})  # RFC 9110 6.4.1: no content, so no 
 # RFC 9112 4: reason-phrase, less what begins a tag.
 _PHRASE: Final = re.compile(r"[\t \x21-\x3b\x3d-\x7e\x80-\xff]*")
 
-# Wishes that are remembered; those of many callers are alike but for their URL (40 us).
+# Wishes that are remembered: most callers vary the URL alone, and to read one costs 40 us.
 KNOWN: Final = 256
 _ANY: Final = "http://localhost/"  # a plan is for any URL
 
@@ -263,7 +263,7 @@ class FetchCall(HTTPMessageDelegate):
         if fetching.done is not None:
             self.fetching = fetching
 
-    def _wish(self) -> "tuple[Task, Wish]":
+    def _wish(self) -> tuple[Task, Wish]:
         """The task of this request, and what it wants beside. Raises `TaskError` naming the
         parameter that is wrong."""
         arguments = self._arguments()
@@ -301,7 +301,10 @@ class FetchCall(HTTPMessageDelegate):
         self.fetching = fetching
         fields = HTTPHeaders()
         for name, value in self._fields(fetching, result):
-            fields.add(name, value)
+            if name in fields:
+                fields.add(name, value)
+            else:  # `add` would look at it again
+                fields[name] = value
         length = field(response.head, b"content-length")
         if response.undone or self.method == "HEAD":
             length = None
@@ -409,7 +412,8 @@ class FetchCall(HTTPMessageDelegate):
         else:
             lines.append(f"Content-Length: {len(body)}")
         lines += self._persistence()
-        # Tornado's `write_headers` would take every line in its hands once more, for 30 us.
+        # `write_headers` would look at each line once more, for 30 us. That `write` takes a head as
+        # well is an old way of Tornado's, documented and called deprecated.
         self._send(self.connection.write(forwarding.encode_head(lines) + body))
         self._finish()
 
