@@ -71,7 +71,7 @@ _NO_CONTENT: Final = frozenset({204, 304})  # RFC 9110 6.4.1: no content, so no 
 # RFC 9112 4: reason-phrase, less what begins a tag.
 _PHRASE: Final = re.compile(r"[\t \x21-\x3b\x3d-\x7e\x80-\xff]*")
 
-# Wishes that are remembered: most callers vary the URL alone, and to read one costs 40 us.
+# Wishes that are remembered: most callers vary the URL alone, and to read one costs 16 us.
 KNOWN: Final = 256
 _ANY: Final = "http://localhost/"  # a plan is for any URL
 
@@ -412,8 +412,8 @@ class FetchCall(HTTPMessageDelegate):
         else:
             lines.append(f"Content-Length: {len(body)}")
         lines += self._persistence()
-        # `write_headers` would look at each line once more, for 30 us. That `write` takes a head as
-        # well is an old way of Tornado's, documented and called deprecated.
+        # `write_headers` would look at each line once more, for 6 % of a call. That `write` takes a
+        # head as well is an old way of Tornado's, documented and called deprecated.
         self._send(self.connection.write(forwarding.encode_head(lines) + body))
         self._finish()
 

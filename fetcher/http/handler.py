@@ -224,7 +224,7 @@ def shown_url(url: str) -> str:
 class _Doorkeeper(Application):
     """Tornado reads a body before a handler can refuse it: uninvited ones get no memory of ours.
 
-    `routers` are known by their paths: to be looked for by rules costs a request 8 us.
+    `routers` are known by their paths: to be looked for by rules costs a call of `/fetch` 3 %.
     """
 
     routers: Mapping[str, Router] = {}
