@@ -127,8 +127,8 @@ def loggable(url: str) -> str:
 
     One whose authority cannot be told from a password ("u:p/q@h") loses all behind the scheme.
     """
-    if url[:5].lower() == "data:":
-        return url
+    if _FIT.fullmatch(url) or url[:5].lower() == "data:":
+        return url  # what is fit has no userinfo
     url = _trim(url)
     start, end = _authority(url)
     place, rest = url[start:end], url[end:]

@@ -13,11 +13,12 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
     HTTPHeaders,
@@ -33,14 +34,15 @@ from fetcher.client.coding import over_limit
 from fetcher.errors import Code, TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
+from fetcher.http.asked import Asked, read_asked, read_switch
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
-from fetcher.http.unknown import explain_parameters
-from fetcher.model import Result, Task, Trust
+from fetcher.model import Fetch, Result, Task, Trust
 from fetcher.route.route import Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
+from fetcher.task.request import Plan, build_plan
 from fetcher.task.result import FORBIDDEN
 from fetcher.task.schemes import special_scheme
 
@@ -69,11 +71,9 @@ _NO_CONTENT: Final = frozenset({204, 304})  # RFC 9110 6.4.1: no content, so no 
 # RFC 9112 4: reason-phrase, less what begins a tag.
 _PHRASE: Final = re.compile(r"[\t \x21-\x3b\x3d-\x7e\x80-\xff]*")
 
-# What the & of a URL looks like that was put into ours as it is.
-_UNESCAPED: Final = (
-    "if it belongs to the URL that is to be fetched, percent-encode that"
-    " (curl -G --data-urlencode 'url=http://...')"
-)
+# Wishes that are remembered: most callers vary the URL alone, and to read one costs 16 us.
+KNOWN: Final = 256
+_ANY: Final = "http://localhost/"  # a plan is for any URL
 
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: the close is an RST
 _LEFT: Final = 499  # nginx's word for a client that has left, for the log
@@ -90,6 +90,15 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     stall: float = 30.0  # seconds for which a caller may take or send nothing; 0 = no limit
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """What is wanted of a URL. `plan` None: there is none known."""
+
+    fetch: Fetch
+    plan: Plan | None
+    takes: str  # Accept-Encoding
+    is_patient: bool  # the whole may take its time
+
+
 class FetchRouter(Router):
     """``ANY /fetch?url=U``, a `FetchCall` each; what all of them share."""
 
@@ -98,9 +107,25 @@ class FetchRouter(Router):
         self.limits = limits
         self.places = places
         self.gate = gate
+        self._known = lru_cache(maxsize=KNOWN)(self._read)
 
     def find_handler(self, request: HTTPServerRequest, **_: Any) -> "FetchCall":
         return FetchCall(self, request)
+
+    def find_wish(self, asked: Asked) -> Wish:
+        """Raises `TaskError` naming the parameter that is wrong."""
+        return self._known(asked) if asked.is_short else self._read(asked)
+
+    def _read(self, asked: Asked) -> Wish:
+        limits = self.limits
+        fetch = read_asked(asked, caller_proxy=limits.caller_proxy, max_body=limits.max_body)
+        takes = ", ".join(value for name, value in asked.fields if name == "Accept-Encoding")
+        try:
+            plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
+            plan = replace(plan, request=replace(plan.request, takes=takes))
+        except TaskError:
+            plan = None  # the fetch comes to that too, and it is an end like any other
+        return Wish(fetch, plan, takes, is_patient=fetch.timeout is None)
 
 
 class FetchCall(HTTPMessageDelegate):
@@ -110,15 +135,6 @@ class FetchCall(HTTPMessageDelegate):
     ``X-Fetch-*`` beside them. Its coding stays on the body if the caller's Accept-Encoding has
     it, and else is undone. Our own failures are JSON, marked ``X-Fetch-Error: 1``.
     """
-
-    OPTIONS: ClassVar[dict[str, Callable[[str], Any]]] = {
-        "timeout": float,
-        "retries": int,
-        "delay": float,
-        "proxy": str,
-        "site": str,
-    }
-    PARAMETERS: ClassVar[tuple[str, ...]] = ("url", *OPTIONS, "redirects", "cookies", "render")
 
     # As attributes of the class: most calls have no need of their own.
     incoming: IncomingBody | None = None  # of a long body
@@ -131,6 +147,7 @@ class FetchCall(HTTPMessageDelegate):
     is_lingering = False  # the answer is out, and the rest of the request comes in for nobody
     ends_by_closing = False  # nothing else says how long the answer is
     ends_by_last_chunk = False
+    is_last = False  # the caller is to ask no more on this connection
 
     def __init__(self, router: FetchRouter, request: HTTPServerRequest) -> None:
         assert isinstance(request.connection, HTTP1Connection)
@@ -208,26 +225,26 @@ class FetchCall(HTTPMessageDelegate):
         places, limits = self.router.places, self.router.limits
         try:
             if self.refusal is not None:
-                kind = {"Content-Type": self.refusal.content_type}
-                self._write(self.refusal.status, kind, self.refusal.body.encode())
+                kind = ("Content-Type", self.refusal.content_type)
+                self._write(self.refusal.status, [kind], self.refusal.body.encode())
                 return
-            task = self._task()
+            task, wish = self._wish()
             if places.closed:
-                closing = {"Connection": "close"}
-                self._write_failure(503, "the service is stopping", fields=closing)
+                self.is_last = True
+                self._write_failure(503, "the service is stopping")
             elif 0 < limits.concurrency <= places.fetching:
                 again = {"Retry-After": "1"}
                 words = f"{limits.concurrency} fetches are under way, as many as api.concurrency"
                 self._write_failure(503, f"{words} allows: try again", fields=again)
             else:
-                self._start(task)
+                self._start(task, wish)
         except TaskError as error:
             self._write_failure(400, str(error))
         except Exception:  # noqa: BLE001 - logged with its traceback
             log_bug(self.request)
             self._write_failure(500, "Internal Server Error")
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Task, wish: Wish) -> None:
         places, limits = self.router.places, self.router.limits
         places.take()
         places.fetching += 1
@@ -239,15 +256,17 @@ class FetchCall(HTTPMessageDelegate):
             route=limits.route,
             receiver=self,
             upload=self.incoming,
-            patient="timeout" not in self.request.query_arguments,
-            takes=self.request.headers.get("Accept-Encoding", ""),
+            patient=wish.is_patient,
+            takes=wish.takes,
+            plan=wish.plan,
         )
         if fetching.done is not None:
             self.fetching = fetching
 
-    def _task(self) -> Task:
-        """The task of this request. Raises `TaskError` naming the parameter that is wrong."""
-        arguments, limits = self._arguments(), self.router.limits
+    def _wish(self) -> tuple[Task, Wish]:
+        """The task of this request, and what it wants beside. Raises `TaskError` naming the
+        parameter that is wrong."""
+        arguments = self._arguments()
         url = arguments.pop("url", "")
         if not url:
             raise TaskError("url: missing; expected /fetch?url=http%3A%2F%2Fexample.com%2F")
@@ -255,36 +274,13 @@ class FetchCall(HTTPMessageDelegate):
             # However far callers are trusted, files and keys of this machine are not theirs.
             special_scheme(url, self.router.fetcher.shared.policy.schemes, Trust.GUARDED)
         if "cookies" in arguments:
-            self.keeps_cookies = _switch("cookies", arguments.pop("cookies"))
-        options: dict[str, Any] = {}
-        for name, text in arguments.items():
-            if name in self.OPTIONS:
-                try:
-                    options[name] = self.OPTIONS[name](text)
-                except ValueError:
-                    raise TaskError(f"{name}: expected a number, got {text[:50]!r}") from None
-            elif name == "redirects":
-                options["allow_redirects"] = _switch(name, text)
-            elif name == "render":
-                if text != "js":
-                    raise TaskError(f"render: expected js, got {text[:50]!r}")
-                options["fetch_type"] = text
-            else:
-                unknown = explain_parameters(
-                    self.request.query_arguments, self.PARAMETERS, "/fetch"
-                )
-                raise TaskError(f"{unknown}; {_UNESCAPED}")
-        if "proxy" in options and not limits.caller_proxy:
-            raise TaskError(
-                "proxy: callers may not choose the way of a fetch, unless whoever runs the service"
-                " sets api.caller_proxy: true"
-            )
-        if limits.max_body:
-            options["max_body"] = limits.max_body
-        if "Range" in self.request.headers and "Accept-Encoding" not in self.request.headers:
-            options["use_gzip"] = False  # a range is one of the bytes that are sent
-        headers = forwarding.forwarded_headers(self.request.headers.get_all())
-        return forwarding.task_for(url, self.method, headers, bytes(self.body), options)
+            self.keeps_cookies = read_switch("cookies", arguments.pop("cookies"))
+        fields = tuple(self.request.headers.get_all())
+        wish = self.router.find_wish(Asked(self.method, fields, tuple(arguments.items())))
+        if self.body:
+            fetch = replace(wish.fetch, data=bytes(self.body))
+            return Task(url=url, fetch=fetch), replace(wish, plan=None)
+        return Task(url=url, fetch=wish.fetch), wish
 
     def _arguments(self) -> dict[str, str]:
         out = {}
@@ -303,7 +299,12 @@ class FetchCall(HTTPMessageDelegate):
         response = fetching.response
         assert response is not None
         self.fetching = fetching
-        fields = self._fields(fetching, result)
+        fields = HTTPHeaders()
+        for name, value in self._fields(fetching, result):
+            if name in fields:
+                fields.add(name, value)
+            else:  # `add` would look at it again
+                fields[name] = value
         length = field(response.head, b"content-length")
         if response.undone or self.method == "HEAD":
             length = None
@@ -352,32 +353,26 @@ class FetchCall(HTTPMessageDelegate):
             return f"{words} that api.max_body sets"
         return words
 
-    def _fields(self, fetching: Fetching, result: Result) -> HTTPHeaders:
-        """What comes back, less the length of the body."""
-        response, fields = fetching.response, HTTPHeaders()
+    def _fields(self, fetching: Fetching, result: Result) -> list[tuple[str, str]]:
+        """What comes back, less the length of the body; all of it is clean."""
+        response = fetching.response
         if response is None:  # a data: URL
-            pairs = forwarding.inline_headers(result.headers["Content-Type"])
+            fields = forwarding.inline_headers(result.headers["Content-Type"])
         else:
-            pairs = forwarding.returned_headers(
+            fields = forwarding.returned_headers(
                 response.head,
                 method=self.method,
                 cookies=self.keeps_cookies,
                 undone=response.undone,
             )
-        seen = set()
-        for name, value in pairs:  # all of them are clean: `add` looks at each again
-            if name in seen:
-                fields.add(name, value)
-            else:
-                seen.add(name)
-                fields[name] = value
-        for name, value in forwarding.SAFETY:
-            fields[name] = value
-        fields["X-Fetch-Url"] = shown_url(result.url)  # ASCII without controls, as all below
-        fields["X-Fetch-Attempts"] = str(result.attempts)
-        fields["X-Fetch-Time"] = f"{result.time:.3f}"
+        fields += forwarding.SAFETY
+        fields += (
+            ("X-Fetch-Url", shown_url(result.url)),  # ASCII without controls, as all below
+            ("X-Fetch-Attempts", str(result.attempts)),
+            ("X-Fetch-Time", f"{result.time:.3f}"),
+        )
         if result.proxy is not None:
-            fields["X-Fetch-Proxy"] = result.proxy
+            fields.append(("X-Fetch-Proxy", result.proxy))
         return fields
 
     # 4. Writing, at the pace of who reads.
@@ -397,12 +392,12 @@ class FetchCall(HTTPMessageDelegate):
             "Content-Type": "application/json",
             **(fields or {}),
         }
-        self._write(status, own, body.encode())
+        self._write(status, own.items(), body.encode())
 
     def _write(
         self,
         status: int,
-        fields: HTTPHeaders | dict[str, str],
+        fields: Iterable[tuple[str, str]],
         body: bytes,
         *,
         head: bytes = b"",
@@ -410,14 +405,25 @@ class FetchCall(HTTPMessageDelegate):
         """A whole answer; `head` is the target's, which may have a reason of its own."""
         self._stop_expecting()
         self.status = status
-        headers = fields if isinstance(fields, HTTPHeaders) else HTTPHeaders(fields)
+        lines = [f"HTTP/1.1 {status} {_reason(status, head)}"]
+        lines += [f"{name}: {value}" for name, value in fields]
         if self.method == "HEAD" or status in _NO_CONTENT:
             body = b""
         else:
-            headers["Content-Length"] = str(len(body))
-        start = ResponseStartLine("", status, _reason(status, head))
-        self._send(self.connection.write_headers(start, headers, body or None))
+            lines.append(f"Content-Length: {len(body)}")
+        lines += self._persistence()
+        # `write_headers` would look at each line once more, for 6 % of a call. That `write` takes a
+        # head as well is an old way of Tornado's, documented and called deprecated.
+        self._send(self.connection.write(forwarding.encode_head(lines) + body))
         self._finish()
+
+    def _persistence(self) -> Sequence[str]:
+        """What is said of the connection's future, where that is not a matter of course."""
+        headers = self.request.headers
+        asked = headers["Connection"].lower() if "Connection" in headers else ""
+        if self.request.version == "HTTP/1.0":
+            return ("Connection: Keep-Alive",) if asked == "keep-alive" else ()
+        return ("Connection: close",) if self.is_last or asked == "close" else ()
 
     def _finish(self) -> None:
         if self.has_left:
@@ -550,12 +556,6 @@ def _is_sockets(fetching: Fetching) -> bool:
     """Whether it was the address of the socket; else it was the target's name, as it is spelled."""
     response = fetching.response
     return response is not None and response.code == Code.ABORTED_BY_CALLBACK
-
-
-def _switch(name: str, text: str) -> bool:
-    if text not in ("0", "1"):
-        raise TaskError(f"{name}: expected 0 or 1, got {text[:50]!r}")
-    return text == "1"
 
 
 def routes(fetcher: Fetcher, limits: FetchLimits, places: Places, gate: Gate) -> list[Rule]:

@@ -5,12 +5,11 @@ origin; so secrets stay on their side, and what would act on our origin is taken
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from fetcher.head import SHORT_HEAD, field_lines, fields
-from fetcher.model import Fetch, Task
 
 # RFC 9110 7.6.1 and its older companions; a message's own framing is each hop's business.
 _HOP_BY_HOP: Final = frozenset(
@@ -156,8 +155,9 @@ def _clean(value: str) -> str:
     return _CONTROLS.sub(" ", value).strip(" \t") if _UNCLEAN.search(value) else value
 
 
-def task_for(
-    url: str, method: str, headers: dict[str, bytes], body: bytes, options: Mapping[str, Any]
-) -> Task:
-    """The task that a `/fetch` request stands for; `options` are pyspider's, of the right types."""
-    return Task(url=url, fetch=Fetch(method=method, headers=headers, data=body or None, **options))
+def encode_head(lines: Sequence[str]) -> bytes:
+    """Lines as a head. Raises ValueError if one of them would be two."""
+    text = "\r\n".join(lines)
+    if not text.count("\r") == text.count("\n") == len(lines) - 1:
+        raise ValueError("an answer has a line break within a field")
+    return f"{text}\r\n\r\n".encode("latin-1")

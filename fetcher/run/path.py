@@ -169,7 +169,7 @@ class Fetching:
             self.clients = clients
         if self.upload is not None:
             plan = replace(plan, request=replace(plan.request, body=self.upload))
-        if self.takes:
+        if self.takes != plan.request.takes:
             plan = replace(plan, request=replace(plan.request, takes=self.takes))
         self.plan = plan
         self.shown_url = plan.shown_url

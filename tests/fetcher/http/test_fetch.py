@@ -15,7 +15,7 @@ from fetcher.politeness.slots import Slot
 from fetcher.proxy import parse_proxy
 from fetcher.route.route import Pool
 from fetchpool.farm import body_of
-from tests.fetcher.entrance import OK, Entrance, door, entrance
+from tests.fetcher.entrance import OK, Entrance, Message, door, entrance
 from tests.fetcher.route.test_failover import Few
 from tests.wait import wait_until
 
@@ -60,6 +60,45 @@ async def test_a_request_goes_on_and_its_answer_comes_back(door: Entrance) -> No
         (b"x-own", b"x"),
     ]
     assert got.body == b"\x00\xff\r\n\x80"
+
+
+async def test_each_of_those_that_ask_for_nearly_the_same_gets_its_own(door: Entrance) -> None:
+    for path, line, body in [
+        ("/a", b"X-Mine: 1", b""),
+        ("/b", b"X-Mine: 1", b""),
+        ("/b", b"X-Mine: 2", b""),
+        ("/b", b"X-Mine: 2", b"one"),
+        ("/b", b"X-Mine: 2", b"two"),
+    ]:
+        await door.call(door.target(path=path), line, body=body)
+        seen = door.origin.seen[-1]
+        assert seen.start == b"GET %s HTTP/1.1" % path.encode()
+        assert (seen.one(b"x-mine"), seen.body) == (line[-1:], body)
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "answered"),
+    [
+        (b"1.1", b"", None),
+        (b"1.1", b"Connection: keep-alive\r\n", None),
+        (b"1.1", b"Connection: Close\r\n", b"close"),
+        (b"1.0", b"", None),
+        (b"1.0", b"Connection: keep-alive\r\n", b"Keep-Alive"),
+    ],
+)
+async def test_what_becomes_of_the_connection_is_said(
+    door: Entrance, version: bytes, asked: bytes, answered: bytes | None
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    start = b"GET %s HTTP/%s\r\n" % (door.target().encode(), version)
+    writer.write(start + b"Host: localhost\r\n" + asked + b"\r\n")
+    got = Message.parse(await reader.readuntil(b"hi"))
+    assert (got.status, got.one(b"connection")) == (200, answered)
+    stays = answered == b"Keep-Alive" or (version == b"1.1" and answered is None)
+    if stays:
+        writer.write(b"GET /livez HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert (await reader.read() != b"") is stays
+    writer.close()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])

@@ -4,12 +4,11 @@ from hypothesis import strategies as st
 
 from fetcher.http.forwarding import (
     SAFETY,
+    encode_head,
     forwarded_headers,
     inline_headers,
     returned_headers,
-    task_for,
 )
-from fetcher.model import Fetch, Task
 
 BROWSER = ("Sec-Fetch-Mode", "navigate")
 
@@ -188,12 +187,15 @@ def test_the_type_of_a_data_url_is_one_line(content_type: str, expected: str) ->
     assert inline_headers(content_type) == [("Content-Type", expected)]
 
 
-def test_a_request_becomes_a_task() -> None:
-    url, headers = "http://site.example/", {"Accept": b"*/*"}
-    assert task_for(url, "PUT", headers, b"\x00", {"timeout": 3.0}) == Task(
-        url=url, fetch=Fetch(method="PUT", headers=headers, data=b"\x00", timeout=3.0)
-    )
-    assert task_for(url, "GET", {}, b"", {}) == Task(url=url, fetch=Fetch(method="GET", headers={}))
+def test_a_head_is_sent_line_by_line() -> None:
+    lines = ["HTTP/1.1 200 OK", "X-One: caf\xe9", "X-Empty: "]
+    assert encode_head(lines) == b"HTTP/1.1 200 OK\r\nX-One: caf\xe9\r\nX-Empty: \r\n\r\n"
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b=c", "a\nb", "a\rb", "a\r\n\r\nb"])
+def test_a_line_that_would_be_two_is_not_sent(value: str) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        encode_head(["HTTP/1.1 200 OK", f"X-One: {value}", "X-Two: 2"])
 
 
 NAMES = (

@@ -145,6 +145,12 @@ async def test_health_is_told_in_words(door: Entrance) -> None:
             404,
             b"There is nothing at /helthz; did you mean /healthz?\n" + ROUTES,
         ),
+        (
+            "GET",
+            "/fetch/?url=x",
+            404,
+            b"There is nothing at /fetch/; did you mean /fetch?\n" + ROUTES,
+        ),
         ("POST", "/livez", 405, b"Method Not Allowed\n"),
         ("PROPFIND", "/livez", 405, b"Method Not Allowed\n"),
     ],
