@@ -35,6 +35,7 @@ from fetchpool.redis.embedded import redis_url
 from fetchpool.serve.build_crawl import open_crawl
 from fetchpool.serve.children import Children
 from fetchpool.serve.process import collect_rarely, stop_on_signals
+from fetchpool.serve.workers import build_patience
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +117,13 @@ async def _work(
     crawl: Crawl | None = None
     try:
         async with open_crawl(settings, redis, frontier, info, has_input=not wanted.join) as crawl:
-            watching = [] if wanted.quiet else [loop.create_task(_watch(frontier, clock, view))]
+            drain = settings.fetcher.drain
+            watching = [loop.create_task(_say_stop(stop, crawl, wanted.workers, drain, view))]
+            if not wanted.quiet:
+                watching.append(loop.create_task(_watch(frontier, clock, view)))
             try:
-                async with _helped(wanted, words, stop, settings.fetcher.drain):
-                    state = await crawl.run(stop, settings.fetcher.drain)
+                async with _helped(wanted, words, stop, drain):
+                    state = await crawl.run(stop, drain)
             finally:
                 await end_all(watching)
                 view.close()
@@ -135,6 +139,8 @@ async def _work(
     shown, summary = await _read_end(frontier, clock)
     now = await frontier.now()
     if shown is not None and summary is not None:
+        if stop.is_set() and shown.phase == "running" and not shown.processes:
+            shown.phase = "stopped"  # by us; it is not stored, as others may still join
         view.end(shown, summary, now)
         if wanted.report is not None:
             await _write_report(wanted.report, frontier, shown, summary)
@@ -181,6 +187,17 @@ async def _helped(
     finally:
         await children.end(drain + _GRACE)
         passing.cancel()
+
+
+async def _say_stop(
+    stop: asyncio.Event, crawl: Crawl, workers: int, drain: float, view: View
+) -> None:
+    """How long it may take, once `stop` is set and if anything is under way."""
+    await stop.wait()
+    if workers > 1:
+        view.say(f"stopping: {workers} processes, {build_patience(drain)}")
+    elif crawl.in_flight:
+        view.say(f"stopping: {crawl.in_flight} under way, {build_patience(drain)}")
 
 
 async def _watch(frontier: Frontier, clock: Clock, view: View) -> None:

@@ -109,12 +109,32 @@ def test_ctrl_c_is_4_and_resume_has_the_rest(
     poll(lambda: site.requests > before + 1, "some pages", 20)
     crawler.process.send_signal(signal.SIGINT)
     assert crawler.wait(20) == STOPPED, crawler.said
-    assert "no process works on it" in crawler.said
+    assert f"{name}: stopped by hand: `crawl --resume {name}` goes on" in crawler.said
     some = urls(tmp_path / "a.jsonl")
     assert 0 < len(some) < HOSTS * PAGES
     assert console.crawls("set", name, changes={"delay": 0.0}).code == FINISHED
     assert console.crawl("--resume", name).code == FINISHED
     assert urls(tmp_path / "a.jsonl") == sorted(site.web.all_pages())
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_ctrl_c_says_how_long_what_is_under_way_may_take(
+    tmp_path: Path, server: RedisServer, request: pytest.FixtureRequest, quiet: tuple[str, ...]
+) -> None:
+    (tmp_path / "config.yaml").write_text("fetcher: {drain: 0.5}")
+    name = f"{name_of(request)}-{len(quiet)}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        source = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        words = (source, *FAST, "--name", name, *quiet)
+        crawler = Crawler(tmp_path, server.url, *words)
+        connection, _ = silent.accept()
+        with connection:
+            crawler.process.send_signal(signal.SIGINT)
+            assert crawler.wait(20) == STOPPED, crawler.said
+    said = "stopping: 1 under way, at most 0.5 s (Ctrl-C again ends it at once; nothing is lost)"
+    assert crawler.said.splitlines().count(said) == (not quiet)
+    assert (f"{name}: stopped by hand" in crawler.said) is (not quiet)
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_nothing_is_lost(
@@ -256,6 +276,7 @@ def test_a_signal_to_the_first_of_several_stops_all_and_killed_ones_are_replaced
     assert crawler.wait(30) == STOPPED, crawler.said
     assert not Path(f"/proc/{second}").exists()
     assert "child 1 ended by SIGKILL; another starts" in crawler.said
+    assert "stopping: 2 processes, at most 30 s" in crawler.said
 
 
 def _words(pid: int) -> bytes:
