@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from fetcher.crawl.callback.find import CallbackError
 from fetcher.crawl.crawl import Crawl
@@ -27,7 +28,7 @@ from fetcher.crawl.summary import Summary, read_tally
 from fetcher.errors import FetchpoolError, RedisAway, TaskError
 from fetcher.politeness.clock import Clock
 from fetcher.redis.duties import end_all
-from fetchpool.commands.crawl_options import CannotBegin, Wanted
+from fetchpool.commands.crawl_options import CannotBegin, Wanted, build_names
 from fetchpool.commands.crawl_view import View
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import Redis, connect
@@ -75,18 +76,28 @@ async def run_crawl(settings: Settings, wanted: Wanted, words: Sequence[str]) ->
     collect_rarely()
     with redis_url(settings.redis) as url:
         async with connect(url) as redis:
-            frontier = Frontier(redis, settings.redis.prefix, wanted.name, worker_name())
+            frontier = await _open_frontier(redis, settings.redis.prefix, wanted)
+            wanted = msgspec.structs.replace(wanted, name=frontier.name)
             info = await _enter(frontier, wanted)
             return await _work(settings, redis, frontier, info, wanted, words)
 
 
+async def _open_frontier(redis: Redis, prefix: str, wanted: Wanted) -> Frontier:
+    """That of the crawl that is there, or that of a new one, by the first name that is free."""
+    if wanted.options is None:
+        return Frontier(redis, prefix, wanted.name, worker_name())
+    for name in build_names(wanted):
+        frontier = Frontier(redis, prefix, name, worker_name())
+        if await frontier.create(wanted.options):
+            return frontier
+    raise NoCrawl(
+        f"there is a crawl {wanted.name} already: `crawl --resume {wanted.name}` goes on with"
+        f" it, `crawls remove {wanted.name}` forgets it, --name gives this one another name"
+    )
+
+
 async def _enter(frontier: Frontier, wanted: Wanted) -> Info:
     """The crawl that this process is to work on."""
-    if wanted.options is not None and not await frontier.create(wanted.options):
-        raise NoCrawl(
-            f"there is a crawl {wanted.name} already: `crawl --resume {wanted.name}` goes on with"
-            f" it, `crawls remove {wanted.name}` forgets it, --name gives this one another name"
-        )
     info = await frontier.load()
     if info is None:
         raise NoCrawl(f"there is no crawl {wanted.name}: `crawls list` shows what there is")

@@ -7,11 +7,15 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from fetchpool.commands import crawl as module
+from fetchpool.commands.cli import crawl as cli
+from fetchpool.commands.crawl_options import Surroundings
 from tests.e2e.crawling import Crawler, WebProcess, lines_of, serving_web
 from tests.fetchpool.command import run
 from tests.fetchpool.commands.crawling import Console
@@ -197,6 +201,21 @@ def test_a_name_that_is_taken_and_one_that_nobody_has_are_2(
     again = console.crawl(*words)
     assert again.code == WRONG and f"`crawl --resume {name}` goes on" in again.err
     assert console.crawl("--join", "nobody").code == WRONG
+
+
+def test_a_name_that_nobody_chose_makes_itself_free(
+    site: WebProcess, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 11, 30, 7, 12, tzinfo=UTC)
+    monkeypatch.setattr(cli, "_look_around", lambda: Surroundings(now, str, lambda _: False))
+    host = urlsplit(site.web.starts[0]).hostname
+    heads = []
+    for _ in range(3):
+        got = console.crawl(site.web.starts[0], *FAST, "--scope", "page")
+        assert got.code == FINISHED
+        heads += [line for line in got.err.splitlines() if line.endswith(": finished")]
+    made = f"{host}-1130-0712"
+    assert heads == [f"{name}: finished" for name in (made, f"{made}-2", f"{made}-3")]
 
 
 def test_a_joined_process_that_cannot_write_leaves_the_crawl_to_the_others(
