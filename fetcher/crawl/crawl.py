@@ -50,6 +50,11 @@ class Crawl:
         """Sources that this process could not read, in sentences."""
         return self._seeding.problems
 
+    @property
+    def in_flight(self) -> int:
+        """Pages that this process has under way."""
+        return self._loop.in_flight
+
     async def run(self, stop: asyncio.Event, drain: float) -> str:
         """Work until the crawl has ended or `stop` is set: the state in which it is left.
 

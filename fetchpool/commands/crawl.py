@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from fetcher.crawl.callback.find import CallbackError
 from fetcher.crawl.crawl import Crawl
@@ -27,7 +28,7 @@ from fetcher.crawl.summary import Summary, read_tally
 from fetcher.errors import FetchpoolError, RedisAway, TaskError
 from fetcher.politeness.clock import Clock
 from fetcher.redis.duties import end_all
-from fetchpool.commands.crawl_options import CannotBegin, Wanted
+from fetchpool.commands.crawl_options import CannotBegin, Wanted, build_names
 from fetchpool.commands.crawl_view import View
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import Redis, connect
@@ -35,6 +36,7 @@ from fetchpool.redis.embedded import redis_url
 from fetchpool.serve.build_crawl import open_crawl
 from fetchpool.serve.children import Children
 from fetchpool.serve.process import collect_rarely, stop_on_signals
+from fetchpool.serve.workers import build_patience
 
 logger = logging.getLogger(__name__)
 
@@ -74,18 +76,28 @@ async def run_crawl(settings: Settings, wanted: Wanted, words: Sequence[str]) ->
     collect_rarely()
     with redis_url(settings.redis) as url:
         async with connect(url) as redis:
-            frontier = Frontier(redis, settings.redis.prefix, wanted.name, worker_name())
+            frontier = await _open_frontier(redis, settings.redis.prefix, wanted)
+            wanted = msgspec.structs.replace(wanted, name=frontier.name)
             info = await _enter(frontier, wanted)
             return await _work(settings, redis, frontier, info, wanted, words)
 
 
+async def _open_frontier(redis: Redis, prefix: str, wanted: Wanted) -> Frontier:
+    """That of the crawl that is there, or that of a new one, by the first name that is free."""
+    if wanted.options is None:
+        return Frontier(redis, prefix, wanted.name, worker_name())
+    for name in build_names(wanted):
+        frontier = Frontier(redis, prefix, name, worker_name())
+        if await frontier.create(wanted.options):
+            return frontier
+    raise NoCrawl(
+        f"there is a crawl {wanted.name} already: `crawl --resume {wanted.name}` goes on with"
+        f" it, `crawls remove {wanted.name}` forgets it, --name gives this one another name"
+    )
+
+
 async def _enter(frontier: Frontier, wanted: Wanted) -> Info:
     """The crawl that this process is to work on."""
-    if wanted.options is not None and not await frontier.create(wanted.options):
-        raise NoCrawl(
-            f"there is a crawl {wanted.name} already: `crawl --resume {wanted.name}` goes on with"
-            f" it, `crawls remove {wanted.name}` forgets it, --name gives this one another name"
-        )
     info = await frontier.load()
     if info is None:
         raise NoCrawl(f"there is no crawl {wanted.name}: `crawls list` shows what there is")
@@ -116,10 +128,13 @@ async def _work(
     crawl: Crawl | None = None
     try:
         async with open_crawl(settings, redis, frontier, info, has_input=not wanted.join) as crawl:
-            watching = [] if wanted.quiet else [loop.create_task(_watch(frontier, clock, view))]
+            drain = settings.fetcher.drain
+            watching = [loop.create_task(_say_stop(stop, crawl, wanted.workers, drain, view))]
+            if not wanted.quiet:
+                watching.append(loop.create_task(_watch(frontier, clock, view)))
             try:
-                async with _helped(wanted, words, stop, settings.fetcher.drain):
-                    state = await crawl.run(stop, settings.fetcher.drain)
+                async with _helped(wanted, words, stop, drain):
+                    state = await crawl.run(stop, drain)
             finally:
                 await end_all(watching)
                 view.close()
@@ -135,6 +150,8 @@ async def _work(
     shown, summary = await _read_end(frontier, clock)
     now = await frontier.now()
     if shown is not None and summary is not None:
+        if stop.is_set() and shown.phase == "running" and not shown.processes:
+            shown.phase = "stopped"  # by us; it is not stored, as others may still join
         view.end(shown, summary, now)
         if wanted.report is not None:
             await _write_report(wanted.report, frontier, shown, summary)
@@ -181,6 +198,17 @@ async def _helped(
     finally:
         await children.end(drain + _GRACE)
         passing.cancel()
+
+
+async def _say_stop(
+    stop: asyncio.Event, crawl: Crawl, workers: int, drain: float, view: View
+) -> None:
+    """How long it may take, once `stop` is set and if anything is under way."""
+    await stop.wait()
+    if workers > 1:
+        view.say(f"stopping: {workers} processes, {build_patience(drain)}")
+    elif crawl.in_flight:
+        view.say(f"stopping: {crawl.in_flight} under way, {build_patience(drain)}")
 
 
 async def _watch(frontier: Frontier, clock: Clock, view: View) -> None:

@@ -5,7 +5,7 @@ A decision module: what the machine says (folder, files, time) is handed in. Wha
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
@@ -33,7 +33,8 @@ _FILE: Final = re.compile(r".*\.(?:txt|csv|tsv|zip|gz|xml|json|jsonl|lst|list|ur
 _CALLBACK: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
-_LONGEST_STEM: Final = 64 - len("-1130-0712")
+MOST_OF_A_NAME: Final = 99  # names made of the same source in the same minute
+_LONGEST_STEM: Final = 64 - len("-1130-0712-99")
 _WARC: Final = (".warc", ".warc.gz")
 
 Verb = Literal["list", "show", "pause", "continue", "stop", "set", "why", "audit", "remove"]
@@ -48,6 +49,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     `options` that say what becomes of its pages."""
 
     name: str  # of the crawl, whichever
+    is_given: bool = True  # or the name was made, and stands for those of `build_names`
     options: Options | None = None
     resume: bool = False
     join: bool = False
@@ -108,8 +110,10 @@ def build_wanted(
     if not sources:
         raise TaskError("SOURCE: expected a page's URL, a file of URLs, or - for standard input")
     options = build_options(sources, given, around)
-    name = build_name(sources[0], around.now) if name is None else check_name(name, "--name")
-    return Wanted(name=name, options=options, **common)
+    if name is None:
+        made = build_name(sources[0], around.now)
+        return Wanted(name=made, is_given=False, options=options, **common)
+    return Wanted(name=check_name(name, "--name"), options=options, **common)
 
 
 def _refuse_more(
@@ -271,6 +275,14 @@ def build_name(source: str, now: datetime) -> str:
             stem = stem.rpartition(".")[0]
     stem = _NOT_IN_NAME.sub("-", stem)[:_LONGEST_STEM].strip("-._")
     return f"{stem or 'crawl'}-{now:%m%d-%H%M}"
+
+
+def build_names(wanted: Wanted) -> Iterator[str]:
+    """What a new crawl may be called, the best first: as it was said, or else whatever is free."""
+    yield wanted.name
+    if not wanted.is_given:
+        for number in range(2, MOST_OF_A_NAME + 1):
+            yield f"{wanted.name}-{number}"
 
 
 def check_name(name: str, option: str) -> str:

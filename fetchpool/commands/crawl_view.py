@@ -41,6 +41,15 @@ class View:
             self._last, self._phase = now, state.phase
             write_lines(self._stream, [line])
 
+    def say(self, line: str) -> None:
+        """Show a line that stays, above the live one."""
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.say(line)
+        else:
+            write_lines(self._stream, [line])
+
     def close(self) -> None:
         """Take the live line away; may be called again."""
         if self._live is not None:

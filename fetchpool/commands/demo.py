@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import shlex
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -39,11 +41,16 @@ MIXTURE: Final = {
     Kind.SOCKS5: 2,
 }
 NAMED: Final = (Kind.GOOD, Kind.SLOW, Kind.HANGING, Kind.REFUSING)  # in a line of their own
-SITE, API, FORWARD = 8900, 5555, 5556
+SITE, API = 8900, 5555  # ports
 LOOK: Final = 1.0  # seconds between two looks at the pool
 LINE: Final = 5  # looks between two lines
 TABLE: Final = 60  # looks between two tables
 PATIENCE: Final = 15.0  # seconds for the service to stop
+UNFAITHFUL: Final = (Kind.TAMPERING, Kind.ALTERING)
+FAREWELL: Final = (
+    "stopping: the service ends, and its settings and data go with it"
+    " (unset FETCHPOOL_CONFIG where it names them)"
+)
 
 Shown = dict[str, Any]
 """A proxy as `GET /api/proxies` has it."""
@@ -60,14 +67,17 @@ class Row(NamedTuple):
 
 
 class Demo:
-    """A farm, and the service on it; `words` start a process of ours."""
+    """A farm, and the service on it; `program` and `options` start a process of ours."""
 
-    def __init__(self, farm: Farm, folder: Path, words: Sequence[str]) -> None:
+    def __init__(
+        self, farm: Farm, folder: Path, program: Sequence[str], options: Sequence[str]
+    ) -> None:
         self.farm = farm
-        self.words = words
+        self.words = [*program, *options]
+        self.typed = [*shorten(program), *options]  # the same, for people
         self.settings = folder / "demo.yaml"
         self.data = folder.resolve() / "data"
-        self.port = _free_port(API)
+        self.port = choose_port(API)
         self.api = f"http://127.0.0.1:{self.port}"
 
     def write_settings(self) -> None:
@@ -91,9 +101,19 @@ class Demo:
                 ],
             },
             "api": {"port": self.port, "public_url": self.api, "allow_private": True},
-            "forward": {"port": _free_port(FORWARD)},
         }
         self.settings.write_text(yaml.safe_dump(settings))
+
+
+def shorten(program: Sequence[str]) -> Sequence[str]:
+    """What people type for the words that start a process of ours: `fetchpool`, if it is installed
+    beside this interpreter, with its path unless the shell finds it."""
+    installed = Path(sys.executable).parent / "fetchpool"
+    if not installed.is_file():
+        return program
+    found = shutil.which("fetchpool")
+    is_found = found is not None and os.path.samefile(found, installed)
+    return ["fetchpool" if is_found else str(installed)]
 
 
 def choose_mixture() -> dict[Kind, int]:
@@ -167,6 +187,10 @@ def explain(demo: Demo) -> Iterator[str]:
     yield f"  the site      {demo.farm.origin.url}/"
     for path in LISTS:
         yield f"  proxy list    {demo.farm.origin.url}{path}"
+    yield "(to those proxies every host name is that site, example.com too)"
+    for what, usual, port in (("site", SITE, demo.farm.origin.port), ("API", API, demo.port)):
+        if port != usual:
+            yield f"port {usual} is taken, so the {what} is at {port}"
     yield "and the whole service, which knows nothing but those lists. While it finds out, try:"
     yield f"  curl {demo.api}/random"
     yield f"  curl {demo.api}/count"
@@ -175,7 +199,7 @@ def explain(demo: Demo) -> Iterator[str]:
     yield f"  curl {demo.api}/api/stats"
     yield "and commands, once they know its settings:"
     yield f"  export FETCHPOOL_CONFIG={demo.settings}"
-    yield f"  {shlex.join(demo.words)} queue status"
+    yield f"  {shlex.join(demo.typed)} queue status"
     yield "Ctrl-C ends both."
     yield ""
 
@@ -205,9 +229,18 @@ async def show_session(demo: Demo, fetcher: Fetcher) -> None:
         result = await fetcher.fetch(url)
         click.echo(f"\n$ curl '{url}'\n{result.content.decode(errors='replace').rstrip()}")
         if "X-Fetch-Proxy" in result.headers:
-            attempts = result.headers["X-Fetch-Attempts"]
-            click.echo(f"(by {result.headers['X-Fetch-Proxy']}, attempts: {attempts})")
+            way = explain_way(
+                demo.farm, result.headers["X-Fetch-Proxy"], result.headers["X-Fetch-Attempts"]
+            )
+            click.echo("\n".join(way))
     click.echo("")
+
+
+def explain_way(farm: Farm, proxy: str, attempts: str) -> Iterator[str]:
+    """How a page came, from what its header says."""
+    yield f"(by {proxy}, attempts: {attempts})"
+    if farm.truth.get(proxy.rpartition("/")[2]) in UNFAITHFUL:
+        yield "(that proxy alters pages: see the table)"
 
 
 @contextlib.asynccontextmanager
@@ -270,18 +303,26 @@ async def watch(demo: Demo, once: bool) -> None:
                 return
 
 
-async def run(words: Sequence[str], *, once: bool) -> bool:
+async def run(program: Sequence[str], options: Sequence[str], *, once: bool) -> bool:
     """Until Ctrl-C, or with `once` until all is known; whether the service has lasted so long.
 
-    `words` start another process of ours, to which options and a command are added.
+    `program` and `options` start another process of ours, to which more options and a command are
+    added.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+
+    def received() -> None:
+        if not stop.is_set():
+            stop.set()
+            with contextlib.suppress(OSError):  # the terminal may have gone
+                click.echo(FAREWELL)
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, received)
     with tempfile.TemporaryDirectory(prefix="fetchpool-demo-", ignore_cleanup_errors=True) as name:
-        async with Farm(choose_mixture(), delay=0.5, port=_free_port(SITE)) as farm:
-            demo = Demo(farm, Path(name), words)
+        async with Farm(choose_mixture(), delay=0.5, port=choose_port(SITE)) as farm:
+            demo = Demo(farm, Path(name), program, options)
             click.echo("\n".join(explain(demo)))
             async with service(demo) as process:
                 ends: list[asyncio.Task[object]] = [
@@ -301,7 +342,7 @@ async def run(words: Sequence[str], *, once: bool) -> bool:
     return True
 
 
-def _free_port(wanted: int) -> int:
+def choose_port(wanted: int) -> int:
     """The usual port if it is free, else any."""
     for port in (wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):

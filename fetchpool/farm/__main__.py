@@ -1,6 +1,8 @@
 """`python -m fetchpool.farm --good 5 --slow 2`: run a farm until SIGINT or SIGTERM."""
 
 import asyncio
+import contextlib
+import errno
 import signal
 
 import click
@@ -8,6 +10,7 @@ import click
 from fetchpool.farm.farm import LISTS, Farm
 from fetchpool.farm.kinds import Kind
 
+WITH_PORT = (errno.EADDRINUSE, errno.EACCES)  # what another port mends
 DEFAULT = {
     Kind.GOOD: 5,
     Kind.SLOW: 2,
@@ -26,7 +29,14 @@ async def run(kinds: dict[Kind, int], delay: float, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Farm(kinds, delay=delay, port=port) as farm:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            farm = await stack.enter_async_context(Farm(kinds, delay=delay, port=port))
+        except OSError as error:
+            way = "; --port names another, 0 takes any" if error.errno in WITH_PORT else ""
+            raise click.ClickException(
+                f"cannot listen, with the site on 127.0.0.1:{port}: {error.strerror or error}{way}"
+            ) from error
         show(farm)
         await stop.wait()
 
@@ -44,7 +54,9 @@ def show(farm: Farm) -> None:
 
 @click.command()
 @click.option("--delay", default=1.0, show_default=True, help="Seconds that slow ones wait.")
-@click.option("--port", default=0, help="Port of the origin; 0 takes any.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the origin; 0 takes any."
+)
 def main(delay: float, port: int, **counts: int) -> None:
     """Run an origin, proxies of the kinds asked for (a small mixture if none is) and lists of
     them, all on loopback."""

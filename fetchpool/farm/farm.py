@@ -25,7 +25,10 @@ FIRST_NETWORK = 77  # proxies listen from 127.77.0.1 upwards
 EXIT_NETWORK = 177  # OTHER_EXIT leaves from here: 127.77.0.9 from 127.177.0.9
 HOSTS = 254  # in the last byte: .0 and .255 look like networks to some parsers
 SEEN_IN_ALL = 100_000  # request heads remembered, about 1 kB each, shared among the proxies
-NAMES = ("localhost", "farm.test", "*.farm.test", "127.0.0.1", "::1")
+NAMES = (
+    *("localhost", "127.0.0.1", "::1", "farm.test", "*.farm.test"),
+    *("example.com", "*.example.com", "example.org", "*.example.org"),  # what examples ask for
+)
 LISTS = ("/lists/proxies.txt", "/lists/proxies.html", "/lists/proxies.json")
 
 
@@ -41,8 +44,8 @@ class Farm:
 
     Through its proxies every host name means the origin, also those that do not exist: nothing is
     ever looked up. So http://shop.farm.test/ is the origin's http port and https://shop.farm.test/
-    its https port; the certificate covers farm.test, its direct subdomains and localhost. Names
-    in .invalid (RFC 6761) get 502, addresses beyond loopback 403.
+    its https port; the certificate covers farm.test, example.com and example.org, their direct
+    subdomains, and localhost. Names in .invalid (RFC 6761) get 502, addresses beyond loopback 403.
     """
 
     def __init__(

@@ -9,7 +9,6 @@ import random
 import re
 import zlib
 from collections.abc import Callable
-from html import escape
 from urllib.parse import parse_qs
 
 from tornado.httputil import parse_cookie
@@ -20,9 +19,33 @@ PAGES: list[tuple[re.Pattern[str], Page]] = []
 BLOCK = 64 * 1024
 HTML, TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
 LAST_MODIFIED = "Mon, 01 Jan 2024 00:00:00 GMT"
+LAST = 5  # of the numbered pages
+LINKS = {
+    "/html": "a small page",
+    "/page/1": f"the first of {LAST} pages, each with a link to the next",
+    "/ip": "where the request came from",
+    "/headers": "its header fields",
+    "/get": "all of it",
+    "/encoding/utf8": "four alphabets",
+    "/redirect/2": "the same as /get, by two redirects",
+    "/deny": "what robots.txt forbids",
+}
 HOME = """<!doctype html>
 <html><head><title>fetchpool farm</title></head>
-<body><h1>fetchpool farm</h1><p>A site on loopback. Its pages:</p><ul>%s</ul></body></html>
+<body><h1>fetchpool farm</h1>
+<p>A site on loopback. Some of its pages:</p>
+<ul>
+%s
+</ul>
+<p>To be asked for by name: /status/404, /delay/1, /bytes/1000, /stream/3, /gzip, /deflate,
+/cookies/set?a=b, /basic-auth/user/password, /etag, /cache, /headers-big?n=100000,
+/drip?numbytes=10&amp;duration=2, and, with no good answer, /never, /close, /truncated,
+/garbage.</p>
+</body></html>
+"""
+PAGE = """<!doctype html>
+<html><head><title>Page %d</title></head>
+<body><p>Page %d of %d.</p><p>%s</p></body></html>
 """
 
 
@@ -47,8 +70,19 @@ def body_of(size: int, seed: int = 0) -> bytes:
 
 @page("/(?:home)?")
 async def home(call: Call) -> None:
-    items = (f"<li>{escape(pattern.pattern)}</li>" for pattern, _ in call.origin.pages)
-    await call.send(HOME % "".join(items), kind=HTML)
+    items = (f"<li>{_link(path)}: {words}</li>" for path, words in LINKS.items())
+    await call.send(HOME % "\n".join(items), kind=HTML)
+
+
+@page(rf"/page/([1-{LAST}])")
+async def numbered(call: Call, digit: str) -> None:
+    number = int(digit)
+    to = f"/page/{number + 1}" if number < LAST else "/"
+    await call.send(PAGE % (number, number, LAST, _link(to)), kind=HTML)
+
+
+def _link(path: str) -> str:
+    return f'<a href="{path}">{path}</a>'
 
 
 @page("/(?:get|post|put|patch|delete|headers|anything(?:/.*)?)")

@@ -55,6 +55,12 @@ class LiveLine:
         live = self._live or self._start()
         live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
 
+    def say(self, line: str) -> None:
+        """`line`, whole, above the live one; it stays."""
+        above = self._stream if self._live is None else _Above(self._live.console)
+        above.write(f"{line}\n")
+        above.flush()
+
     def close(self) -> None:
         """Take the line away for good; may be called again."""
         self._is_closed = True

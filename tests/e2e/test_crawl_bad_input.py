@@ -221,7 +221,7 @@ def has_asked(origin: Origin, number: int) -> bool:
 
 
 def has_noticed(crawl: Crawler, outages: int) -> bool:
-    return crawl.said.count("RedisAway") >= outages
+    return crawl.said.count(" is gone: ") >= outages
 
 
 @pytest.mark.soak

@@ -15,5 +15,6 @@ def demo(setup: Setup, once: bool) -> None:
         raise click.UsageError("the demo has settings of its own: -s changes them, -c does not")
     from fetchpool.commands.demo import run
 
-    words = msgspec.structs.replace(setup, path=None).words()
-    carry_out(lambda: run(words, once=once))
+    program = msgspec.structs.replace(setup, path=None, overrides=[]).words()
+    options = msgspec.structs.replace(setup, path=None).words()[len(program) :]
+    carry_out(lambda: run(program, options, once=once))

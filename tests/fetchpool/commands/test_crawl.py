@@ -7,11 +7,15 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from fetchpool.commands import crawl as module
+from fetchpool.commands.cli import crawl as cli
+from fetchpool.commands.crawl_options import Surroundings
 from tests.e2e.crawling import Crawler, WebProcess, lines_of, serving_web
 from tests.fetchpool.command import run
 from tests.fetchpool.commands.crawling import Console
@@ -109,12 +113,32 @@ def test_ctrl_c_is_4_and_resume_has_the_rest(
     poll(lambda: site.requests > before + 1, "some pages", 20)
     crawler.process.send_signal(signal.SIGINT)
     assert crawler.wait(20) == STOPPED, crawler.said
-    assert "no process works on it" in crawler.said
+    assert f"{name}: stopped by hand: `crawl --resume {name}` goes on" in crawler.said
     some = urls(tmp_path / "a.jsonl")
     assert 0 < len(some) < HOSTS * PAGES
     assert console.crawls("set", name, changes={"delay": 0.0}).code == FINISHED
     assert console.crawl("--resume", name).code == FINISHED
     assert urls(tmp_path / "a.jsonl") == sorted(site.web.all_pages())
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_ctrl_c_says_how_long_what_is_under_way_may_take(
+    tmp_path: Path, server: RedisServer, request: pytest.FixtureRequest, quiet: tuple[str, ...]
+) -> None:
+    (tmp_path / "config.yaml").write_text("fetcher: {drain: 0.5}")
+    name = f"{name_of(request)}-{len(quiet)}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        source = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        words = (source, *FAST, "--name", name, *quiet)
+        crawler = Crawler(tmp_path, server.url, *words)
+        connection, _ = silent.accept()
+        with connection:
+            crawler.process.send_signal(signal.SIGINT)
+            assert crawler.wait(20) == STOPPED, crawler.said
+    said = "stopping: 1 under way, at most 0.5 s (Ctrl-C again ends it at once; nothing is lost)"
+    assert crawler.said.splitlines().count(said) == (not quiet)
+    assert (f"{name}: stopped by hand" in crawler.said) is (not quiet)
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_nothing_is_lost(
@@ -177,6 +201,21 @@ def test_a_name_that_is_taken_and_one_that_nobody_has_are_2(
     again = console.crawl(*words)
     assert again.code == WRONG and f"`crawl --resume {name}` goes on" in again.err
     assert console.crawl("--join", "nobody").code == WRONG
+
+
+def test_a_name_that_nobody_chose_makes_itself_free(
+    site: WebProcess, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 11, 30, 7, 12, tzinfo=UTC)
+    monkeypatch.setattr(cli, "_look_around", lambda: Surroundings(now, str, lambda _: False))
+    host = urlsplit(site.web.starts[0]).hostname
+    heads = []
+    for _ in range(3):
+        got = console.crawl(site.web.starts[0], *FAST, "--scope", "page")
+        assert got.code == FINISHED
+        heads += [line for line in got.err.splitlines() if line.endswith(": finished")]
+    made = f"{host}-1130-0712"
+    assert heads == [f"{name}: finished" for name in (made, f"{made}-2", f"{made}-3")]
 
 
 def test_a_joined_process_that_cannot_write_leaves_the_crawl_to_the_others(
@@ -256,6 +295,7 @@ def test_a_signal_to_the_first_of_several_stops_all_and_killed_ones_are_replaced
     assert crawler.wait(30) == STOPPED, crawler.said
     assert not Path(f"/proc/{second}").exists()
     assert "child 1 ended by SIGKILL; another starts" in crawler.said
+    assert "stopping: 2 processes, at most 30 s" in crawler.said
 
 
 def _words(pid: int) -> bytes:

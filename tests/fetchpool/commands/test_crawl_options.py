@@ -8,11 +8,13 @@ from fetcher.errors import TaskError
 from fetchpool.commands.crawl_options import (
     CHANGEABLE,
     MAX_PATTERN,
+    MOST_OF_A_NAME,
     Surroundings,
     Wanted,
     apply_changes,
     build_changes,
     build_name,
+    build_names,
     build_options,
     build_wanted,
     check_name,
@@ -155,11 +157,12 @@ def test_what_cannot_be_is_a_sentence_that_names_the_option(given: dict, said: s
 
 def test_a_new_crawl_has_options_and_a_name() -> None:
     assert wanted(PAGE, limit=5) == Wanted(
-        name="example.com-1130-0712", options=Options(sources=(PAGE,), limit=5)
+        name="example.com-1130-0712", is_given=False, options=Options(sources=(PAGE,), limit=5)
     )
     got = build_wanted(
         [PAGE], {"name": "a" * 64, "report": "r.html", "quiet": True}, AROUND, workers=3
     )
+    assert got.is_given
     assert (got.name, got.report, got.quiet, got.workers) == ("a" * 64, "/here/r.html", True, 3)
 
 
@@ -201,12 +204,20 @@ def test_an_archive_is_replayed_without_sources() -> None:
         ("urls.txt", "urls-1130-0712"),
         ("bücher.txt", "b-cher-1130-0712"),
         ("???", "crawl-1130-0712"),
-        ("a" * 200 + ".txt", "a" * 54 + "-1130-0712"),
+        ("a" * 200 + ".txt", "a" * 51 + "-1130-0712"),
     ],
 )
 def test_a_name_is_made_of_source_and_time(source: str, name: str) -> None:
     assert build_name(source, NOW) == name
     assert check_name(name, "") == name
+
+
+def test_a_name_that_nobody_chose_makes_room_and_a_chosen_one_does_not() -> None:
+    made = list(build_names(wanted("a" * 200 + ".example", limit=1)))
+    assert made[:3] == [made[0], f"{made[0]}-2", f"{made[0]}-3"]
+    assert len(set(made)) == MOST_OF_A_NAME
+    assert all(check_name(one, "") == one for one in made)
+    assert list(build_names(wanted(PAGE, name="mine"))) == ["mine"]
 
 
 # -- changes ---------------------------------------------------------------------------------------

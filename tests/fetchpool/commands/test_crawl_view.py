@@ -41,6 +41,12 @@ def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
     assert stream.getvalue().count("\n") == 2
 
 
+def test_a_word_is_told_at_once() -> None:
+    stream = io.StringIO()
+    View(stream, UTC).say("stopping")
+    assert stream.getvalue() == "stopping\n"
+
+
 def test_a_new_phase_is_told_at_once() -> None:
     stream = io.StringIO()
     view = View(stream, UTC)
@@ -64,6 +70,7 @@ def test_quiet_is_quiet(terminal: Terminal) -> None:
     for stream in (pipe, terminal.stream):
         view = View(stream, UTC, quiet=True)
         view.update(state(), NOW)
+        view.say("stopping")
         view.end(state(1, "finished"), Summary(statuses={200: 1}), NOW)
         view.close()
         stream.write("end")
@@ -95,6 +102,15 @@ def test_on_a_terminal_there_is_one_line_that_lives(terminal: Terminal) -> None:
     view.close()
     terminal.stream.write("end")
     assert "\x1b[?25h" in terminal.read("end")  # the cursor is there again
+
+
+def test_a_word_stands_above_the_line(terminal: Terminal) -> None:
+    view = View(terminal.stream, UTC)
+    view.update(state(1), NOW)
+    terminal.read("1 done")
+    view.say("stopping")
+    assert shown(terminal.read("1 done"))[0] == "stopping"
+    view.close()
 
 
 def test_the_line_is_cut_to_the_width(terminal: Terminal) -> None:

@@ -2,12 +2,24 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fetchpool.commands.demo import API as API_PORT
+from fetchpool.commands.demo import (
+    FAREWELL,
+    SITE,
+    Demo,
+    choose_port,
+    explain,
+    explain_way,
+    shorten,
+)
+from fetchpool.farm import Farm, Kind
 from tests.fetchpool.command import MAIN, environment
 from tests.redis_server import is_answering, poll
 
@@ -66,12 +78,13 @@ def test_a_signal_ends_farm_service_and_redis(tmp_path: Path, number: signal.Sig
     output = tmp_path / "said"
     demo = start(output)
     poll(lambda: API.search(output.read_text()), "the service to listen", 40)
-    socket = SOCKET.search(output.read_text())
-    assert socket is not None and is_answering(socket[1])
+    redis = SOCKET.search(output.read_text())
+    assert redis is not None and is_answering(redis[1])
     service = child_of(demo.pid)
     demo.send_signal(number)
     assert demo.wait(30) == 0
-    assert_gone(service, socket[1])
+    assert_gone(service, redis[1])
+    assert output.read_text().splitlines().count(FAREWELL) == 1
     assert "Traceback" not in output.read_text()
 
 
@@ -79,13 +92,64 @@ def test_a_service_that_ends_by_itself_ends_the_demo(tmp_path: Path) -> None:
     output = tmp_path / "said"
     demo = start(output)
     poll(lambda: API.search(output.read_text()), "the service to listen", 40)
-    socket = SOCKET.search(output.read_text())
-    assert socket is not None
+    redis = SOCKET.search(output.read_text())
+    assert redis is not None
     service = child_of(demo.pid)
     os.kill(service, signal.SIGKILL)
     assert demo.wait(30) == 1
-    assert_gone(service, socket[1])
+    assert_gone(service, redis[1])
     assert "the service has ended with -9" in output.read_text()
+
+
+# -- what it says ----------------------------------------------------------------------------------
+
+
+async def test_ports_that_are_taken_are_named_with_those_in_their_place(tmp_path: Path) -> None:
+    async with Farm({}, tls=False) as farm:
+        demo = Demo(farm, tmp_path, ["python", "main.py"], [])
+        demo.port = API_PORT + 1
+        said = list(explain(demo))
+        assert f"port {SITE} is taken, so the site is at {farm.origin.port}" in said
+        assert f"port {API_PORT} is taken, so the API is at {demo.port}" in said
+        demo.port = API_PORT
+        assert not any("the API is at" in line for line in explain(demo))
+
+
+def test_a_port_that_is_taken_is_not_chosen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert choose_port(port) not in (0, port)
+    assert choose_port(port) == port
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"), [(Kind.GOOD, 1), (Kind.TAMPERING, 2), (Kind.ALTERING, 2)]
+)
+async def test_a_page_that_may_be_altered_has_a_warning_behind_it(kind: Kind, lines: int) -> None:
+    async with Farm({kind: 1}, tls=False) as farm:
+        said = list(explain_way(farm, farm.one(kind).url(), "3"))
+    assert said[0].endswith("attempts: 3)")
+    assert said[1:] == ["(that proxy alters pages: see the table)"][: lines - 1]
+
+
+@pytest.mark.parametrize("path", ["here", "elsewhere"])
+def test_what_is_to_be_typed_is_the_installed_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    program = ["/a/python", "main.py"]
+    for folder in ("here", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "here" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / path))
+    assert shorten(program) == program
+    for folder in ("here", "elsewhere"):
+        installed = tmp_path / folder / "fetchpool"
+        installed.touch(0o755)
+    whole = str(tmp_path / "here" / "fetchpool")
+    assert shorten(program) == ["fetchpool" if path == "here" else whole]
+
+
+# -- processes -------------------------------------------------------------------------------------
 
 
 def child_of(pid: int) -> int:

@@ -1,7 +1,9 @@
 import asyncio
 import json
 import signal
+import socket
 import ssl
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from fetchpool.farm import LISTS, Farm, Kind, host_of
 from fetchpool.farm.proxies import SEEN
-from tests.fetchpool.farm.curl import CONNECT_FAILED, OK, fetch, get, handle
+from tests.fetchpool.farm.curl import CONNECT_FAILED, NOT_VERIFIED, OK, fetch, get, handle
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(30)
@@ -120,6 +122,16 @@ async def test_without_tls_the_farm_says_so() -> None:
             farm.add(Kind.TLS)
 
 
+@pytest.mark.parametrize("host", ["farm.test", "a.farm.test", "example.com", "www.example.org"])
+async def test_every_name_leads_to_the_site_and_some_are_in_its_certificate(
+    farm: Farm, host: str
+) -> None:
+    proxy = farm.one(Kind.GOOD)
+    answer = await get(farm, f"https://{host}/ip", proxy)
+    assert (answer.code, answer.json) == (OK, {"origin": proxy.host})
+    assert (await get(farm, f"https://{host}.test/ip", proxy)).code == NOT_VERIFIED
+
+
 async def test_an_untrusted_client_refuses_the_certificate(farm: Farm) -> None:
     context = ssl.create_default_context()
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -150,6 +162,22 @@ async def test_the_program_prints_its_urls_and_ends_on_a_signal(number: signal.S
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def test_a_port_that_is_taken_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            [sys.executable, "-m", "fetchpool.farm", "--port", port],
+            cwd=Path(__file__).parents[3],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    [line] = ended.stderr.splitlines()
+    assert f"127.0.0.1:{port}: Address already in use; --port names another" in line
 
 
 async def test_the_lists_name_every_proxy_and_no_credentials(farm: Farm) -> None:

@@ -1,4 +1,5 @@
 import base64
+import re
 
 import pycurl
 import pytest
@@ -13,6 +14,17 @@ async def test_lists_can_be_set(farm: Farm) -> None:
     farm.origin.lists["/lists/mine.csv"] = ("text/csv", b"1.2.3.4,80\n")
     answer = await get(farm, "/lists/mine.csv")
     assert (answer.body, b"text/csv" in answer.head) == (b"1.2.3.4,80\n", True)
+
+
+async def test_the_home_page_links_to_pages_that_are_there(farm: Farm) -> None:
+    home = await get(farm, "/")
+    assert b"fetchpool farm</h1>" in home.body  # what the demo's pool looks for
+    paths = re.findall(r'<a href="(.*?)">', home.body.decode())
+    assert "/page/1" in paths
+    curl = handle(farm)
+    curl.setopt(pycurl.FOLLOWLOCATION, 1)
+    for path in paths:
+        assert (await fetch(curl, farm.origin.url + path)).status == 200, path
 
 
 async def test_anything_echoes_method_arguments_headers_and_body(farm: Farm) -> None:
@@ -56,6 +68,9 @@ async def test_anything_echoes_json_and_bytes(farm: Farm, body: bytes) -> None:
         ("/cache", 200, b"Last-Modified: "),
         ("/robots.txt", 200, b"Disallow: /deny"),
         ("/deny", 200, b"robots stay out"),
+        ("/page/4", 200, b'<a href="/page/5">'),
+        ("/page/5", 200, b'<a href="/">'),
+        ("/page/6", 404, b"no such page"),
         ("/encoding/utf8", 200, "Грачи".encode()),
         ("/stream/2", 200, b'{"id": 1,'),
         ("/drip?numbytes=3&duration=0.03", 200, b"***"),

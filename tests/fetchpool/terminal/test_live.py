@@ -75,6 +75,19 @@ def test_after_its_end_nothing_is_shown_any_more(terminal: Terminal) -> None:
     assert got.endswith("\x1b[1A\x1b[2Kend")  # where the line was
 
 
+def test_a_word_stands_above_it_whole_and_stays(terminal: Terminal) -> None:
+    live = LiveLine(terminal.stream)
+    live.say("before")
+    live.show("one")
+    terminal.read("one")
+    text = "[bold]a[/] " + "b" * 2 * WIDTH
+    live.say(text)
+    assert terminal.read("one") == f"\r\x1b[2K{text}\r\none"
+    live.close()
+    live.say("afterwards")
+    assert terminal.read("afterwards\r\n").endswith("\x1b[2Kafterwards\r\n")
+
+
 def test_log_lines_stand_above_it_as_they_are(
     terminal: Terminal, logged: logging.StreamHandler[Any]
 ) -> None:
