@@ -221,9 +221,10 @@ def test_the_accounts_of_all_sources_are_listed(
             redis.hset("fetchpool:{proxies:universal}:records", member, record)
     got = run(tmp_path, "sources", "list")
     assert (got.code, got.err) == (0, "")
-    heading, *lines, total, _ = [line.split() for line in got.out.splitlines()]
+    heading, *lines, total, _, common, _ = [line.split() for line in got.out.splitlines()]
     assert heading == ["source", "state", "found", "new", "unique", "alive", "success", "error"]
     assert " ".join(total) == "8 sources: 6 on, 1 off, 1 gone; 1 of their proxies are alive"
+    assert " ".join(common) == "3 of 3 errors: HTTP 404: Not Found"
     rows = {name: rest for name, *rest in lines}
     assert list(rows) == [
         *("good", "empty", "gone", "half", "many"),
