@@ -98,9 +98,9 @@ def read_given(body: bytes, *, allow_private: bool) -> Intake:
     lines_of = _Lines(lines)
     intake = _sort_out(lines_of.read(), allow_private)
     if broken is not None:
-        if not intake.found:
-            raise IntakeError(broken)
-        intake.refused.append(Refused("the whole", broken))
+        # Where nothing could be read of it, what its lines are refused for would mislead.
+        refused = [*(intake.refused if intake.found else ()), Refused("the whole", broken)]
+        intake = msgspec.structs.replace(intake, refused=refused)
     return msgspec.structs.replace(intake, tunnels=lines_of.tunnels)
 
 

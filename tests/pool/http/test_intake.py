@@ -1,4 +1,3 @@
-import contextlib
 import csv
 import io
 import json
@@ -217,8 +216,7 @@ def test_a_body_is_not_taken_apart_into_more_things_than_are_taken(more: int) ->
         with pytest.raises(IntakeError, match="more than 100,000 proxies at once"):
             read_given(body, allow_private=False)
     else:
-        with pytest.raises(IntakeError, match="begins like JSON"):
-            read_given(body, allow_private=False)
+        assert len(read_given(body, allow_private=False).refused) == 1
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
@@ -234,8 +232,7 @@ def test_a_line_may_be_so_long(more: int) -> None:
 
 @pytest.mark.parametrize("depth", [10, 1000, 100_000])
 def test_no_body_is_too_deep(depth: int) -> None:
-    with contextlib.suppress(IntakeError):
-        assert members("[" * depth + "]" * depth) == []
+    assert members("[" * depth + "]" * depth) == []
 
 
 BROKEN = "it begins like JSON, but cannot be read as such: "
@@ -252,9 +249,7 @@ BROKEN = "it begins like JSON, but cannot be read as such: "
     ],
 )
 def test_of_json_that_is_broken_it_is_said_where(body: str, where: str) -> None:
-    with pytest.raises(IntakeError) as raised:
-        members(body)
-    assert str(raised.value) == BROKEN + where
+    assert refused(body) == [("the whole", BROKEN + where)]
 
 
 def test_what_can_be_read_of_broken_json_is_taken_and_the_break_is_told() -> None:
