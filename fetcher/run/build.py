@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ from fetcher.client.files import file_client
 from fetcher.client.ftp import ftp_client
 from fetcher.client.threads import ThreadClient
 from fetcher.dns.resolver import Resolver
-from fetcher.errors import TaskError
+from fetcher.errors import OptionError, TaskError
 from fetcher.guard import is_public
 from fetcher.model import WEB, Client, ProxyChooser, Trust
 from fetcher.politeness.slots import Starts
@@ -98,9 +99,14 @@ def build_defaults(settings: Settings) -> Defaults:
 
 def change(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """`settings` with other values for some keys of the section. Raises `TaskError` naming a key
-    that is unknown or has an impossible value."""
+    that is unknown (`OptionError`, with the one that may be meant) or has an impossible value."""
     if not changes:
         return settings
+    known = Settings.__struct_fields__
+    for name in changes.keys() - set(known):
+        close = get_close_matches(name, known, 1)
+        rest = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+        raise OptionError(f"there is no setting {name}: {rest}")
     try:
         return msgspec.convert({**msgspec.to_builtins(settings), **changes}, Settings)
     except msgspec.ValidationError as error:

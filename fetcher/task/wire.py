@@ -89,7 +89,7 @@ def plain_words(message: str) -> str:
     """msgspec's refusal as a sentence: ``fetch.timeout: expected number or null, got str``."""
     text, _, path = message.partition(" - at `$")
     words = text.replace("`", "").replace("Expected", "expected").replace("float", "number")
-    words = words.replace(" | ", " or ")
+    words = words.replace(" | ", " or ").replace("Object contains unknown field", "there is no key")
     key = path.strip("`.")
     return f"{key}: {words}" if key else words
 

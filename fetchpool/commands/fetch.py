@@ -106,13 +106,18 @@ def _print(result: Result, options: FetchOptions, out: IO[bytes]) -> None:
         out.write(as_json(msgspec.msgpack.encode(result)).encode() + b"\n")
         out.flush()
         return
+    ends = True  # with a whole line
     if not (options.fail and result.status_code >= 400):
         if options.include or options.head:
             out.write(_head_of(result))
         if not options.head:
             out.write(result.content)
+            ends = result.content.endswith(b"\n") or not result.content
         out.flush()
     if isinstance(result.error, str) and (options.show_error or not options.silent):
+        if not ends and out.isatty():
+            out.write(b"\n")  # else the sentence begins where the body breaks off
+            out.flush()
         click.echo(f"fetchpool: {result.url}: {result.error}", err=True)
 
 

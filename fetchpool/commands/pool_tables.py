@@ -3,12 +3,13 @@
 A decision module: values in, blocks out.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from fetcher.crawl.units import show_count
-from fetchpool.commands.tables import NONE, Block, Table, printable, yes_or_no
+from fetchpool.commands.tables import NONE, Block, Table, cut, printable, yes_or_no
 from pool.harvest.accounts import SourceRow
 from pool.http.listing import describe
 from pool.model import Entry, Status
@@ -22,6 +23,19 @@ _PROXIES: Final = (
     *("check", "ago"),
 )
 _SOURCES: Final = ("source", "state", "found", "new", "unique", "alive", "success", "error")
+
+_LONGEST: Final = 60  # characters of an error in the table
+_WHOLE: Final = "errors in full, with their URLs: --format json"
+
+# What an error has that is known of the source, that nobody asks for, or that differs from one time
+# to the next: without it one sees which errors are the same.
+_BESIDE: Final = (
+    (re.compile(r"(?i)\A[a-z][a-z0-9+.-]*://\S*: "), ""),
+    (re.compile(r"\AHTTP 599: "), ""),
+    (re.compile(r"\ACould not resolve host: \S+ \((.+)\)\Z"), r"\1"),
+    (re.compile(r"\AFailed to connect to \S+ after \d+ ms: "), ""),
+    (re.compile(r" after \d+ (ms|milliseconds)\b"), ""),
+)
 
 _EMPTY: Final = (
     "the pool is empty: `fetchpool` or `fetchpool pool` fills it from the sources and checks what"
@@ -100,7 +114,10 @@ def _proxy_row(entry: Entry, now: float) -> Sequence[str]:
 
 
 def build_sources(rows: Sequence[SourceRow], now: float) -> list[Block]:
-    """The sources and their accounts, and how many there are of each state."""
+    """The sources and their accounts, how many there are of each state, and which error most have.
+
+    Each has a line of its own: an error is cut, and begins with the reason.
+    """
     if not rows:
         return [_NO_SOURCES]
     table = Table(
@@ -108,7 +125,8 @@ def build_sources(rows: Sequence[SourceRow], now: float) -> list[Block]:
         [_source_row(row, now) for row in rows],
         numbers=frozenset({2, 3, 4, 5}),
         spare=(3, 2, 6),
-        folds=frozenset({0, 7}),
+        folds=frozenset({0}),
+        cuts=frozenset({7}),
     )
     states = Counter[str](row.state for row in rows)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -118,7 +136,23 @@ def build_sources(rows: Sequence[SourceRow], now: float) -> list[Block]:
         table,
         f"{many}: {counts}; {show_count(alive)} of their proxies are alive",
         "unique: in the pool, and from no other source; alive: passed their last check",
+        *_explain_errors([row.last_error for row in rows if row.last_error]),
     ]
+
+
+def _explain_errors(errors: Sequence[str]) -> list[str]:
+    if not errors:
+        return []
+    [(reason, count)] = Counter(map(shorten, errors)).most_common(1)
+    common = [f"{count} of {len(errors)} errors: {printable(reason)}"] if count > 1 else []
+    return [*common, _WHOLE]
+
+
+def shorten(error: str) -> str:
+    """The reason in an error of a source."""
+    for pattern, instead in _BESIDE:
+        error = pattern.sub(instead, error)
+    return error
 
 
 def _source_row(row: SourceRow, now: float) -> Sequence[str]:
@@ -128,5 +162,5 @@ def _source_row(row: SourceRow, now: float) -> Sequence[str]:
         row.state,
         *(show_count(number) for number in (row.found, row.new, row.unique, row.alive)),
         ago if ago in ("never", "now") else f"{ago} ago",
-        printable(row.last_error or NONE),
+        printable(cut(shorten(row.last_error), _LONGEST) if row.last_error else NONE),
     )

@@ -65,7 +65,8 @@ def _lay_out(console: "Console", table: Table) -> None:
         laid.add_column(
             heading,
             justify="right" if place in table.numbers else "left",
-            no_wrap=place in table.numbers or (bool(table.folds) and place not in table.folds),
+            no_wrap=place in table.numbers
+            or (bool(table.folds | table.cuts) and place not in table.folds),
             overflow="fold",
         )
     for row in table.rows:

@@ -115,8 +115,13 @@ async def show(
 async def export(
     proxies: Proxies, filters: Filters, *, site: str, limit: int | None, form: str
 ) -> bool:
-    """Print it so that `import` reads it again: credentials included."""
-    entries = find_entries(proxies.site(site), filters, limit)
+    """Print it so that `import` reads it again: credentials included. If there is none it is said
+    why."""
+    snapshot = proxies.site(site)
+    entries = find_entries(snapshot, filters, limit)
+    if not entries:
+        why = build_proxies([], snapshot.status(), time.time(), filters=filters, site=site)
+        click.echo(f"fetchpool: {why[0]}", err=True)
     if form == "text":
         if any(entry.proxy.scheme == "https" for entry in entries):
             click.echo(TLS)  # in other people's lists it means something else
@@ -151,6 +156,8 @@ async def add(proxies: Proxies, text: bytes, source: str = "cli") -> bool:
         intake = read_given(text, allow_private=proxies.settings.pool.allow_private)
     except IntakeError as error:
         raise TaskError(str(error)) from error
+    if not intake.found and not intake.refused:
+        click.echo("fetchpool: nothing that looks like a proxy is in it", err=True)
     with _Entering(proxies, source) as entering:
         await entering.put(intake)
     if intake.tunnels:

@@ -236,11 +236,14 @@ def _read_url(text: bytes) -> str:
 async def pull(queue: Inspector, count: int) -> None:
     """Take up to `count` results and print ``[task, result]`` as JSON lines.
 
-    One by one: what nobody reads any more (``| head``) stays where it is.
+    One by one: what nobody reads any more (``| head``) stays where it is. If there is none that is
+    said.
     """
-    for _ in range(count):
+    for number in range(count):
         messages = await queue.pull(1)
         if not messages:
+            if not number:
+                _say_empty(queue.settings.out, "no result waits")
             return
         try:
             click.echo(as_json(messages[0]))
@@ -251,9 +254,17 @@ async def pull(queue: Inspector, count: int) -> None:
 
 async def dead(queue: Inspector, count: int) -> None:
     """Print the newest dead messages: id, reason, and the message as `pull` would show it."""
-    for one in await queue.dead(count):
+    found = await queue.dead(count)
+    if not found:
+        _say_empty(queue.settings.dead, "no task was given up")
+    for one in found:
         start = msgspec.json.encode({"id": one.id, "reason": one.reason}).decode()
         click.echo(f'{start[:-1]},"message":{as_json(one.message)}}}')
+
+
+def _say_empty(name: str, words: str) -> None:
+    """Nothing on standard output stands for nothing, and is easily taken for a failure."""
+    click.echo(f"fetchpool: the queue {printable(name)} is empty: {words}", err=True)
 
 
 async def requeue(queue: Inspector, ids: Sequence[str]) -> bool:

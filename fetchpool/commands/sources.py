@@ -30,7 +30,7 @@ from pool.harvest.plugins import Plugin, PluginError, load_plugins, run_plugin
 from pool.source import Source
 from pool.sources.found import Found
 
-SHOWN: Final = 10  # proxies of a source that are printed, and reasons to refuse some
+SHOWN: Final = 10  # sources that are named, proxies of one, and reasons to refuse some
 
 
 # -- list ------------------------------------------------------------------------------------------
@@ -58,8 +58,7 @@ async def show(settings: Settings, form: str) -> None:
 def find_source(settings: Settings, name: str) -> AnySource:
     """A source of the settings, or a plug-in. Raises TaskError for an unknown name, with those that
     are like it, and PluginError if there is no folder of plug-ins."""
-    everything: list[AnySource] = [*_find_plugins(settings), *settings.pool.sources]
-    by_name = {source.name: source for source in everything}
+    by_name = {source.name: source for source in _find_all(settings)}
     if name in by_name:
         return by_name[name]
     near = [known for known in by_name if name and name.lower() in known.lower()]
@@ -67,6 +66,19 @@ def find_source(settings: Settings, name: str) -> AnySource:
     words = " or ".join(list(dict.fromkeys(near))[:3])
     hint = f": did you mean {words}?" if words else ": `sources list` names them all"
     raise TaskError(f"there is no source {name!r}{hint}")
+
+
+def name_some(settings: Settings) -> str:
+    """Sources that there are, for whoever has named none. Raises PluginError."""
+    names = [source.name for source in _find_all(settings)]
+    if not names:
+        return "there are no sources"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"one of {', '.join(names[:SHOWN])}{more}; `fetchpool sources list` shows all"
+
+
+def _find_all(settings: Settings) -> list[AnySource]:
+    return [*_find_plugins(settings), *settings.pool.sources]
 
 
 def _find_plugins(settings: Settings) -> list[Plugin]:

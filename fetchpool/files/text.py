@@ -10,6 +10,7 @@ import codecs
 import contextlib
 import io
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -56,7 +57,24 @@ def open_file(name: str) -> IO[bytes]:
     except IsADirectoryError:
         raise FileError(f"{name}: is a folder, not a file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise FileError(f"{name}: {_explain(error)}") from None
+        raise FileError(f"{_show(name)}: {_explain(error)}") from None
+
+
+def open_or_take(name: str, is_item: Callable[[str], bool]) -> IO[bytes]:
+    """The file, as `open_file`; or `name` as the one line of a text where there is no such file and
+    it `is_item` of those that are asked for."""
+    if name != STDIN and not os.path.lexists(name) and is_item(name):
+        return io.BytesIO(os.fsencode(name))
+    return open_file(name)
+
+
+def _show(name: str) -> str:
+    """Without credentials: it may be meant as a proxy, or as a URL."""
+    if not {":", "@"}.issubset(name):
+        return name
+    from fetcher.urls import loggable
+
+    return loggable(name)
 
 
 @contextlib.contextmanager

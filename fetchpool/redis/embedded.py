@@ -122,7 +122,7 @@ class EmbeddedRedis:
                 os.close(share)
                 raise
         except OSError as error:
-            raise EmbeddedRedisError(f"embedded Redis in {data_dir}: {error}") from error
+            raise EmbeddedRedisError(_explain(data_dir, error)) from error
         return cls(server, share)
 
     def close(self) -> None:
@@ -183,7 +183,24 @@ async def keep_running(directory: Path) -> None:
             await asyncio.to_thread(_revive, directory)
         except (EmbeddedRedisError, OSError) as error:
             pause = min(2 * pause, WATCH_MAX)
-            _log.error("the embedded Redis does not start, trying again in %g s: %s", pause, error)
+            words = _explain(directory, error) if isinstance(error, OSError) else error
+            _log.error("the embedded Redis does not start, trying again in %g s: %s", pause, words)
+
+
+def _explain(data_dir: Path, error: OSError) -> str:
+    """What the system has against the folder, or something in it, for whoever set it."""
+    folder = data_dir.absolute()
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"the embedded Redis in {folder} cannot be started: {reason}"
+    name = Path(os.fsdecode(error.filename)).absolute()
+    where = "" if name == folder else f"{name}: "
+    if isinstance(error, FileExistsError):
+        reason = "it is no folder"
+    return (
+        f"redis.data_dir: the folder {folder} cannot be used: {where}{reason};"
+        " choose another one with -s redis.data_dir=DIR"
+    )
 
 
 def _revive(directory: Path) -> None:

@@ -38,6 +38,10 @@ _TOO_LONG: Final = f"it has more than {LONGEST} characters"
 _COLUMN: Final = re.compile(r"(?i)\A(?:[\w .-]*,)*\s*\"?(proxy|ip|host|ip_?address)\"?\s*(,|\Z)")
 _HTTPS: Final = re.compile(r"(?i)(?<![a-z0-9])https://")
 
+# What begins like JSON and like no line of a text: [::1]:80 is one.
+_JSON: Final = re.compile(r"\{|\[\s*[\"{\[\]]")
+_BYTE: Final = re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)")
+
 _UNCLEAR: Final = (
     "the words beside it may be a user and a password: write user:password@host:port,"
     " or leave them out"
@@ -72,16 +76,18 @@ def read_given(body: bytes, *, allow_private: bool) -> Intake:
 
     A text in JSON is spelled as in the settings, so https:// is TLS to the proxy; in text files it
     is a proxy that tunnels, as all lists mean it, but for lines behind `TLS`. Where words beside a
-    proxy may be its user and password the line is refused. Raises IntakeError.
+    proxy may be its user and password the line is refused. JSON that is broken is read as a text,
+    and that it is broken is told. Raises IntakeError.
     """
     text = body.decode("utf-8-sig", "replace").strip()
     if sum(map(text.count, ",[{\n\r")) > SIGNS:
         raise IntakeError(_TOO_MANY)
+    broken: str | None = None
     if text[:1] in ("{", "[", '"'):
         try:
             document = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            document = None
+        except (msgspec.DecodeError, RecursionError) as error:
+            document, broken = None, _explain_broken(text, error)
         if document is not None:
             return _sort_out(_read_document(document), allow_private)
     lines = text.splitlines()
@@ -91,7 +97,29 @@ def read_given(body: bytes, *, allow_private: bool) -> Intake:
         raise IntakeError(_TOO_MANY)  # before any pattern looks through all of them
     lines_of = _Lines(lines)
     intake = _sort_out(lines_of.read(), allow_private)
+    if broken is not None:
+        # Where nothing could be read of it, what its lines are refused for would mislead.
+        refused = [*(intake.refused if intake.found else ()), Refused("the whole", broken)]
+        intake = msgspec.structs.replace(intake, refused=refused)
     return msgspec.structs.replace(intake, tunnels=lines_of.tunnels)
+
+
+def _explain_broken(text: str, error: Exception) -> str | None:
+    """Where it ceases to be JSON; None for what need not be meant as such, or as one piece."""
+    if not _JSON.match(text):
+        return None
+    if isinstance(error, RecursionError):
+        where = "nested too deeply"
+    elif (found := _BYTE.fullmatch(str(error))) is None:
+        lines = len(text.splitlines())
+        where = f"it breaks off in line {lines}"
+    elif found[1] == "trailing characters":  # a line each
+        return None
+    else:
+        before = text.encode()[: int(found[2])].decode(errors="ignore")
+        line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
+        where = f"line {line}, column {column}: {found[1]}"
+    return f"it begins like JSON, but cannot be read as such: {where}"
 
 
 def _read_header(line: str) -> Header | None:

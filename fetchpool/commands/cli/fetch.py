@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 from msgspec import UNSET
 
+from fetchpool.commands.cli.numbers import Number, Whole
 from fetchpool.commands.cli.setup import Setup, carry_out
 
 # What makes the body: in the order in which they are given, whichever they are.
@@ -181,9 +182,20 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-x", "through", metavar="PROXY", help="[SCHEME://][USER:PASSWORD@]HOST[:1080].")
 @click.option("--proxy", metavar="ROUTE", help="A proxy, pool, pool:SITE, env or direct.")
 @click.option(
-    "-m", "--max-time", "--timeout", "timeout", type=click.FloatRange(min=0), metavar="SECONDS"
+    "-m",
+    "--max-time",
+    "--timeout",
+    "timeout",
+    type=Number(0),
+    metavar="SECONDS",
+    help="For a page, in all [fetcher.timeout].",
 )
-@click.option("--connect-timeout", type=click.FloatRange(min=0), metavar="SECONDS")
+@click.option(
+    "--connect-timeout",
+    type=Number(0),
+    metavar="SECONDS",
+    help="Until it is connected [fetcher.connect_timeout].",
+)
 @click.option(
     "-L/ ",
     "--location/--no-location",
@@ -191,7 +203,9 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
     default=True,
     help="Follow redirects [as is done anyway].",
 )
-@click.option("--max-redirs", "max_redirects", type=click.IntRange(min=0), metavar="N")
+@click.option(
+    "--max-redirs", "max_redirects", type=Whole(0), metavar="N", help="[fetcher.max_redirects]"
+)
 @click.option("-k", "--insecure", is_flag=True, help="Whatever certificate the site has.")
 @click.option(
     "--compressed/--no-compressed",

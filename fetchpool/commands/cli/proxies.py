@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from fetchpool.commands.cli.setup import GivenFile, Setup, carry_out
+from fetchpool.commands.cli.numbers import Whole
+from fetchpool.commands.cli.setup import Setup, carry_out
 from fetchpool.config.settings import Settings
-from fetchpool.files.text import open_file, read_text
+from fetchpool.files.text import FileError, open_file, open_or_take, read_text
 from pool.sites import UNIVERSAL
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--max-latency", metavar="SECONDS"),
         click.option("--alive", is_flag=True, help="Only those that passed their last check."),
         _site,
-        click.option("--limit", type=click.IntRange(min=1), metavar="N"),
+        click.option("--limit", type=Whole(1), metavar="N"),
         click.option(
             "--format",
             "form",
@@ -90,10 +91,15 @@ def export(setup: Setup, /, site: str, limit: int | None, form: str, **given: An
 
 
 @proxies.command("add")
-@click.argument("file", type=GivenFile())
+@click.argument("source", metavar="FILE|PROXY")
 @click.pass_obj
-def add(setup: Setup, file: Any) -> None:
-    """Add those in a text, CSV or JSON file ("-" reads standard input)."""
+def add(setup: Setup, source: str) -> None:
+    """Add one, or those in a file.
+
+    A PROXY is [scheme://][user:password@]host:port; whoever may look at this machine's processes
+    sees it. A FILE is text, CSV or JSON; "-" reads standard input.
+    """
+    file = open_or_take(source, is_proxy)
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import proxies as commands
 
@@ -106,7 +112,10 @@ def add(setup: Setup, file: Any) -> None:
 @click.option("--key", metavar="KEY", help="In that Redis [use_proxy or proxies:universal].")
 @click.pass_obj
 def import_(setup: Setup, source: str, key: str | None) -> None:
-    """Take over the pool of ProxyPool or proxy_pool from its Redis, or an exported file."""
+    """Take over another pool, from its Redis, or an exported file.
+
+    A pool of ProxyPool or proxy_pool is read from the Redis that it lies in.
+    """
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import proxies as commands
 
@@ -140,7 +149,10 @@ def check(setup: Setup, names: tuple[str, ...], site: str) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="PROXY...")
 @click.pass_obj
 def remove(setup: Setup, names: tuple[str, ...]) -> None:
-    """Remove them, by host:port or id; harvests do not bring them back for a while."""
+    """Remove them, by host:port or id.
+
+    Harvests do not bring them back for a while.
+    """
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import proxies as commands
 
@@ -150,6 +162,29 @@ def remove(setup: Setup, names: tuple[str, ...]) -> None:
 def is_redis(source: str) -> bool:
     """Whether `import` is given a Redis rather than a file."""
     return source.startswith(_REDIS)
+
+
+def is_proxy(text: str) -> bool:
+    """Whether `add` is given a proxy rather than a file. Raises `FileError` for a URL that is
+    none."""
+    from fetcher.errors import ProxyError
+    from fetcher.proxy import parse_proxy
+    from pool.snapshot.names import names_port
+
+    try:
+        parse_proxy(text)
+    except ProxyError:
+        is_one = False
+    else:
+        is_one = names_port(text)
+    if not is_one and "://" in text:
+        from fetcher.urls import loggable
+
+        raise FileError(
+            f"{loggable(text)}: neither a file nor a proxy, which is [scheme://]host:port; a list"
+            " at a URL is a source (`pool.sources`)"
+        )
+    return is_one
 
 
 def _on_pool(settings: Settings, work: Callable[["Proxies"], Coroutine[Any, Any, bool]]) -> None:

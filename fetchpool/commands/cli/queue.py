@@ -5,8 +5,10 @@ from typing import Any
 
 import click
 
-from fetchpool.commands.cli.setup import GivenFile, Setup, carry_out
+from fetchpool.commands.cli.numbers import Whole
+from fetchpool.commands.cli.setup import Setup, carry_out
 from fetchpool.config.settings import Settings
+from fetchpool.files.text import open_or_take
 
 
 @click.group()
@@ -17,7 +19,7 @@ def queue() -> None:
 @queue.command("status")
 @click.pass_obj
 def status(setup: Setup) -> None:
-    """How many messages each list holds, and how much memory they take."""
+    """How many messages each list holds, and their memory."""
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import queue as commands
 
@@ -25,14 +27,16 @@ def status(setup: Setup) -> None:
 
 
 @queue.command("push")
-@click.argument("file", type=GivenFile())
+@click.argument("source", metavar="FILE|URL")
 @click.pass_obj
-def push(setup: Setup, file: Any) -> None:
-    """Push tasks: a URL or a JSON task per line ("-" reads standard input).
+def push(setup: Setup, source: str) -> None:
+    """Push tasks: a URL, or a file with a line for each.
 
-    All lines are read first: nothing is pushed of a file with a line that is neither. Empty lines
-    and those that begin with # are passed over.
+    A line is a URL or a JSON task; "-" reads standard input. All lines are read first: nothing is
+    pushed of a file with a line that is neither. Empty lines and those that begin with # are passed
+    over.
     """
+    file = open_or_take(source, is_url)
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import queue as commands
     from fetchpool.commands.progress import Progress
@@ -42,10 +46,10 @@ def push(setup: Setup, file: Any) -> None:
 
 
 @queue.command("pull")
-@click.option("-n", "count", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("-n", "count", type=Whole(1), default=1, show_default=True, metavar="N")
 @click.pass_obj
 def pull(setup: Setup, count: int) -> None:
-    """Take results from the out queue and print them, a JSON line each."""
+    """Take results and print them, a JSON line each."""
     settings = setup.prepare(quiet=True)
     from fetchpool.commands import queue as commands
 
@@ -53,12 +57,15 @@ def pull(setup: Setup, count: int) -> None:
 
 
 @queue.command("dead")
-@click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("-n", "count", type=Whole(1), default=20, show_default=True, metavar="N")
 @click.option("--requeue", is_flag=True, help="Send the messages with these IDs to the in queue.")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.pass_obj
 def dead(setup: Setup, count: int, requeue: bool, ids: tuple[str, ...]) -> None:
-    """Show the newest messages of the dead list and why they are there, or send some back."""
+    """Show tasks that were given up and why, or send some back.
+
+    They are the newest messages of the dead list.
+    """
     if requeue != bool(ids):
         raise click.UsageError(
             "--requeue goes with the IDs of messages, as `queue dead` shows them"
@@ -70,6 +77,13 @@ def dead(setup: Setup, count: int, requeue: bool, ids: tuple[str, ...]) -> None:
         _on_queue(settings, lambda queue: commands.requeue(queue, ids))
     else:
         _on_queue(settings, lambda queue: commands.dead(queue, count))
+
+
+def is_url(text: str) -> bool:
+    """Whether `push` is given a URL rather than a file: one with its scheme, as a.example may be
+    the name of a file that is not there."""
+    scheme, colon, _ = text.partition("://")
+    return (bool(colon) and scheme.isalnum()) or text[:5].lower() == "data:"
 
 
 def _on_queue(settings: Settings, work: Callable[[Any], Coroutine[Any, Any, bool | None]]) -> None:

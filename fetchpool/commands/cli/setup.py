@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import click
 import msgspec
@@ -12,7 +12,6 @@ import msgspec
 from fetchpool.config.files import SettingsFile, complete_settings, open_settings, parse_file
 from fetchpool.config.settings import Settings
 from fetchpool.config.yaml_tree import Override
-from fetchpool.files.text import open_file
 from fetchpool.serve.roles import MOST_WORKERS
 
 FAILED: Final = 1
@@ -25,15 +24,6 @@ workers_option = click.option(
     metavar="N",
     help="Processes that share the work [1].",
 )
-
-
-class GivenFile(click.ParamType[IO[bytes]]):
-    """A file to read, "-" for standard input; one that cannot be is a sentence."""
-
-    name = "file"
-
-    def convert(self, value: Any, _param: Any, _context: Any) -> IO[bytes]:
-        return open_file(value)
 
 
 class Setup(msgspec.Struct):

@@ -20,7 +20,7 @@ def sources() -> None:
 )
 @click.pass_obj
 def list_(setup: Setup, form: str) -> None:
-    """What each has yielded, and how much of that is in the pool and good.
+    """What each has yielded, and how much of that is good.
 
     found: proxies that it listed when it was last read; new: those of them that the pool did not
     have. unique: members of the pool that no other source has named; alive: those that it brought
@@ -33,12 +33,17 @@ def list_(setup: Setup, form: str) -> None:
 
 
 @sources.command("test")
-@click.argument("name")
+@click.argument("name", metavar="NAME", required=False)
 @click.pass_obj
-def test(setup: Setup, name: str) -> None:
-    """Fetch and parse one now, and show what came out; the pool is not touched."""
-    settings = setup.prepare(quiet=True, sources=True)
-    from fetchpool.commands.sources import find_source, try_source
+def test(setup: Setup, name: str | None) -> None:
+    """Fetch and parse one now, and show what came out.
 
+    The pool is not touched.
+    """
+    settings = setup.prepare(quiet=True, sources=True)
+    from fetchpool.commands.sources import find_source, name_some, try_source
+
+    if name is None:
+        raise click.UsageError(f"Missing argument 'NAME': {name_some(settings)}")
     source = find_source(settings, name)
     carry_out(lambda: try_source(settings, source))

@@ -73,7 +73,9 @@ def test_defaults_are_those_of_the_section() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"timeuot": 1}, "timeuot"),
+        ({"timeuot": 1}, "there is no setting timeuot: did you mean timeout"),
+        ({"xyz": 1}, "there is no setting xyz: there are .*, timeout, "),
+        ({"s3": {"endpont": "x"}}, "s3: there is no key endpont"),
         ({"timeout": "soon"}, "timeout"),
         ({"retries": -1}, "retries"),
     ],

@@ -205,6 +205,7 @@ def test_a_dict_that_is_no_task_is_refused(message: dict) -> None:
             "fetch.timeout: expected number or null, got str",
         ),
         ("Expected `object`, got `int`", "expected object, got int"),
+        ("Object contains unknown field `x` - at `$.s3`", "s3: there is no key x"),
     ],
 )
 def test_refusals_are_told_in_plain_words(message: str, expected: str) -> None:

@@ -1,17 +1,24 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from fetcher.settings import Fetcher as FetcherSettings
+from fetchpool.commands.fetch import fetch_all
+from fetchpool.commands.fetch_options import FetchOptions
+from fetchpool.config.settings import Settings
 from fetchpool.farm import Farm, Kind, Origin, SeenRequest, body_of
 from tests.fetchpool.command import Outcome, environment, run
 from tests.redis_server import unavailable
+from tests.terminal import a_terminal
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -351,6 +358,35 @@ async def test_failures_are_as_loud_as_asked_for(tmp_path: Path, origin: Origin)
     assert (await fetch(tmp_path, "-sS", url)).err == loud.err
     failing = await fetch(tmp_path, "-f", "-i", url)
     assert (failing.code, failing.out) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "shown"),
+    [
+        ("/drip?numbytes=9&duration=0", FetchOptions(), "*****\n"),
+        ("/drip?numbytes=9&duration=0", FetchOptions(silent=True), "*****"),
+        ("/drip?numbytes=5&duration=0", FetchOptions(), "*****"),  # nothing follows
+        ("/status/404", FetchOptions(), ""),  # has no body
+        ("/status/404", FetchOptions(head=True), None),
+    ],
+)
+async def test_on_a_terminal_the_sentence_has_a_line_of_its_own(
+    origin: Origin,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    options: FetchOptions,
+    shown: str | None,
+) -> None:
+    settings = Settings(fetcher=FetcherSettings(allow_private=True, max_body=5))
+    with a_terminal(monkeypatch) as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal.stream)
+        await fetch_all(settings, [f"{origin.url}{path}"], options)
+        terminal.stream.write("end")
+        got = terminal.read("end").removesuffix("end").replace("\r", "")
+    if shown is None:
+        assert re.search(r"[^\n]\n\n\Z", got)
+    else:
+        assert got == shown
 
 
 async def test_a_proxy_may_be_spelled_as_for_curl(tmp_path: Path) -> None:

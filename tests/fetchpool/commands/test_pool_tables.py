@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from fetcher.proxy import parse_proxy
-from fetchpool.commands.pool_tables import build_proxies, build_sources, show_age
-from fetchpool.commands.tables import Table, plain
+from fetchpool.commands.pool_tables import build_proxies, build_sources, shorten, show_age
+from fetchpool.commands.tables import Table, fit, plain
 from pool.harvest.accounts import SourceRow, list_sources
 from pool.model import Entry, Kind, Record, SourceAccount, Status
 from pool.snapshot.filters import Filters
@@ -101,7 +101,7 @@ def rows(**accounts: SourceAccount) -> list[SourceRow]:
 
 def test_sources_stand_below_a_heading_and_are_added_up() -> None:
     b = SourceAccount(found=20_000, new=12, last_success=NOW - 7300, last_error="HTTP\n404")
-    heading, first, second, third, total, meaning = lines(
+    heading, first, second, third, total, meaning, whole = lines(
         build_sources(rows(a=SourceAccount(), b=b, c=SourceAccount(last_success=NOW)), NOW)
     )
     assert heading.split() == [
@@ -112,7 +112,49 @@ def test_sources_stand_below_a_heading_and_are_added_up() -> None:
     assert third.split() == ["c", "on", "0", "0", "0", "0", "now", "-"]
     assert total == "3 sources: 1 off, 2 on; 2 of their proxies are alive"
     assert meaning.startswith("unique: in the pool, and from no other source")
+    assert whole == "errors in full, with their URLs: --format json"
     assert "1 source: 1 off; 0 of" in lines(build_sources(rows(a=SourceAccount()), NOW))[-2]
+
+
+NO_NAME = "http://lists.example/: HTTP 599: Could not resolve host: lists.example ({})"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NO_NAME.format("no name server can be reached"), "no name server can be reached"),
+        (
+            "https://[::1]:1/a?b=c: HTTP 599: Failed to connect to [::1]:1 after 12 ms: Could not"
+            " connect to server",
+            "Could not connect to server",
+        ),
+        (
+            "http://h/: HTTP 599: Resolving timed out after 5000 milliseconds",
+            "Resolving timed out",
+        ),
+        ("http://h/: HTTP 404: Not Found", "HTTP 404: Not Found"),
+        ("http://h/: no proxy in 12 bytes of text/plain", "no proxy in 12 bytes of text/plain"),
+        ("LookupError: the page of http://h/: has changed",) * 2,
+        ("",) * 2,
+    ],
+)
+def test_the_reason_of_an_error_is_told_without_what_is_known(error: str, reason: str) -> None:
+    assert shorten(error) == reason
+
+
+def test_an_error_that_many_sources_have_is_told_once_in_full() -> None:
+    failed = SourceAccount(last_error=NO_NAME.format(f"it {'is so ' * 10}far"))
+    other = SourceAccount(last_error="HTTP 404")
+    table, *_, common, _ = build_sources(rows(a=failed, b=failed, c=other), NOW)
+    assert common == f"2 of 3 errors: it {'is so ' * 10}far"
+    assert isinstance(table, Table)
+    assert [len(row[-1]) for row in table.rows] == [60, 60, 8]
+    narrow, _ = fit(table, 80)
+    assert max(map(len, plain(narrow))) == 80
+
+
+def test_sources_without_errors_need_no_more_words() -> None:
+    assert len(build_sources(rows(a=SourceAccount()), NOW)) == 3
 
 
 def test_without_sources_it_is_said_where_they_come_from() -> None:

@@ -101,6 +101,21 @@ async def test_an_empty_pool_says_what_fills_it(server: RedisServer, capsys: Pri
             assert capsys.readouterr().out.startswith(said)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+async def test_an_export_of_nothing_says_why(
+    server: RedisServer, redis: Redis, capsys: Printed, form: str
+) -> None:
+    async def said(filters: Filters = ANY) -> str:
+        async with open_proxies(settings(server)) as proxies:
+            assert await commands.export(proxies, filters, site="universal", limit=None, form=form)
+        return capsys.readouterr().err
+
+    assert (await said()).startswith("fetchpool: the pool is empty: ")
+    await fill(redis, "8.8.8.8:80")
+    assert await said() == ""
+    assert (await said(Filters(connect=True))).startswith("fetchpool: no proxy is as these options")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
 async def test_a_list_may_come_from_any_system(
     server: RedisServer, redis: Redis, capsys: Printed, encoding: str
@@ -188,6 +203,17 @@ async def test_who_is_refused_is_told_why(
         assert await commands.add(proxies, lines)
         assert capsys.readouterr().out == "0 added, 1 known, 2 refused\n"
         assert not await commands.add(proxies, b"nonsense")
+        capsys.readouterr()
+        for empty in (b"", b"\n# a comment\n", b"[]"):
+            assert not await commands.add(proxies, empty)
+            assert capsys.readouterr() == (
+                "0 added, 0 known\n",
+                "fetchpool: nothing that looks like a proxy is in it\n",
+            )
+        assert not await commands.add(proxies, b'[{"host": "8.8.8.8", "po')
+        said = capsys.readouterr()
+        assert said.out == "0 added, 0 known, 1 refused\n"
+        assert said.err.startswith("refused: the whole: it begins like JSON, but cannot be read")
         with pytest.raises(TaskError, match="CSV"):
             await commands.add(proxies, b"ip,port\n" + b"8" * 200_000)
 

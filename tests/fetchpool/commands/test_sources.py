@@ -13,7 +13,7 @@ import yaml
 from redis import Redis
 
 from fetcher.settings import Redis as RedisSettings
-from fetchpool.commands.sources import show, try_source
+from fetchpool.commands.sources import SHOWN, name_some, show, try_source
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect
 from pool.harvest.accounts import build_version
@@ -203,6 +203,20 @@ def test_an_unknown_source_is_wrong_usage(tmp_path: Path, site: str, name: str, 
     assert words in got.err
 
 
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "there are no sources"),
+        (1, "one of s0; `fetchpool sources list` shows all"),
+        (SHOWN, f"s{SHOWN - 1}; `fetchpool"),
+        (SHOWN + 1, f"s{SHOWN - 1} and 1 more; `fetchpool"),
+    ],
+)
+def test_whoever_names_no_source_is_told_some(count: int, words: str) -> None:
+    sources = [Source(name=f"s{n}", url="http://127.0.0.1:1/") for n in range(count)]
+    assert words in name_some(Settings(pool=Pool(sources=sources)))
+
+
 def test_the_accounts_of_all_sources_are_listed(
     tmp_path: Path, site: str, server: RedisServer
 ) -> None:
@@ -221,9 +235,10 @@ def test_the_accounts_of_all_sources_are_listed(
             redis.hset("fetchpool:{proxies:universal}:records", member, record)
     got = run(tmp_path, "sources", "list")
     assert (got.code, got.err) == (0, "")
-    heading, *lines, total, _ = [line.split() for line in got.out.splitlines()]
+    heading, *lines, total, _, common, _ = [line.split() for line in got.out.splitlines()]
     assert heading == ["source", "state", "found", "new", "unique", "alive", "success", "error"]
     assert " ".join(total) == "8 sources: 6 on, 1 off, 1 gone; 1 of their proxies are alive"
+    assert " ".join(common) == "3 of 3 errors: HTTP 404: Not Found"
     rows = {name: rest for name, *rest in lines}
     assert list(rows) == [
         *("good", "empty", "gone", "half", "many"),

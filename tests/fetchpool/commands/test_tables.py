@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fetchpool.commands.tables import FOLDED, Table, fit, plain, printable, yes_or_no
+from fetchpool.commands.tables import FOLDED, Table, cut, fit, plain, printable, yes_or_no
 
 HOSTILE = "\x1b[2Jgone\r\n"
 
@@ -59,3 +59,28 @@ def test_columns_go_where_there_is_no_room(width: int, left: str, gone: list[str
 def test_what_folds_is_counted_as_so_wide(width: int, gone: list[str]) -> None:
     table = Table(("a", "b"), [("x" * 99, "y")], frozenset(), spare=(1,), folds=frozenset({0}))
     assert fit(table, width)[1] == gone
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(9, "a sentence"[:6] + "..."), (10, "a sentence"), (11, "a sentence")]
+)
+def test_a_text_is_cut_to_a_length(length: int, shown: str) -> None:
+    assert cut("a sentence", length) == shown
+
+
+@pytest.mark.parametrize(
+    ("width", "length", "gone"),
+    [
+        (43, 40, []),
+        (42, 39, []),
+        (FOLDED + 3, FOLDED, []),
+        (FOLDED + 2, FOLDED + 2, ["b"]),  # what went makes room
+        (FOLDED - 1, FOLDED, ["b"]),
+    ],
+)
+def test_what_may_be_cut_has_one_line(width: int, length: int, gone: list[str]) -> None:
+    rows: list[Sequence[str]] = [("x" * 40, "y"), ("short", "z")]
+    table = Table(("a", "b"), rows, frozenset(), spare=(1,), cuts=frozenset({0}))
+    got, missing = fit(table, width)
+    assert missing == gone
+    assert [row[0] for row in got.rows] == [cut("x" * 40, length), "short"]

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetchpool.files import text
-from fetchpool.files.text import FileError, open_file, read_bytes, read_lines, read_text
+from fetchpool.files.text import (
+    FileError,
+    open_file,
+    open_or_take,
+    read_bytes,
+    read_lines,
+    read_text,
+)
 
 LINES = ["http://a.example/é", "", "# 百度", "8.8.8.8:80"]
 CODECS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
@@ -134,6 +141,31 @@ def test_what_cannot_be_opened_is_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileError, match=said):
         open_file(name)
+
+
+def test_a_name_that_is_no_file_may_be_what_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_or_take("h:1", lambda _: True).read() == b"h:1"
+    assert open_or_take("x" * 5000, lambda _: True).read() == b"x" * 5000
+    with pytest.raises(FileError, match="h:1: No such file"):
+        open_or_take("h:1", lambda _: False)
+    (tmp_path / "h:1").write_text("in it")
+    with open_or_take("h:1", lambda _: True) as file:
+        assert file.read() == b"in it"
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(FileError, match="link: No such file"):
+        open_or_take("link", lambda _: True)
+
+
+def test_a_name_that_may_be_a_proxy_is_told_without_its_credentials() -> None:
+    with pytest.raises(FileError, match=r"\Ah:99999: No such file"):
+        open_file("user:secret@h:99999")
+    with pytest.raises(FileError, match=r"\A\*\*\*: No such file"):
+        open_file("user:secret@h:x")
+    with pytest.raises(FileError, match=r"\Amine@home: No such file"):
+        open_file("mine@home")
 
 
 def test_what_cannot_be_read_is_named() -> None:

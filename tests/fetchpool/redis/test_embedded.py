@@ -461,8 +461,18 @@ def test_a_server_whose_socket_is_gone_is_not_doubled(directory, join, monkeypat
 
 def test_a_directory_that_cannot_be_made_is_an_error_that_names_it(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(EmbeddedRedisError, match="file/d"):
+    with pytest.raises(EmbeddedRedisError) as raised:
         EmbeddedRedis.start(tmp_path / "file" / "d").close()
+    assert str(raised.value) == (
+        f"redis.data_dir: the folder {tmp_path}/file/d cannot be used: Not a directory;"
+        " choose another one with -s redis.data_dir=DIR"
+    )
+
+
+def test_a_file_that_is_in_the_way_is_named(tmp_path):
+    with pytest.raises(EmbeddedRedisError, match=f"{tmp_path} cannot be used: {tmp_path}/users.lo"):
+        (tmp_path / "users.lock").mkdir()
+        EmbeddedRedis.start(tmp_path).close()
 
 
 @pytest.mark.parametrize(("size", "aside"), [(-1, False), (0, False), (1, True)])

@@ -235,6 +235,36 @@ def test_no_body_is_too_deep(depth: int) -> None:
     assert members("[" * depth + "]" * depth) == []
 
 
+BROKEN = "it begins like JSON, but cannot be read as such: "
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ('[{"host": "8.8.8.8", "po', "it breaks off in line 1"),
+        ('[\n  {"host": "8.8.8.8",\n   "port": 80},\n  {"ho', "it breaks off in line 4"),
+        ('{"a": 1,}', "line 1, column 9: trailing comma in object"),
+        ('["a",\n "é", x]', "line 2, column 7: invalid character"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_of_json_that_is_broken_it_is_said_where(body: str, where: str) -> None:
+    assert refused(body) == [("the whole", BROKEN + where)]
+
+
+def test_what_can_be_read_of_broken_json_is_taken_and_the_break_is_told() -> None:
+    body = '["8.8.8.8:80", "8.8'
+    assert members(body) == ["8.8.8.8:80"]
+    assert refused(body) == [("the whole", f"{BROKEN}it breaks off in line 1")]
+
+
+@pytest.mark.parametrize(
+    "body", ["[::1]:99999", '"x', '{"proxy": "8.8.8.8"}\n{"proxy": "8.8.4.4"}']
+)
+def test_what_need_not_be_json_is_refused_by_its_lines(body: str) -> None:
+    assert all(place.startswith("line ") for place, _ in refused(body))
+
+
 def test_an_unreadable_table_is_refused_in_words() -> None:
     with pytest.raises(IntakeError, match="not readable as CSV"):
         members("ip,port\n" + "8" * 200_000 + ",80\n")

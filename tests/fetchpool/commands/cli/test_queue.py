@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from fetchpool.commands.cli.queue import is_url
 from tests.fetchpool.command import refuse, run
 
 pytestmark = pytest.mark.timeout(60)
@@ -13,13 +14,15 @@ pytestmark = pytest.mark.timeout(60)
     [
         (["queue"], "Usage: fetchpool queue"),
         (["queue", "nonsense"], "No such command 'nonsense'"),
-        (["queue", "push"], "Missing argument 'FILE'"),
+        (["queue", "push"], "Missing argument 'FILE|URL'"),
         (["queue", "push", "missing.txt"], "missing.txt: No such file or directory"),
+        (["queue", "push", "a.example"], "a.example: No such file or directory"),
+        (["queue", "push", "nope://h/"], "line 1: neither a URL nor a JSON task: 'nope' is no"),
         (["queue", "push", "."], ".: is a folder, not a file"),
-        (["queue", "pull", "-n", "0"], "0 is not in the range"),
+        (["queue", "pull", "-n", "0"], "'-n': 0 is too small: expected 1 or more"),
         (["queue", "dead", "--requeue"], "--requeue goes with the IDs"),
         (["queue", "dead", "0123"], "--requeue goes with the IDs"),
-        (["queue", "pull", "-n", "x"], "'x' is not a valid integer"),
+        (["queue", "pull", "-n", "x"], "'-n': 'x' is no whole number"),
     ],
 )
 def test_wrong_usage_is_two_and_a_sentence(tmp_path: Path, words: list[str], said: str) -> None:
@@ -38,7 +41,8 @@ def test_no_redis_server_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     got = run(tmp_path, "queue", "status")
     assert got.code == 1
-    assert "fetchpool: embedded Redis in data" in got.err
+    folder = tmp_path / "data"
+    assert f"fetchpool: redis.data_dir: the folder {folder} cannot be used: it is no" in got.err
 
 
 def test_tasks_go_round_through_the_embedded_redis(tmp_path: Path) -> None:
@@ -55,9 +59,12 @@ def test_tasks_go_round_through_the_embedded_redis(tmp_path: Path) -> None:
         "fetcher2processor": "0",
         "fetcher_dead": "0",
     }
-    for words in (["pull"], ["pull", "-n", "5"], ["dead"], ["dead", "-n", "5"]):
-        empty = run(tmp_path, "queue", *words)
-        assert (empty.code, empty.out, empty.err) == (0, "", "")
+    for verb, said in (
+        ("pull", "fetchpool: the queue fetcher2processor is empty: no result waits\n"),
+        ("dead", "fetchpool: the queue fetcher_dead is empty: no task was given up\n"),
+    ):
+        empty = run(tmp_path, "queue", verb, "-n", "5")
+        assert (empty.code, empty.out, empty.err) == (0, "", said)
     back = run(tmp_path, "-s", "queue={in: a, out: scheduler2fetcher}", "queue", "pull", "-n", "9")
     url, task, inline = (json.loads(line) for line in back.out.splitlines())
     assert url == {"taskid": "3", "project": "fetchpool", "url": "http://127.0.0.1/a", "fetch": {}}
@@ -80,3 +87,20 @@ def test_a_dead_message_that_is_not_there_is_named(tmp_path: Path) -> None:
         "fetcher_dead holds no message 0123456789abcdef",
         f"fetcher_dead holds no message {'f' * 16}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *((url, True) for url in ("http://a.example/", "FTP://h/", "data:,x", "Data:,x")),
+        *((name, False) for name in ("a.example", "tasks.txt", "-", "://x", "a/b://c", "data")),
+    ],
+)
+def test_a_url_is_told_from_a_file(text: str, expected: bool) -> None:
+    assert is_url(text) is expected
+
+
+def test_a_url_is_a_task_unless_a_file_is_called_so(tmp_path: Path) -> None:
+    assert run(tmp_path, "queue", "push", "data:,x").out == "1 pushed to scheduler2fetcher\n"
+    (tmp_path / "data:,x").write_text("data:,a\ndata:,b\n")
+    assert run(tmp_path, "queue", "push", "data:,x").out == "2 pushed to scheduler2fetcher\n"

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(60)
         (["sources"], "Usage: fetchpool sources"),
         (["sources", "nonsense"], "No such command 'nonsense'"),
         (["sources", "list", "--format", "csv"], "'csv' is not one of 'text', 'json'"),
-        (["sources", "test"], "Missing argument 'NAME'"),
+        (["sources", "test"], "Missing argument 'NAME': one of "),
         (["sources", "test", "nowhere"], "nowhere"),
     ],
 )
