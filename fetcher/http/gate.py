@@ -6,6 +6,7 @@ Sec-Fetch-Site).
 """
 
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
@@ -17,11 +18,19 @@ from fetcher.guard import literal_address
 
 JSON: Final = "application/json"
 
+# RFC 9110 7.2, of what may stand in it only that which names of machines have: a Host is shown to
+# people, who copy it into their shells.
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::[0-9]{0,5})?", re.IGNORECASE)
+
 # ProxyPool's two answers, its odd 400 and 403 included: its clients know them. Byte for byte what
 # Flask's jsonify makes of them: no space after the colon, and a newline.
 _NO_KEY: Final = '{"message":"Please provide an API key in header"}\n'
 _BAD_KEY: Final = '{"message":"The provided API key is not valid"}\n'
 
+_NO_HOST: Final = (
+    "This request has no Host, and this service answers to its own names only: send the address"
+    " that you connect to (Host: 127.0.0.1:5555), as all clients of HTTP/1.1 do.\n"
+)
 _CROSS_SITE: Final = (
     "The page of another site made a browser send this (Sec-Fetch-Site, Origin): refused, and no"
     " setting allows it. Type the address yourself, or ask without a browser.\n"
@@ -42,19 +51,28 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     wildcard: bool = False  # bound to all addresses: any literal one may be ours
 
 
-def refuse_host(gate: Gate, host: str, bound: Callable[[], str | None]) -> Refusal | None:
+def refuse_host(
+    gate: Gate, host: str, bound: Callable[[], str | None], *, is_absolute: bool = False
+) -> Refusal | None:
     """421 unless `host` (the Host header) is localhost, one of ours, or an address we listen on.
 
     `bound` tells the address at our end of this connection, None if it is gone (a call into the
-    kernel, 5 us). An empty Host names nobody.
+    kernel, 5 us). An empty Host names nobody. `is_absolute`: the request's target is a whole URL,
+    as proxies are sent one, and `host` is of that.
     """
     name = _hostname(host)
     if name == "localhost" or name in gate.hosts:
         return None
     if literal_address(name) == name and (gate.wildcard or name == bound()):
         return None
-    asked = f"the name {name}" if name else "a Host that names nobody"
-    words = f"This service does not answer to {asked}; whoever runs it adds its names to api.hosts."
+    asked = f"the name {name}" if name else "a Host that is no name, with a port or without"
+    words = f"does not answer to {asked}; whoever runs it adds its names to api.hosts."
+    if is_absolute:
+        words = f"This port is no forward proxy (/fetch?url=... fetches a page), and {words}"
+    elif host:
+        words = f"This service {words}"
+    else:
+        return Refusal(421, _NO_HOST)
     return Refusal(421, f"{words}\n")
 
 
@@ -91,10 +109,9 @@ def refuse_key(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> Refus
 
 @lru_cache(maxsize=256)
 def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """In lower case and without the port; empty if it is none."""
+    match = _HOST.fullmatch(host)
+    return match[1].strip("[]").lower() if match else ""
 
 
 def _authority(origin: str) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final
@@ -19,6 +20,9 @@ from fetcher.task.data_url import is_data_url
 from fetcher.urls import loggable
 
 logger = logging.getLogger(__name__)
+
+# RFC 9112 3.2.2, without the query: scheme, authority and path.
+_ABSOLUTE: Final = re.compile(r"https?://([^/]*)(.*)", re.IGNORECASE)
 
 _METHODS: Final = RequestHandler.SUPPORTED_METHODS
 SMALL: Final = 65536  # bytes of a body where none is expected
@@ -88,10 +92,14 @@ class Handler(RequestHandler):
         values = self.request.query_arguments.get(name) or [b""]
         return values[-1 if self.takes_last else 0].decode("utf-8", "replace")
 
-    def explain_parameters(self, taken: Sequence[str]) -> str | None:
-        """What is wrong with the names of the parameters, if it is `taken` that the route takes."""
+    def explain_parameters(self, taken: Sequence[str], passed_over: str = "") -> str | None:
+        """What is wrong with the names of the parameters, if it is `taken` that the route takes;
+        the one that is `passed_over` may be there and means nothing."""
         given = self.request.query_arguments
-        return explain_parameters(given, taken, self.request.path) if given else None
+        if not given:
+            return None
+        asked = (name for name in given if name != passed_over)
+        return explain_parameters(asked, taken, self.request.path)
 
     async def finish_pieces(self, pieces: Iterable[str]) -> None:
         """Answer with these, one at a time as the client takes them; a single one goes out whole.
@@ -127,7 +135,12 @@ def find_refusal(
     """Why a request gets no further, or None; its head is enough to say so."""
     headers = request.headers
     # Not `request.host`, which is 127.0.0.1 when the field is empty or missing.
-    refusal = refuse_host(gate, headers.get("Host", ""), lambda: _bound(request))
+    refusal = refuse_host(
+        gate,
+        headers.get("Host", ""),
+        lambda: _bound(request),
+        is_absolute=not (request.uri or "/").startswith("/"),
+    )
     if refusal is None and (refuses_cross_site or request.method in ("POST", "DELETE")):
         refusal = refuse_cross_site(gate, headers)
     if refusal is None and asks_for_key:
@@ -224,7 +237,8 @@ def shown_url(url: str) -> str:
 class _Doorkeeper(Application):
     """Tornado reads a body before a handler can refuse it: uninvited ones get no memory of ours.
 
-    `routers` are known by their paths: to be looked for by rules costs a call of `/fetch` 3 %.
+    And it takes a target that is a whole URL for a path. `routers` are known by their paths: to be
+    looked for by rules costs a call of `/fetch` 3 %.
     """
 
     routers: Mapping[str, Router] = {}
@@ -242,10 +256,20 @@ class _Doorkeeper(Application):
         return super().get_handler_delegate(request, target_class, *args, **kw)
 
     def find_handler(self, request: HTTPServerRequest, **kw: Any) -> Any:
+        if not request.path.startswith("/"):
+            _take_apart(request)
         router = self.routers.get(request.path)
         if router is None:
             return super().find_handler(request, **kw)
         return router.find_handler(request)
+
+
+def _take_apart(request: HTTPServerRequest) -> None:
+    """RFC 9112 3.2.2: of ``GET http://host/path`` the host counts, whatever Host says."""
+    target = _ABSOLUTE.fullmatch(request.path)
+    if target is not None:
+        request.host = request.headers["Host"] = target[1]
+        request.path = target[2] or "/"
 
 
 def application(specs: Sequence[Rule], gate: Gate) -> Application:

@@ -16,7 +16,10 @@ _GROUP: Final = re.compile(r"\([^)]*\)")
 
 
 def explain_parameters(given: Iterable[str], taken: Sequence[str], route: str) -> str | None:
-    """What is wrong with the parameters in `given` for `route`, None if it takes all of them."""
+    """What is wrong with the parameters in `given` for `route`, None if it takes all of them.
+
+    Names are read as latin-1, as Tornado reads them.
+    """
     unknown = [name for name in given if name not in taken]
     if not unknown:
         return None
@@ -28,8 +31,9 @@ def explain_parameters(given: Iterable[str], taken: Sequence[str], route: str) -
 
 
 def _describe(name: str, taken: Sequence[str]) -> str:
-    shown = repr(name[:LONGEST])
-    meant = _find_nearest(name[:LONGEST].lower(), taken)
+    name = name.encode("latin-1", "replace").decode("utf-8", "replace")[:LONGEST]
+    shown = repr(name)
+    meant = _find_nearest(name.lower(), taken)
     return f"{shown} (did you mean {meant}?)" if meant is not None else shown
 
 

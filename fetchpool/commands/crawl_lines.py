@@ -11,7 +11,8 @@ from fetcher.crawl.model import SKIPS
 from fetcher.crawl.state import ENDED, FETCHING, State, describe, estimate_rest, explain_rest
 from fetcher.crawl.summary import Summary
 from fetcher.crawl.units import show_bytes, show_count, show_rate, show_seconds, show_time
-from fetchpool.commands.tables import NONE, Block, Table, printable
+from fetchpool.commands.tables import NONE, Block, Table
+from pool.printable import printable
 
 SHOWN: Final = 10  # rows of a table of the summary
 

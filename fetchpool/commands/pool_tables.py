@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from fetcher.crawl.units import show_count
-from fetchpool.commands.tables import NONE, Block, Table, cut, printable, yes_or_no
+from fetchpool.commands.tables import NONE, Block, Table, cut, yes_or_no
 from pool.harvest.accounts import SourceRow
 from pool.http.listing import describe
 from pool.model import Entry, Status
+from pool.printable import printable
 from pool.sites import UNIVERSAL
 from pool.snapshot.filters import ANY, Filters
 

@@ -15,6 +15,7 @@ import click
 
 from fetcher.crawl.units import show_rate
 from fetchpool.terminal.live import is_terminal, open_console
+from pool.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -106,6 +107,7 @@ class Progress:
     def say(self, line: str, *, err: bool = False) -> None:
         """Print a line to standard output or error, above the live one if that is in its way: some
         at once if they come fast, as rich takes a millisecond each time."""
+        line = printable(line)
         if self._shown is None or not (sys.stderr if err else sys.stdout).isatty():
             click.echo(line, err=err)
             return

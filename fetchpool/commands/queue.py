@@ -20,10 +20,11 @@ from fetcher.task.wire import parse_task
 from fetcher.urls import fit_url, loggable, scheme_of
 from fetchpool.commands.printing import print_blocks
 from fetchpool.commands.progress import Progress, heed_cancel
-from fetchpool.commands.tables import NONE, Block, Table, printable
+from fetchpool.commands.tables import NONE, Block, Table
 from fetchpool.files.text import read_lines
 from fetchpool.redis.connect import connect
 from fetchpool.serve.interrupts import heeded
+from pool.printable import printable
 
 T = TypeVar("T")
 

@@ -34,11 +34,6 @@ class Table(msgspec.Struct):
 Block = str | Table  # what is printed, one under the other
 
 
-def printable(text: str) -> str:
-    """`text` as one line that only shows: what would steer a terminal is a "?"."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def cut(text: str, length: int) -> str:
     """`text`, in so many characters at the most."""
     return text if len(text) <= length else f"{text[: length - len(_CUT)]}{_CUT}"

@@ -17,6 +17,7 @@ from fetcher.task.result import NO_RESPONSE
 from fetcher.urls import fit_url, loggable, origin_of
 from pool.harvest.reader import Reader, ReadingError
 from pool.model import Validators
+from pool.printable import printable
 from pool.settings import Harvest
 from pool.source import Source
 from pool.sources.found import Found
@@ -29,6 +30,9 @@ PAUSE: Final = 1.0  # seconds between two pages of a host
 IN_PLACE: Final = 65_536  # bytes that are read on the loop, in a tenth of a second at most
 
 _LONGEST: Final = 512  # characters of a validator that is worth keeping
+_LONGEST_TYPE: Final = 80  # characters that are shown of a Content-Type
+_LONGEST_PLACE: Final = 200  # likewise of a URL
+_LONGEST_REASON: Final = 300
 
 
 class SourceError(FetchpoolError):
@@ -73,7 +77,7 @@ class Pages:
         if result.error is not msgspec.UNSET or not 200 <= result.status_code < 300:
             reason = result.error or f"HTTP {result.status_code}"
             kind = SourceError if result.status_code != NO_RESPONSE or result.headers else Unreached
-            raise kind(f"{loggable(url)}: {reason}")
+            raise kind(_describe(url, reason))
         content_type = _find_header(result.headers, "content-type")
         body = result.content
         limit = self._max_items(source) or len(body)
@@ -83,10 +87,10 @@ class Pages:
             try:
                 found = await self._reader.read(source, body, content_type, limit)
             except ReadingError as error:
-                raise SourceError(f"{loggable(url)}: {error}") from error
+                raise SourceError(_describe(url, str(error))) from error
         if not found:
-            what = content_type or "an unknown type"
-            raise SourceError(f"{loggable(url)}: no proxy in {len(body)} bytes of {what}")
+            what = printable(content_type, _LONGEST_TYPE) or "an unknown type"
+            raise SourceError(_describe(url, f"no proxy in {len(body)} bytes of {what}"))
         return Page(found, _read_validators(source, result.headers))
 
     async def close(self) -> None:
@@ -134,6 +138,13 @@ def is_quick(source: Source, size: int) -> bool:
     Selectors and patterns are the operator's: a page of 64 kB keeps `:nth-child` busy for seconds.
     """
     return size <= IN_PLACE and source.select is None and source.pattern is None
+
+
+def _describe(url: str, words: str) -> str:
+    """What was wrong at `url`, whose query may hold a token; a server may have chosen the words."""
+    place, query, _ = loggable(url).partition("?")
+    shown = printable(place, _LONGEST_PLACE) + ("?..." if query else "")
+    return f"{shown}: {printable(words, _LONGEST_REASON)}"
 
 
 def _host(url: str) -> str:

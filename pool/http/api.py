@@ -90,7 +90,7 @@ class ProxiesHandler(ApiHandler):
             snapshot = self.access.pools.find_site(self.argument("site"))
             page = find_page(
                 snapshot,
-                parse_filters(self.argument),
+                parse_filters(self.argument, self.request.query_arguments),
                 limit=self._number("limit", LIMIT, 1, LIMIT_MOST),
                 offset=self._number("offset", 0, 0, _MOST_OFFSET),
                 after=self.argument("after") or None,

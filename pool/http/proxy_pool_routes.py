@@ -1,5 +1,5 @@
-"""proxy_pool's HTTP routes, for its clients: /get /pop /delete /all /count, with and without the
-slash at the end.
+"""proxy_pool's HTTP routes, for its clients: /get /pop /delete /all /count /refresh, with and
+without the slash at the end.
 
 Its pool holds only what passed its last check, and HTTP proxies alone: so do these answers.
 ``type=https`` means a proxy that lets a CONNECT through; any other type is ignored, as there.
@@ -84,6 +84,7 @@ class ProxyPoolHandler(Handler):
         await self.get()
 
     async def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "application/json")
         await self.answer()
 
@@ -200,6 +201,14 @@ class CountHandler(ProxyPoolHandler):
         )
 
 
+class RefreshHandler(ProxyPoolHandler):
+    """GET /refresh: as there, nothing is done: sources are read by themselves."""
+
+    async def answer(self) -> None:
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish("success")
+
+
 def _encode(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
@@ -214,4 +223,5 @@ def routes(access: Access, prefix: str = "") -> list[URLSpec]:
         URLSpec(rf"{prefix}/delete/?", DeleteHandler, given),
         URLSpec(rf"{prefix}/all/?", AllHandler, given),
         URLSpec(rf"{prefix}/count/?", CountHandler, given),
+        URLSpec(rf"{prefix}/refresh/?", RefreshHandler, given),
     ]

@@ -10,7 +10,8 @@ than 1; `area` draws from all proxies of a country whatever their score, in any 
 is empty; where nothing has passed its last check, `/random` gives the best of the rest; of a
 parameter that is given twice the first one counts. What it ignores, we do not: a parameter that is
 none of the route's is a mistake of its sender, who would take a proxy from anywhere for one from
-`contry=DE`. Clients of ProxyPool send `key`, `count` and `area` and no others.
+`contry=DE`. Clients of ProxyPool send `key`, `count` and `area` and no others, but for the `_` by
+which jQuery and others keep caches away.
 """
 
 import math
@@ -30,7 +31,15 @@ from pool.http.front_page import POLICY, render_page, wants_page
 from pool.http.listing import describe_to_use
 from pool.model import Entry
 from pool.sites import UNIVERSAL
-from pool.snapshot.filters import ANY, NAMES, TRAITS, FilterError, Filters, parse_filters
+from pool.snapshot.filters import (
+    ANY,
+    NAMES,
+    SWITCHES,
+    TRAITS,
+    FilterError,
+    Filters,
+    parse_filters,
+)
 from pool.snapshot.foreign import ForeignPools
 from pool.snapshot.index import Draw, sample
 from pool.snapshot.snapshot import Group, Snapshot
@@ -58,6 +67,7 @@ _OURS: Final = (*NAMES, "site", "format")
 _OURS_SET: Final = frozenset(_OURS)
 _RANDOM: Final = ("key", "count", "area", *_OURS)
 _LIST: Final = ("key", "area")
+_CACHE_BUSTER: Final = "_"
 
 _HTTP: Final = frozenset({"http"})
 _LISTED_BY: Final = (*NAMES, "site")  # by /api/proxies
@@ -126,8 +136,9 @@ class PoolHandler(Handler):
         await self.get()
 
     async def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
         if self.parameters is not None:
-            words = self.explain_parameters(self.parameters)
+            words = self.explain_parameters(self.parameters, _CACHE_BUSTER)
             if words is not None:
                 self.refuse(400, f"{words}{self._find_elsewhere()}")
                 return
@@ -139,13 +150,16 @@ class PoolHandler(Handler):
             self.refuse(503, str(error))
             return
         if self.pool is None and not KEY.fullmatch(key):
-            self.set_status(400)
-            self.finish(BAD_KEY)
+            self.refuse_key(key)
             return
         await self.answer(key)
 
     async def answer(self, key: str) -> None:
         raise NotImplementedError
+
+    def refuse_key(self, key: str) -> None:
+        self.set_status(400)
+        self.finish(BAD_KEY)
 
     def refuse(self, status: int, words: str) -> None:
         self.set_status(status)
@@ -192,7 +206,9 @@ class RandomHandler(PoolHandler):
     async def answer(self, key: str) -> None:
         given = self.request.query_arguments
         # Nearly none has any of them, and to look for the value of each costs 3 us.
-        if not _OURS_SET.isdisjoint(given) and any(map(self.argument, _OURS)):
+        if not _OURS_SET.isdisjoint(given) and (
+            any(map(self.argument, _OURS)) or not SWITCHES.isdisjoint(given)
+        ):
             self._answer_filtered(key)
             return
         chosen = self._choose(key)
@@ -235,6 +251,12 @@ class RandomHandler(PoolHandler):
     def _refuse_empty(self, words: str) -> None:
         self.set_header("Retry-After", str(max(1, math.ceil(self.pools.retry_after))))
         self.refuse(503, words)
+
+    def refuse_key(self, key: str) -> None:
+        if self.argument("format") != "json":
+            super().refuse_key(key)
+            return
+        self.refuse(400, f"key: expected letters, digits, _, : and -, 64 at most: got {key[:40]!r}")
 
     def refuse(self, status: int, words: str) -> None:
         if self.argument("format") == "json":
@@ -279,7 +301,7 @@ class RandomHandler(PoolHandler):
         return kind
 
     def _parse_filters(self) -> Filters:
-        filters = parse_filters(self.argument)
+        filters = parse_filters(self.argument, self.request.query_arguments)
         if filters.alive and not any(map(self.argument, (*TRAITS, "site", "format"))):
             filters = replace(filters, schemes=_HTTP)  # who asks as ProxyPool's clients do
         area = self.argument("area")

@@ -6,7 +6,7 @@ What is not known of a proxy is not what anybody asked for.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ ANONYMITIES: Final = ("transparent", "anonymous", "elite")
 MOST: Final = 20  # values in one parameter: a pick looks into the buckets of each
 TRAITS: Final = ("scheme", "connect", "anonymity", "country", "max_latency")
 NAMES: Final = (*TRAITS, "alive")
+SWITCHES: Final = frozenset({"connect", "alive"})
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
@@ -92,12 +93,16 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
 ANY: Final = Filters()
 
 
-def parse_filters(argument: Callable[[str], str]) -> Filters:
+def parse_filters(argument: Callable[[str], str], given: Container[str] = ()) -> Filters:
     """The filters in a request; `argument` gives a parameter's text, empty if it is not there.
 
-    ``scheme``, ``anonymity`` and ``country`` may name several, with commas between. Raises
-    FilterError.
+    `given` are the names that are there: who writes ``?alive`` means it, so of `SWITCHES` none of
+    them may be empty. ``scheme``, ``anonymity`` and ``country`` may name several, with commas
+    between. Raises FilterError.
     """
+    for name in ("connect", "alive"):
+        if name in given and not argument(name):
+            raise FilterError(f"{name}: expected 1, got ''")
     return Filters(
         schemes=_parse_names("scheme", argument("scheme"), SCHEMES),
         connect=_parse_switch("connect", argument("connect")),

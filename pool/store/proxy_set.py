@@ -25,6 +25,7 @@ from pool.model import (
 from pool.settings import Pool
 from pool.store import scripts
 from pool.store.calls import BATCH, batches, to_bytes, to_ms, to_text
+from pool.store.cleaning import clean_record
 
 # Removed members stay among the changes for this long after their tomb has closed, so that every
 # snapshot has seen them go.
@@ -102,8 +103,9 @@ class ProxySet:
         """`room`: members the set may have, -1 for any number. `who` asks: as in the script."""
         args: list[Any] = [pool.score.initial, room, who, pool.score.max, to_ms(pool.tombstone)]
         for one in candidates:
-            args += to_bytes(one.proxy.member), _ENCODER.encode(one.record)
-            args += _whose(one.record), _spell_source(one.record.source)
+            record = clean_record(one.record)
+            args += to_bytes(one.proxy.member), _ENCODER.encode(record)
+            args += _whose(record), _spell_source(record.source)
         return Added(*await self._run(self._add, args))
 
     async def make_room(self, n: int, pool: Pool) -> int:
@@ -233,7 +235,7 @@ def _record(raw: bytes | None) -> Record:
     if not raw:
         return UNKNOWN
     try:
-        return _RECORD.decode(raw)
+        return clean_record(_RECORD.decode(raw))
     except msgspec.MsgspecError:  # written by a later version: the score still counts
         return UNKNOWN
 

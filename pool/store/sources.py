@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from fetcher.redis.call import call
 from pool.model import SourceAccount, Validators
 from pool.store.calls import to_bytes, to_ms, to_text
+from pool.store.cleaning import clean_account
 
 _ACCOUNT: Final = msgspec.msgpack.Decoder(SourceAccount)
 _VALIDATORS: Final = msgspec.msgpack.Decoder(dict[str, Validators])
@@ -79,6 +80,6 @@ class Sources:
 
 def _account(raw: bytes | None) -> SourceAccount:
     try:
-        return _ACCOUNT.decode(raw) if raw else SourceAccount()
+        return clean_account(_ACCOUNT.decode(raw)) if raw else SourceAccount()
     except msgspec.MsgspecError:
         return SourceAccount()

@@ -16,6 +16,7 @@ from fetcher.errors import FetchpoolError
 from fetchpool.commands.cli import config, crawl, demo, fetch, proxies, queue, run, sources
 from fetchpool.commands.cli.setup import FAILED, INTERRUPTED, WRONG, Setup, workers_option
 from fetchpool.config.yaml_tree import Override, parse_override
+from pool.printable import printable
 
 _CONFIG: Final = "FETCHPOOL_CONFIG"
 _WITH_WORKERS: Final = ("all", "fetcher", "api", "crawl")
@@ -83,7 +84,8 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except FetchpoolError as error:
-        click.echo(f"fetchpool: {error}", err=True)
+        # What it quotes may be anybody's: no line of it steers a terminal.
+        click.echo("\n".join(map(printable, f"fetchpool: {error}".split("\n"))), err=True)
         sys.exit(WRONG if isinstance(error, ValueError) else FAILED)
     except BrokenPipeError:
         # Who reads our output has enough of it; the interpreter shall not try to write the rest.

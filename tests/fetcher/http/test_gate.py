@@ -19,6 +19,8 @@ WILD = Gate(wildcard=True)
         (Gate(), "localhost", LOOPBACK),
         (Gate(), "LocalHost:5555", LOOPBACK),
         (Gate(), "localhost", None),
+        (Gate(), "localhost:", LOOPBACK),
+        (Gate(), "localhost:65535", LOOPBACK),
         (Gate(), "[::1]", "::1"),
         (Gate(), "[::1]:5555", "::1"),
         (NAMED, "fetch.example", LOOPBACK),
@@ -49,10 +51,17 @@ def test_a_host_that_means_us_is_answered(gate: Gate, host: str, bound: str | No
         (Gate(), "localhost.evil.example", LOOPBACK),
         (Gate(), "localhost@evil.example", LOOPBACK),
         (Gate(), "127.0.0.1:80@evil.example", LOOPBACK),
-        (Gate(), "", LOOPBACK),
-        (WILD, "", LOOPBACK),
         (Gate(), ":5555", LOOPBACK),
-        (Gate(), "[::1", "::1"),  # urlsplit raises
+        (Gate(), "[::1", "::1"),
+        (Gate(), "localhost:http", LOOPBACK),
+        (Gate(), "localhost:123456", LOOPBACK),
+        (Gate(), "localhost:5555'$(id)", LOOPBACK),
+        (Gate(), "localhost:\u0665", LOOPBACK),
+        (Gate(), "localhost;id", LOOPBACK),
+        (Gate(), "localhost\n", LOOPBACK),
+        (Gate(), "localhost/", LOOPBACK),
+        (WILD, "192.0.2.7:80:80", LOOPBACK),
+        (WILD, "[::1]'", LOOPBACK),
         (Gate(), "[nonsense]", LOOPBACK),
     ],
 )
@@ -63,10 +72,33 @@ def test_any_other_host_is_misdirected(gate: Gate, host: str, bound: str | None)
     assert "api.hosts" in refusal.body
 
 
-def test_a_host_without_a_name_is_called_so() -> None:
-    refusal = refuse_host(Gate(), "", lambda: LOOPBACK)
+@pytest.mark.parametrize(
+    ("host", "is_absolute", "words"),
+    [
+        (
+            "",
+            False,
+            "This request has no Host, and this service answers to its own names only: send",
+        ),
+        (":5555", False, "This service does not answer to a Host that is no name, with a port or"),
+        ("a.example:80", False, "This service does not answer to the name a.example; whoever runs"),
+        (
+            "a.example:80",
+            True,
+            "This port is no forward proxy (/fetch?url=... fetches a page), and does not answer to"
+            " the name a.example; whoever runs it",
+        ),
+        ("", True, "This port is no forward proxy (/fetch?url=... fetches a page), and does not"),
+    ],
+)
+def test_who_is_misdirected_hears_what_would_be_right(
+    host: str, is_absolute: bool, words: str
+) -> None:
+    refusal = refuse_host(WILD, host, lambda: LOOPBACK, is_absolute=is_absolute)
     assert refusal is not None
-    assert refusal.body.startswith("This service does not answer to a Host that names nobody")
+    assert refusal.status == 421
+    assert refusal.body.startswith(words)
+    assert ("api.hosts" in refusal.body) is bool(host or is_absolute)
 
 
 HOST = {"Host": "127.0.0.1:5555"}

@@ -45,14 +45,46 @@ async def test_only_a_host_that_means_us_is_answered(
         got = await door.call(path, host=host)
         assert (got.status != 421) is answered
         if not answered:
-            assert got.body.startswith(b"This service does not answer to ")
+            said = (
+                b"This service does not answer to " if host.strip() else b"This request has no Host"
+            )
+            assert got.body.startswith(said)
 
 
 async def test_a_request_of_old_without_a_host_is_misdirected(door: Entrance) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     writer.write(b"GET /livez HTTP/1.0\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 421 ")
+    assert b"This request has no Host" in await reader.read()
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "answer"),
+    [
+        ("http://127.0.0.1:{port}/livez", "127.0.0.1", b"200 OK"),
+        ("HTTP://LOCALHOST/livez?x=1", "rebound.example", b"200 OK"),  # RFC 9112 3.2.2
+        ("http://known.example/fetch?url=data:,x", "127.0.0.1", b"200 OK"),
+        ("https://known.example/livez", "", b"200 OK"),
+        ("http://127.0.0.1", "127.0.0.1", b"There is nothing at /."),
+        ("http://127.0.0.1?x=1", "127.0.0.1", b"There is nothing at /."),
+        ("http://rebound.example/livez", "127.0.0.1", b"421 "),
+        ("http://known.example@rebound.example/livez", "127.0.0.1", b"421 "),
+        ("http:///livez", "127.0.0.1", b"421 "),
+        ("http://rebound.example/livez", "127.0.0.1", b"This port is no forward proxy"),
+        ("http://rebound.example/fetch?url=data:,x", "127.0.0.1", b"This port is no forward proxy"),
+        ("ftp://127.0.0.1/livez", "127.0.0.1", b"404 "),
+    ],
+)
+async def test_a_target_that_is_a_whole_url_is_taken_where_it_means_us(
+    target: str, host: str, answer: bytes
+) -> None:
+    async with entrance(Gate(hosts=frozenset({"known.example"}))) as door:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        lines = f"GET {target.format(port=door.port)} HTTP/1.1\r\nHost: {host}\r\n"
+        writer.write(f"{lines}Connection: close\r\n\r\n".encode())
+        assert answer in await reader.read()
+        writer.close()
 
 
 @pytest.mark.parametrize(

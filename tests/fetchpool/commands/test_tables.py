@@ -2,17 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fetchpool.commands.tables import FOLDED, Table, cut, fit, plain, printable, yes_or_no
-
-HOSTILE = "\x1b[2Jgone\r\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("a b", "a b"), ("bücher", "bücher"), (HOSTILE, "?[2Jgone??"), ("a\u202eb", "a?b")],
-)
-def test_what_a_terminal_would_obey_is_not_printed(text: str, shown: str) -> None:
-    assert printable(text) == shown
+from fetchpool.commands.tables import FOLDED, Table, cut, fit, plain, yes_or_no
 
 
 @pytest.mark.parametrize(("known", "word"), [(True, "yes"), (False, "no"), (None, "-")])

@@ -395,12 +395,40 @@ async def test_lines_of_every_kind_are_taken_once_or_not_at_all(
         assert [one.proxy.member for one in found] == ["9.9.9.9:9", *expected]
 
 
-async def test_credentials_in_a_url_stand_in_no_error() -> None:
+@pytest.mark.parametrize("status", ["500 No", "200 OK"])
+async def test_credentials_in_a_url_stand_in_no_error(status: str) -> None:
     async with reading() as (origin, pages):
-        url = origin.add(answer(status="500 No", body=b"")).replace("//", "//me:pass-word@")
+        plain = origin.add(answer(status=status, body=b""))
+        url = plain.replace("//", "//me:pass-word@") + "?format=txt&auth=pass-word?"
         with pytest.raises(SourceError) as refused:
             await pages.read(make(url), url)
+        assert str(refused.value).startswith(f"{plain}?...: ")
         assert "pass-word" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("text/x\x1b]0;owned\x07\x1b[2J", "text/x?]0;owned??[2J"),
+        ("text/\x9b31m", "text/?31m"),
+        ("text/" + "x" * 5000, "text/" + "x" * 72 + "..."),
+        ("", "an unknown type"),
+    ],
+)
+async def test_an_error_only_shows_what_a_server_calls_its_page(kind: str, said: str) -> None:
+    async with reading() as (origin, pages):
+        url = origin.add(answer(f"Content-Type: {kind}", body=b"nothing"))
+        with pytest.raises(SourceError) as refused:
+            await pages.read(make(url), url)
+        assert str(refused.value) == f"{url}: no proxy in 7 bytes of {said}"
+
+
+async def test_a_very_long_url_leaves_room_for_the_reason() -> None:
+    async with reading() as (origin, pages):
+        url = origin.add(answer(status="500 No", body=b"")) + "/" * 5000
+        with pytest.raises(SourceError) as refused:
+            await pages.read(make(url), url)
+        assert str(refused.value) == f"{url[:197]}...: HTTP 404: Not Found"
 
 
 @pytest.mark.parametrize(

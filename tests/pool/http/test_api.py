@@ -132,7 +132,7 @@ async def test_filters_and_paging_choose_what_is_listed(api: Api) -> None:
         ("?max_latency=1", [9]),
         ("?connect=1", []),
         ("?alive=1", []),
-        ("?alive=&scheme=socks5", [9]),
+        ("?country=&scheme=socks5", [9]),
         ("?site=universal&scheme=http&limit=1000&offset=4", [5]),
         ("?site=shop", []),
     ]:
@@ -157,6 +157,7 @@ async def test_filters_and_paging_choose_what_is_listed(api: Api) -> None:
         ("site=nowhere", "site: expected one of universal, shop, got 'nowhere'"),
         ("country=Germany", "country: expected two letters (DE), got 'Germany'"),
         ("connect=2", "connect: expected 1, got '2'"),
+        ("alive", "alive: expected 1, got ''"),
     ],
 )
 async def test_bad_values_are_refused_in_words(api: Api, query: str, words: str) -> None:

@@ -171,6 +171,18 @@ async def test_count_tells_kinds_and_sources(pool: ProxyPool) -> None:
     }
 
 
+@pytest.mark.parametrize("path", ["/refresh", "/refresh/", "/proxy_pool/refresh/"])
+async def test_refresh_is_a_success_as_nothing_has_to_be_done(pool: ProxyPool, path: str) -> None:
+    answer = await pool.call(path)
+    assert (answer.code, answer.body) == (200, b"success")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", ["/get/", "/pop", "/proxy_pool/all/", "/proxy_pool/count"])
+async def test_no_cache_keeps_an_answer(pool: ProxyPool, path: str) -> None:
+    assert (await pool.call(path)).headers["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize("path", ["/", "/proxy_pool/"])
 async def test_the_front_page_names_the_routes(pool: ProxyPool, path: str) -> None:
     guide = await pool.get(path)
@@ -186,7 +198,7 @@ async def test_other_sites_pages_remove_nothing(pool: ProxyPool, path: str) -> N
     assert await pool.redis.zcard(KEY) == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/get", "/pop", "/delete", "/all", "/count"])
+@pytest.mark.parametrize("path", ["/", "/get", "/pop", "/delete", "/all", "/count", "/refresh"])
 async def test_nothing_is_told_without_the_key(redis: Redis, path: str) -> None:
     async with serving(redis, Gate(keys=frozenset({"k"}))) as pool:
         assert (await pool.call(path)).code == 400

@@ -227,10 +227,40 @@ async def test_a_parameter_that_is_none_is_named(site: Site, path: str, words: s
     assert (await site.get("/?x=1")).code == 200
 
 
-async def test_what_is_none_is_named_in_json_where_that_is_asked_for(site: Site) -> None:
-    got = await site.get("/random?format=json&contry=DE")
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("contry=DE", "unknown parameter 'contry' (did you mean country?): /random takes key"),
+        ("alive=", "alive: expected 1, got ''"),
+        ("key=a%20b", "key: expected letters, digits, _, : and -, 64 at most: got 'a b'"),
+    ],
+)
+async def test_what_is_wrong_is_said_in_json_where_that_is_asked_for(
+    site: Site, query: str, words: str
+) -> None:
+    got = await site.get(f"/random?format=json&{query}")
     assert (got.code, got.headers["Content-Type"]) == (400, "application/json")
-    assert json.loads(got.body)["error"].startswith("unknown parameter 'contry' (did you mean c")
+    assert json.loads(got.body)["error"].startswith(words)
+
+
+async def test_a_name_in_another_alphabet_is_shown_as_it_was_sent(site: Site) -> None:
+    got = await site.get("/random?%C3%A9=1")
+    assert got.body.decode().startswith("unknown parameter 'é': /random takes key")
+
+
+@pytest.mark.parametrize("path", ["/random", "/all", "/count"])
+async def test_what_keeps_caches_away_is_passed_over(site: Site, path: str) -> None:
+    plain, busted = await site.get(path), await site.get(f"{path}?_=1796039729634")
+    assert (busted.code, busted.body) == (200, plain.body)
+    other = await site.get(f"{path}?_=1&__=2")
+    assert other.code == 400
+    assert other.body.decode().startswith(f"unknown parameter '__': {path} takes key")
+
+
+@pytest.mark.parametrize("path", ["/random", "/all", "/count", "/random?x=1", "/all?key=a.b"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_no_cache_keeps_an_answer(site: Site, path: str, method: str) -> None:
+    assert (await site.get(path, method)).headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", ["/random", "/random?count=5", "/random?area=de"])
@@ -345,7 +375,7 @@ async def test_filters_draw_from_all_schemes(filtered: Site, query: str, members
 
 
 async def test_empty_filters_are_none(filtered: Site) -> None:
-    answers = [await filtered.get("/random?scheme=&connect=&site=&format=") for _ in range(30)]
+    answers = [await filtered.get("/random?scheme=&country=&site=&format=") for _ in range(30)]
     assert {one.body.decode() for one in answers} == {"u:p@192.0.2.1:80", "192.0.2.2:80"}
 
 
@@ -365,6 +395,10 @@ async def test_json_has_what_is_known_and_what_is_needed_to_use_it(filtered: Sit
     [
         ("scheme=ftp", "scheme: expected one of http, "),
         ("connect=0", "connect: expected 1, got '0'"),
+        ("connect=", "connect: expected 1, got ''"),
+        ("alive", "alive: expected 1, got ''"),
+        ("alive=&scheme=http", "alive: expected 1, got ''"),
+        ("connect&count=3", "connect: expected 1, got ''"),
         ("alive=0", "alive: expected 1, got '0'"),
         ("alive=yes", "alive: expected 1, got 'yes'"),
         ("anonymity=high", "anonymity: expected one of transparent, anonymous, elite"),
@@ -443,7 +477,7 @@ async def test_a_site_without_proxies_never_falls_back_on_others() -> None:
         ("alive=1&max_latency=1", {"u:p@192.0.2.1:80"}),
         ("alive=1&site=shop", {"192.0.2.9:80"}),
         (f"alive=1&key={KEY}&area=DE", {"u:p@192.0.2.1:80"}),
-        ("alive=&country=us", {"192.0.2.4:80"}),  # 50: the best of the rest
+        ("country=us", {"192.0.2.4:80"}),  # 50: the best of the rest
     ],
 )
 async def test_alive_draws_from_those_that_passed_their_last_check(
@@ -488,7 +522,7 @@ async def test_alive_never_gives_one_that_failed(query: str, words: str) -> None
     pool = snapshot(*failed, known("socks5://192.0.2.3:80", country="IT"))
     async with serving(pool, sites={"shop": snapshot()}, proxies_small=snapshot()) as site:
         answer = await site.get(f"/random?alive=1{query}")
-        without = await site.get(f"/random?alive={query}")
+        without = await site.get(f"/random?{query[1:]}")
         said = await site.get(f"/random?alive=1&format=json&scheme=http{query}")
     assert (answer.code, answer.headers["Retry-After"]) == (503, "13")
     assert (answer.headers["Content-Type"], answer.body.decode()) == (TEXT, f"{words}\n")

@@ -53,6 +53,16 @@ def test_what_cannot_be_meant_is_refused_in_words(given: dict[str, str], words: 
         parse(**given)
 
 
+@pytest.mark.parametrize("name", ["alive", "connect"])
+def test_a_switch_that_is_there_is_not_empty(name: str) -> None:
+    with pytest.raises(FilterError, match=f"^{name}: expected 1, got ''$"):
+        parse_filters(lambda name: "", {"scheme", name})
+
+
+def test_other_parameters_may_be_there_and_empty() -> None:
+    assert parse_filters(lambda name: "", {"scheme", "country", "max_latency"}) == Filters()
+
+
 @pytest.mark.parametrize(
     ("given", "member", "record", "matches"),
     [

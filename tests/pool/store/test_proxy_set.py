@@ -1,10 +1,11 @@
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
 from pool.model import Record
 from pool.settings import Pool
 from pool.store import Member, Store
-from tests.pool.store.members import KEY, POOL, candidates, many, side
+from tests.pool.store.members import HOUR, KEY, POOL, candidates, many, side
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
@@ -73,3 +74,32 @@ async def test_cleaning_never_loses_the_change_of_a_member_that_came_back(
     monkeypatch.setattr("pool.store.proxy_set.GRACE", 0.0)
     await wait_until(store.clean)
     assert await any_redis.zcard(side("changes")) == 1
+
+
+async def test_records_that_others_wrote_are_fit_to_be_shown(any_redis: Redis) -> None:
+    store = Store(any_redis, POOL)
+    [member] = many(1)
+    await store.add(candidates(member))
+    hostile = {
+        "source": "\x1b]0;a\x07" + "x" * 5000,
+        "country": "x" * 5000,
+        "checked": float("-inf"),
+        "passed": 1e308,
+        "latency": float("nan"),
+        "failed": {"rule": 2},
+    }
+    await any_redis.hset(side("records"), member, msgspec.msgpack.encode(hostile))
+    expected = Record(source="?]0;a?" + "x" * 191 + "...", failed={"rule": 2})
+    assert await store.http.records([member]) == [expected]
+    [check] = await store.claim(1, HOUR)
+    assert check.record == expected
+    assert [one.record for one in (await store.http.changes(0)).members] == [expected]
+
+
+async def test_a_source_cannot_be_called_so_that_its_proxies_look_shared(any_redis: Redis) -> None:
+    store = Store(any_redis, POOL)
+    await store.add(candidates(*many(1), source="æsharedé"))
+    await store.add(candidates(*many(1), source="æsharedé"))
+    assert await store.http.records(many(1)) == [Record(source="æ?é")]
+    await store.add(candidates(*many(1), source="another"))
+    assert await store.http.records(many(1)) == [Record(source="æ?é", shared=True)]

@@ -85,3 +85,12 @@ async def test_accounts_are_kept_and_unknown_ones_are_empty(any_redis: Redis) ->
     assert await sources.account("other") == SourceAccount()
     await any_redis.hset("fetchpool:sources", "broken", b"\xc1")
     assert await sources.accounts() == {"list": account, "broken": SourceAccount()}
+
+
+async def test_an_account_that_others_wrote_is_fit_to_be_shown(any_redis: Redis) -> None:
+    sources = Sources(any_redis)
+    account = SourceAccount(found=3, last_success=float("inf"), last_error="\x1b[2Jno\r\n")
+    await sources.save("list", account)
+    expected = SourceAccount(found=3, last_error="?[2Jno??")
+    assert await sources.account("list") == expected
+    assert await sources.accounts() == {"list": expected}
