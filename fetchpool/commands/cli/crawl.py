@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from fetcher.crawl.units import parse_duration, parse_size
-from fetchpool.commands.cli.setup import Setup, workers_option
+from fetchpool.commands.cli.setup import Setup, say_if_new, workers_option
 
 if TYPE_CHECKING:
     from fetchpool.commands.crawl_options import Asked, Surroundings, Verb, Wanted
@@ -278,6 +278,7 @@ def _ask(setup: Setup, verb: "Verb", name: str | None = None, **more: Any) -> No
     settings = setup.prepare(quiet=True)
     from fetchpool.commands.crawls import on_crawl
 
+    say_if_new(settings.redis)
     _run(lambda: on_crawl(settings, asked))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from fetchpool.commands.cli.numbers import Whole
-from fetchpool.commands.cli.setup import Setup, carry_out
+from fetchpool.commands.cli.setup import Setup, carry_out, say_if_new
 from fetchpool.config.settings import Settings
 from fetchpool.files.text import FileError, open_file, open_or_take, read_text
 from pool.sites import UNIVERSAL
@@ -104,7 +104,7 @@ def add(setup: Setup, source: str) -> None:
     from fetchpool.commands import proxies as commands
 
     text = read_text(file)
-    _on_pool(settings, lambda pool: commands.add(pool, text))
+    _on_pool(settings, lambda pool: commands.add(pool, text), brings=True)
 
 
 @proxies.command("import")
@@ -120,10 +120,10 @@ def import_(setup: Setup, source: str, key: str | None) -> None:
     from fetchpool.commands import proxies as commands
 
     if is_redis(source):
-        _on_pool(settings, lambda pool: commands.take_over(pool, source, key))
+        _on_pool(settings, lambda pool: commands.take_over(pool, source, key), brings=True)
         return
     text = read_text(open_file(source))
-    _on_pool(settings, lambda pool: commands.add(pool, text, "import"))
+    _on_pool(settings, lambda pool: commands.add(pool, text, "import"), brings=True)
 
 
 @proxies.command("check")
@@ -187,8 +187,17 @@ def is_proxy(text: str) -> bool:
     return is_one
 
 
-def _on_pool(settings: Settings, work: Callable[["Proxies"], Coroutine[Any, Any, bool]]) -> None:
+def _on_pool(
+    settings: Settings,
+    work: Callable[["Proxies"], Coroutine[Any, Any, bool]],
+    *,
+    brings: bool = False,
+) -> None:
+    """`brings`: something to a pool that may be new."""
     from fetchpool.commands.proxies import open_proxies
+
+    if not brings:
+        say_if_new(settings.redis)
 
     async def run() -> bool:
         async with open_proxies(settings) as pool:

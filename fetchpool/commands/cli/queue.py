@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fetchpool.commands.cli.numbers import Whole
-from fetchpool.commands.cli.setup import Setup, carry_out
+from fetchpool.commands.cli.setup import Setup, carry_out, say_if_new
 from fetchpool.config.settings import Settings
 from fetchpool.files.text import open_or_take
 
@@ -42,7 +42,7 @@ def push(setup: Setup, source: str) -> None:
     from fetchpool.commands.progress import Progress
 
     with Progress() as progress, commands.read_tasks(file, progress) as tasks:
-        _on_queue(settings, lambda queue: commands.push(queue, tasks, progress))
+        _on_queue(settings, lambda queue: commands.push(queue, tasks, progress), brings=True)
 
 
 @queue.command("pull")
@@ -86,9 +86,18 @@ def is_url(text: str) -> bool:
     return (bool(colon) and scheme.isalnum()) or text[:5].lower() == "data:"
 
 
-def _on_queue(settings: Settings, work: Callable[[Any], Coroutine[Any, Any, bool | None]]) -> None:
+def _on_queue(
+    settings: Settings,
+    work: Callable[[Any], Coroutine[Any, Any, bool | None]],
+    *,
+    brings: bool = False,
+) -> None:
+    """`brings`: something to a queue that may be new."""
     from fetchpool.commands.queue import on_queue
     from fetchpool.redis.embedded import redis_url
+
+    if not brings:
+        say_if_new(settings.redis)
 
     with redis_url(settings.redis) as url:
         carry_out(lambda: on_queue(url, settings.queue, work))

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from fetcher.settings import Redis
 from fetchpool.config.files import SettingsFile, complete_settings, open_settings, parse_file
 from fetchpool.config.settings import Settings
 from fetchpool.config.yaml_tree import Override
@@ -58,6 +59,18 @@ class Setup(msgspec.Struct):
         for one in self.overrides:
             words += ["-s", f"{one.path}={msgspec.json.encode(one.value).decode()}"]
         return words
+
+
+def say_if_new(redis: Redis) -> None:
+    """To whoever looks for what is there: nothing has run in this folder, so that another one is
+    meant, or another Redis."""
+    if redis.url == "embedded" and not Path(redis.data_dir).exists():
+        place = Path(redis.data_dir).absolute()
+        click.echo(
+            f"fetchpool: no service has run in this folder: {place} is new, and empty"
+            " (redis.data_dir; --redis names a Redis elsewhere)",
+            err=True,
+        )
 
 
 def carry_out(work: Callable[[], Coroutine[Any, Any, bool | None]]) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from fetchpool.commands.cli.setup import Setup, carry_out
+from fetchpool.commands.cli.setup import Setup, carry_out, say_if_new
 
 
 @click.group()
@@ -29,6 +29,7 @@ def list_(setup: Setup, form: str) -> None:
     settings = setup.prepare(quiet=True, sources=True)
     from fetchpool.commands.sources import show
 
+    say_if_new(settings.redis)
     carry_out(lambda: show(settings, form))
 
 

@@ -81,6 +81,7 @@ def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: bytes) -> None:
 
 
 def test_a_dead_message_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
     got = run(tmp_path, "queue", "dead", "--requeue", "0123456789abcdef", "f" * 16)
     assert (got.code, got.out) == (1, "0 back in scheduler2fetcher\n")
     assert got.err.splitlines() == [

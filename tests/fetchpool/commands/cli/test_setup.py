@@ -58,3 +58,13 @@ def test_a_process_without_options_has_none_before_its_command(
     monkeypatch.setattr(sys, "orig_argv", ["py", "main.py", "crawl", "x"])
     monkeypatch.setattr(sys, "argv", ["main.py", "crawl", "x"])
     assert Setup(None, []).words() == [sys.executable, "main.py"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["queue status", "queue pull", "proxies list", "sources list", "crawls list"],
+)
+def test_who_looks_where_nothing_has_run_is_told_so(tmp_path: Path, words: str) -> None:
+    said = f"fetchpool: no service has run in this folder: {tmp_path / 'data'} is new, and empty"
+    assert run(tmp_path, *words.split()).err.startswith(said)
+    assert "no service has run" not in run(tmp_path, *words.split()).err
