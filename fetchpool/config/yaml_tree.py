@@ -24,6 +24,10 @@ _TAG: Final = "tag:yaml.org,2002:"
 # Of nodes; the deepest key of the settings lies in the sixth.
 MAX_DEPTH: Final = 32
 
+# Of values that stand in a file again by an alias (*name) or a merge (<<); what is written out
+# needs no limit. Aliases of aliases multiply: seven lines would be ten million values.
+MAX_ALIASED: Final = 100_000
+
 
 class SettingsError(FetchpoolError, ValueError):
     """The settings cannot be used; one line per problem, each with the path of its key.
@@ -155,30 +159,62 @@ def _load(text: str, name: str, kind: type[_Loader | _FastLoader]) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _refuse_twice(node, "", name, ())
+        _Walk(name).visit(node, "", ())
         return loader.construct_document(node)
     finally:
         loader.dispose()
 
 
-def _refuse_twice(node: yaml.Node, path: str, name: str, above: tuple[yaml.Node, ...]) -> None:
-    if node in above:
-        raise SettingsError(f"{name}: {path}: refers to itself")
-    above = (*above, node)
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _refuse_twice(item, f"{path}[{index}]", name, above)
-    elif isinstance(node, yaml.MappingNode):
+class _Walk:
+    """Refuses a document before anything is made of it: what stands twice, what refers to itself,
+    and aliases that would make too much of a short text."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._met = set[yaml.Node]()
+        self._aliased = 0
+
+    def visit(self, node: yaml.Node, path: str, above: tuple[yaml.Node, ...]) -> None:
+        """The node and all that lies in it. Raises SettingsError."""
+        if node in above:
+            raise SettingsError(f"{self._name}: {path}: refers to itself")
+        above = (*above, node)
+        self._count(node, len(above))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.visit(item, f"{path}[{index}]", above)
+        elif isinstance(node, yaml.MappingNode):
+            self._visit_mapping(node, path, above)
+
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        if depth > MAX_DEPTH:  # what is written so deep, the parser has refused
+            raise SettingsError(f"{self._name}: aliases nest more than {MAX_DEPTH} deep")
+        self._aliased += node in self._met
+        if self._aliased > MAX_ALIASED:
+            raise SettingsError(
+                f"{self._name}: aliases (*name) repeat more than {MAX_ALIASED} values;"
+                " no settings need so many"
+            )
+        self._met.add(node)
+
+    def _visit_mapping(
+        self, node: yaml.MappingNode, path: str, above: tuple[yaml.Node, ...]
+    ) -> None:
         seen: dict[str, int] = {}
         for key, value in node.value:
-            here = join_path(path, str(key.value)) if isinstance(key, yaml.ScalarNode) else path
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and here in seen:
-                raise SettingsError(
-                    f"{name}: {mask_urls(here)}: stands twice, in lines {seen[here]} and {line}"
-                )
-            seen[here] = line
-            _refuse_twice(value, here, name, above)
+            if isinstance(key, yaml.ScalarNode):
+                here = join_path(path, str(key.value))
+                line = key.start_mark.line + 1
+                if here in seen:
+                    raise SettingsError(
+                        f"{self._name}: {mask_urls(here)}: stands twice, in lines {seen[here]}"
+                        f" and {line}"
+                    )
+                seen[here] = line
+            else:
+                here = path
+                self.visit(key, path, above)
+            self.visit(value, here, above)
 
 
 def parse_plain(text: str) -> Any:

@@ -242,8 +242,6 @@ def test_a_misspelt_word_is_no_proxys_name(text: str, meant: str) -> None:
         parse_route(text, ())
 
 
-@pytest.mark.parametrize(
-    "text", ["squid", "envoy", "proxy", "pol:8080", "p00l", "a" * 99]
-)
+@pytest.mark.parametrize("text", ["squid", "envoy", "proxy", "pol:8080", "p00l", "a" * 99])
 def test_other_names_are_hosts(text: str) -> None:
     assert isinstance(parse_route(text, ())[0], Proxy)
