@@ -15,8 +15,8 @@ import yaml
 
 from fetcher.errors import FetchpoolError
 from fetchpool.config.masking import mask_urls
+from fetchpool.config.variables import expand
 
-_EXPANSION: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?", re.ASCII)
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _PATH_PART: Final = re.compile(r'("(?:[^"\\]|\\.)*"|[^."]+)(\.(?=.)|$)')
 _TAG: Final = "tag:yaml.org,2002:"
@@ -284,51 +284,14 @@ def _copy(value: Any) -> Any:
     return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
-class FromEnv(str):
-    """A text that holds a variable's value, and which; `whole` if it holds nothing else."""
-
-    names: str
-    whole: bool
-
-
 def _expand(value: Any, env: Mapping[str, str], path: str) -> Any:
     if isinstance(value, str):
-        return _expand_text(value, env, path)
+        try:
+            return expand(value, env)
+        except ValueError as error:
+            raise SettingsError(f"{path}: {error}") from None
     if isinstance(value, Mapping):
         return {k: _expand(v, env, join_path(path, str(k))) for k, v in value.items()}
     if isinstance(value, list):
         return [_expand(item, env, f"{path}[{i}]") for i, item in enumerate(value)]
     return value
-
-
-def _expand_text(text: str, env: Mapping[str, str], path: str) -> str:
-    """``${NAME}``, ``${NAME:-default}`` (used for unset and empty, as in a shell), ``$${``."""
-    names: list[str] = []
-
-    def replace(match: re.Match[str]) -> str:
-        if match[0] == "$${":
-            return "${"
-        name, default = match[1], match[2]
-        if name is None:
-            raise SettingsError(
-                f"{path}: expected ${{NAME}} or ${{NAME:-default}}; write $${{ for a plain ${{"
-            )
-        names.append(name)
-        value = env.get(name, "")
-        if default is not None:
-            return value or default[2:]
-        if name not in env:
-            raise SettingsError(
-                f"{path}: the environment variable {name} is not set;"
-                f" set it, or write ${{{name}:-default}}"
-            )
-        return value
-
-    expanded = _EXPANSION.sub(replace, text)
-    if not names:
-        return expanded
-    result = FromEnv(expanded)
-    result.names = ", ".join(f"${name}" for name in dict.fromkeys(names))
-    single = _EXPANSION.fullmatch(text)
-    result.whole = single is not None and single[1] is not None
-    return result
