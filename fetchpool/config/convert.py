@@ -23,7 +23,8 @@ from fetchpool.config.annotations import (
     union_members,
 )
 from fetchpool.config.masking import mask, mask_urls
-from fetchpool.config.yaml_tree import FromEnv, SettingsError, join_path, name_kind, parse_plain
+from fetchpool.config.variables import FromEnv, hide_variables
+from fetchpool.config.yaml_tree import SettingsError, join_path, name_kind, parse_plain
 
 _ERROR_KEY: Final = re.compile(r"(\w+)(?:\[\d+\])?: ")  # how a Struct's own check names its key
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -90,7 +91,7 @@ class _Reader:
             text = str(error)
             named = _ERROR_KEY.match(text)
             glue = "" if not path else "." if named and named[1] in fields else ": "
-            self.problems.append(f"{path}{glue}{text}")
+            self.problems.append(f"{path}{glue}{hide_variables(text, value)}")
             return None
 
     def _dict(self, value: Mapping[Any, Any], item: Any, path: str) -> dict[str, Any]:
@@ -149,7 +150,10 @@ def _got(value: Any, kind: Any) -> str:
     if value is not None and secrecy_of(kind) == "all":
         return "***" if value != "" else "an empty text"
     if isinstance(value, str):
-        return repr(str(mask(value, kind)))[:80]
+        text = repr(str(mask(value, kind, value)))[:80]
+        if isinstance(value, FromEnv) and value != value.shown:
+            return f"{text} ({'its value is not shown' if value else 'which is empty'})"
+        return text
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return repr(value)[:80]

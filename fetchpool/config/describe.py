@@ -14,11 +14,10 @@ import yaml
 from fetchpool.config.annotations import item_type
 from fetchpool.config.masking import mask
 from fetchpool.config.settings import Settings
+from fetchpool.config.variables import find_expanded
 from fetchpool.config.yaml_tree import (
-    FromEnv,
     Override,
     as_override,
-    build_tree,
     join_path,
     parse_plain,
     respell_path,
@@ -29,37 +28,46 @@ _PLAIN_TEXT: Final = re.compile(r"[A-Za-z][\w./-]*", re.ASCII)
 
 
 class Row(NamedTuple):
-    """One setting in force, as plain YAML types, secrets masked."""
+    """One setting in force, as plain YAML types; secrets are masked, and a text that came from a
+    variable is ``$NAME``."""
 
     path: str
     value: object
     origin: str  # default, the file's name, -s (or an Override's own), or $NAME
 
 
-def describe(settings: Settings, origins: Mapping[str, str]) -> list[Row]:
-    """Every setting in force, in the order of the sections; `origins` from `trace_origins`."""
+def describe(
+    settings: Settings, origins: Mapping[str, str], tree: Mapping[str, Any] | None = None
+) -> list[Row]:
+    """Every setting in force, in the order of the sections.
+
+    `tree` is what they were made of, from `build_tree`; `origins` is what `trace_origins` says of
+    it.
+    """
     return [
-        Row(path, mask(value, kind), origins.get(path, "default"))
-        for path, value, kind in _leaves(settings, Settings, "")
+        Row(path, mask(value, kind, given), origins.get(path, "default"))
+        for path, value, kind, given in _leaves(settings, Settings, "", tree)
     ]
 
 
 def trace_origins(
     tree: Mapping[str, Any],
     *,
-    env: Mapping[str, str],
     overrides: Sequence[str | Override] = (),
     file: str = "config.yaml",
 ) -> dict[str, str]:
-    """Path -> where it was set; paths with their default are not in it. Raises SettingsError."""
+    """Path -> where it was set; paths with their default are not in it. `tree` is from
+    `build_tree`, with the overrides in it. Raises SettingsError."""
     typed = [as_override(override) for override in overrides]
     origins = {}
-    for path, value in _tree_leaves(build_tree(tree, overrides=typed, env=env), ""):
+    for path, value in _tree_leaves(tree, ""):
         origin = file
         for override in typed:
             if f"{path}.".startswith(f"{respell_path(override.path)}."):
                 origin = override.origin
-        origins[path] = ", ".join(dict.fromkeys(_variables(value))) or origin
+        origins[path] = (
+            ", ".join(dict.fromkeys(one.names for one in find_expanded(value))) or origin
+        )
     return origins
 
 
@@ -84,16 +92,19 @@ def render(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _leaves(value: Any, kind: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+def _leaves(value: Any, kind: Any, path: str, given: Any) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Path, value, type, and what it was made of."""
+    parts = given if isinstance(given, Mapping) else {}
     if isinstance(value, msgspec.Struct):
         for field in msgspec.structs.fields(value):
             here = join_path(path, field.encode_name)
-            yield from _leaves(getattr(value, field.name), field.type, here)
+            part = parts.get(field.encode_name)
+            yield from _leaves(getattr(value, field.name), field.type, here, part)
     elif isinstance(value, dict) and value:
         for key, item in value.items():
-            yield from _leaves(item, item_type(kind, dict), join_path(path, key))
+            yield from _leaves(item, item_type(kind, dict), join_path(path, key), parts.get(key))
     else:
-        yield path, value, kind
+        yield path, value, kind, given
 
 
 def _tree_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -102,14 +113,6 @@ def _tree_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _tree_leaves(item, join_path(path, str(key)))
     else:
         yield path, value
-
-
-def _variables(value: Any) -> Iterator[str]:
-    if isinstance(value, FromEnv):
-        yield value.names
-    elif isinstance(value, list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _variables(item)
 
 
 def _yaml(value: object) -> str:

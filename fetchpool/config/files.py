@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from fetchpool.config.convert import convert_tree
 from fetchpool.config.settings import Override, Settings, SettingsError, parse_settings
+from fetchpool.config.variables import asked_in
 from fetchpool.config.yaml_tree import (
     as_mapping,
     as_override,
@@ -109,7 +110,7 @@ def complete_settings(
     if sources is None:
         return settings
     own = {source.name for source in settings.pool.sources}
-    further = [one for one in read_sources(sources, env=env) if one.name not in own]
+    further = [one for one in read_sources(sources) if one.name not in own]
     pool = replace(settings.pool, sources=[*settings.pool.sources, *further])
     return replace(settings, pool=pool)
 
@@ -127,17 +128,21 @@ def find_sources_file(
     return folder / name
 
 
-def read_sources(file: Path, *, env: Mapping[str, str]) -> list[Source]:
-    """The sources that a file lists. Raises SettingsError, each line of which begins with its
-    name."""
+def read_sources(file: Path) -> list[Source]:
+    """The sources that a file lists. Such lists are handed around, so no variable is read for them:
+    a stranger's URL would carry it to him.
+
+    Raises SettingsError, each line of which begins with the file's name.
+    """
     try:
         listed = _read(file)
         if listed is None:
             return []
         if not isinstance(listed, list):
             raise SettingsError(f"expected a list of sources, got {name_kind(listed)}")
+        _refuse_variables(listed)
         sources = convert_tree(
-            build_tree({"sources": listed}, overrides=(), env=env), _Listed
+            build_tree({"sources": listed}, overrides=(), env={}), _Listed
         ).sources
         names = set[str]()
         for index, source in enumerate(sources):
@@ -155,6 +160,18 @@ def read_sources(file: Path, *, env: Mapping[str, str]) -> list[Source]:
         told = (problem.removeprefix(f"{file}: ") for problem in error.problems)
         raise SettingsError(*(f"{file}: {problem}" for problem in told)) from None
     return sources
+
+
+def _refuse_variables(listed: list[Any]) -> None:
+    problems = [
+        f"sources[{index}]: ${{{names[0]}}} is not read here, as a list from elsewhere could send"
+        " your environment away: put this source into `pool.sources` of your settings file, where"
+        " variables are read"
+        for index, source in enumerate(listed)
+        if (names := asked_in(source))
+    ]
+    if problems:
+        raise SettingsError(*problems)
 
 
 def _read_mapping(file: Path) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 
 from fetcher.settings import Api, Fetcher, Log, Queue, Redis
 from fetchpool.config.convert import convert_tree
+from fetchpool.config.variables import hide_variables
 from fetchpool.config.yaml_tree import (
     Override,
     SettingsError,
@@ -53,9 +54,14 @@ def parse_settings(
 
     Raises SettingsError with every problem that was found.
     """
-    settings = convert_tree(build_tree(tree, overrides=overrides, env=env), Settings)
-    refuse_shared_ports(settings)
-    refuse_open_doors(settings)
+    expanded = build_tree(tree, overrides=overrides, env=env)
+    settings = convert_tree(expanded, Settings)
+    try:
+        refuse_shared_ports(settings)
+        refuse_open_doors(settings)
+    except SettingsError as error:
+        hidden = (hide_variables(problem, expanded) for problem in error.problems)
+        raise SettingsError(*hidden) from None
     return settings
 
 

@@ -15,14 +15,18 @@ import yaml
 
 from fetcher.errors import FetchpoolError
 from fetchpool.config.masking import mask_urls
+from fetchpool.config.variables import expand
 
-_EXPANSION: Final = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_]\w*)(:-[^}]*)?\})?", re.ASCII)
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _PATH_PART: Final = re.compile(r'("(?:[^"\\]|\\.)*"|[^."]+)(\.(?=.)|$)')
 _TAG: Final = "tag:yaml.org,2002:"
 
 # Of nodes; the deepest key of the settings lies in the sixth.
 MAX_DEPTH: Final = 32
+
+# Of values that stand in a file again by an alias (*name) or a merge (<<); what is written out
+# needs no limit. Aliases of aliases multiply: seven lines would be ten million values.
+MAX_ALIASED: Final = 100_000
 
 
 class SettingsError(FetchpoolError, ValueError):
@@ -155,30 +159,62 @@ def _load(text: str, name: str, kind: type[_Loader | _FastLoader]) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _refuse_twice(node, "", name, ())
+        _Walk(name).visit(node, "", ())
         return loader.construct_document(node)
     finally:
         loader.dispose()
 
 
-def _refuse_twice(node: yaml.Node, path: str, name: str, above: tuple[yaml.Node, ...]) -> None:
-    if node in above:
-        raise SettingsError(f"{name}: {path}: refers to itself")
-    above = (*above, node)
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _refuse_twice(item, f"{path}[{index}]", name, above)
-    elif isinstance(node, yaml.MappingNode):
+class _Walk:
+    """Refuses a document before anything is made of it: what stands twice, what refers to itself,
+    and aliases that would make too much of a short text."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._met = set[yaml.Node]()
+        self._aliased = 0
+
+    def visit(self, node: yaml.Node, path: str, above: tuple[yaml.Node, ...]) -> None:
+        """The node and all that lies in it. Raises SettingsError."""
+        if node in above:
+            raise SettingsError(f"{self._name}: {path}: refers to itself")
+        above = (*above, node)
+        self._count(node, len(above))
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.visit(item, f"{path}[{index}]", above)
+        elif isinstance(node, yaml.MappingNode):
+            self._visit_mapping(node, path, above)
+
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        if depth > MAX_DEPTH:  # what is written so deep, the parser has refused
+            raise SettingsError(f"{self._name}: aliases nest more than {MAX_DEPTH} deep")
+        self._aliased += node in self._met
+        if self._aliased > MAX_ALIASED:
+            raise SettingsError(
+                f"{self._name}: aliases (*name) repeat more than {MAX_ALIASED} values;"
+                " no settings need so many"
+            )
+        self._met.add(node)
+
+    def _visit_mapping(
+        self, node: yaml.MappingNode, path: str, above: tuple[yaml.Node, ...]
+    ) -> None:
         seen: dict[str, int] = {}
         for key, value in node.value:
-            here = join_path(path, str(key.value)) if isinstance(key, yaml.ScalarNode) else path
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and here in seen:
-                raise SettingsError(
-                    f"{name}: {mask_urls(here)}: stands twice, in lines {seen[here]} and {line}"
-                )
-            seen[here] = line
-            _refuse_twice(value, here, name, above)
+            if isinstance(key, yaml.ScalarNode):
+                here = join_path(path, str(key.value))
+                line = key.start_mark.line + 1
+                if here in seen:
+                    raise SettingsError(
+                        f"{self._name}: {mask_urls(here)}: stands twice, in lines {seen[here]}"
+                        f" and {line}"
+                    )
+                seen[here] = line
+            else:
+                here = path
+                self.visit(key, path, above)
+            self.visit(value, here, above)
 
 
 def parse_plain(text: str) -> Any:
@@ -248,51 +284,14 @@ def _copy(value: Any) -> Any:
     return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
 
 
-class FromEnv(str):
-    """A text that holds a variable's value, and which; `whole` if it holds nothing else."""
-
-    names: str
-    whole: bool
-
-
 def _expand(value: Any, env: Mapping[str, str], path: str) -> Any:
     if isinstance(value, str):
-        return _expand_text(value, env, path)
+        try:
+            return expand(value, env)
+        except ValueError as error:
+            raise SettingsError(f"{path}: {error}") from None
     if isinstance(value, Mapping):
         return {k: _expand(v, env, join_path(path, str(k))) for k, v in value.items()}
     if isinstance(value, list):
         return [_expand(item, env, f"{path}[{i}]") for i, item in enumerate(value)]
     return value
-
-
-def _expand_text(text: str, env: Mapping[str, str], path: str) -> str:
-    """``${NAME}``, ``${NAME:-default}`` (used for unset and empty, as in a shell), ``$${``."""
-    names: list[str] = []
-
-    def replace(match: re.Match[str]) -> str:
-        if match[0] == "$${":
-            return "${"
-        name, default = match[1], match[2]
-        if name is None:
-            raise SettingsError(
-                f"{path}: expected ${{NAME}} or ${{NAME:-default}}; write $${{ for a plain ${{"
-            )
-        names.append(name)
-        value = env.get(name, "")
-        if default is not None:
-            return value or default[2:]
-        if name not in env:
-            raise SettingsError(
-                f"{path}: the environment variable {name} is not set;"
-                f" set it, or write ${{{name}:-default}}"
-            )
-        return value
-
-    expanded = _EXPANSION.sub(replace, text)
-    if not names:
-        return expanded
-    result = FromEnv(expanded)
-    result.names = ", ".join(f"${name}" for name in dict.fromkeys(names))
-    single = _EXPANSION.fullmatch(text)
-    result.whole = single is not None and single[1] is not None
-    return result

@@ -11,14 +11,17 @@ them whatever a process dies of. One file, one meaning:
 
 The *waiter* is a small process that blocks until ``users.lock`` is free, ends the server and
 holds the lock until the server is gone: a user who comes meanwhile waits those milliseconds
-and starts a fresh one. Server and waiter are children of init in a session of their own: Ctrl-C
-does not reach them, they outlive who started them, and nobody has to reap them. A killed
-waiter is replaced when the next user comes; until then nobody would end the server. No pid is
-trusted for being alive, since pids are used again and a socket may have been deleted.
+and starts a fresh one; a wait that takes longer is told, and ends with an error. Server and waiter
+are children of init in a session of their own: Ctrl-C does not reach them, they outlive who started
+them, and nobody has to reap them. A killed waiter is replaced when the next user comes; until then
+nobody would end the server. No pid is trusted for being alive, since pids are used again and a
+socket may have been deleted. The directory must be ours alone: who else may write there could
+answer in the server's place.
 """
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -45,6 +48,7 @@ from fetchpool.redis.connect import Unreached, socket_url
 SOCKET_PATH_MAX: Final = 100  # bytes; Redis silently cuts paths over 107 and listens elsewhere
 START_TIMEOUT: Final = 30.0  # seconds until the socket answers; loading then takes what it takes
 LOG_MAX: Final = 1 << 20  # bytes; a larger log is set aside as redis.log.1 at the next start
+SAY_AFTER: Final = 3.0  # seconds of waiting until it is said for what
 POLL: Final = 0.005  # seconds between two looks at a starting server
 WATCH: Final = 1.0  # seconds between two looks at a running one (30 us each)
 WATCH_MAX: Final = 60.0  # likewise, at one that does not start
@@ -58,6 +62,23 @@ _KEEPER: Final = """
 import fcntl, os, signal, sys
 server, waiter = int(sys.argv[1]), int(sys.argv[2])
 users_path, server_path, socket_path, *command = sys.argv[3:]
+
+def holds_lock(pid, lock):
+    files = "/proc/%d/fd" % pid
+    try:
+        names = os.listdir(files)
+    except FileNotFoundError:
+        return not os.path.isdir("/proc/self/fd")  # another system: nobody can tell
+    except PermissionError:
+        return True  # nor here, and the kernel asks whose it is
+    for name in names:
+        try:
+            if os.path.samestat(os.stat(os.path.join(files, name)), os.fstat(lock)):
+                return True
+        except OSError:
+            pass  # closed meanwhile, or no file
+    return False
+
 if server >= 0:
     pid = os.fork()
     if not pid:
@@ -68,14 +89,16 @@ if server >= 0:
     os.close(server)
 if waiter < 0 or os.fork():
     os._exit(0)
-users = os.open(users_path, os.O_RDWR)
+users = os.open(users_path, os.O_RDWR | os.O_NOFOLLOW)
 fcntl.flock(users, fcntl.LOCK_EX)
-server = os.open(server_path, os.O_RDWR)
+server = os.open(server_path, os.O_RDWR | os.O_NOFOLLOW)
 try:
     fcntl.flock(server, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except BlockingIOError:
     try:
-        os.kill(int(os.pread(server, 20, 0).split()[0]), signal.SIGTERM)
+        pid = int(os.pread(server, 20, 0).split()[0])
+        if holds_lock(pid, server):  # or the pid is somebody else's by now
+            os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
         pass  # killed; a child that rewrites the file still holds the lock and ends by itself
     fcntl.flock(server, fcntl.LOCK_EX)
@@ -111,12 +134,11 @@ class EmbeddedRedis:
         ``binary`` replaces the search for one. Raises EmbeddedRedisError.
         """
         try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            directory = data_dir.resolve()
+            directory = _own(data_dir)
             share = _open(directory / "users.lock")
             try:
                 with _held(directory / "start.lock"):
-                    fcntl.flock(share, fcntl.LOCK_SH)  # waits while an old server is being stopped
+                    _join_users(share, directory)
                     server = _ensure_server(directory, binary)
             except BaseException:
                 os.close(share)
@@ -211,7 +233,7 @@ def _revive(directory: Path) -> None:
 def _ensure_server(directory: Path, binary: Path | None) -> Server:
     """The ready server of a directory, started if there is none. The caller holds start.lock."""
     launched = _launch_missing(directory, binary)
-    deadline = time.monotonic() + START_TIMEOUT
+    wait = _Wait(f"the Redis of {directory} to be ready")
     while True:
         server = _read_server(directory)
         ready = _is_ready(server.socket) if server else None
@@ -222,12 +244,47 @@ def _ensure_server(directory: Path, binary: Path | None) -> Server:
                 raise EmbeddedRedisError(_describe_failure(directory))
             # A killed server's child, which rewrites the file, may have held the lock until now.
             launched = _launch_missing(directory, binary)
-        elif ready is None and time.monotonic() > deadline:
-            raise EmbeddedRedisError(
-                f"the Redis of {directory} runs but has not answered for {START_TIMEOUT:g} s: "
-                f"{server or 'it has not said where'}. End that process and start again"
-            )
-        time.sleep(POLL)  # noqa: TID251 - there is no loop yet, and no event tells "ready"
+        elif ready is None and wait.is_over():
+            raise _hung(directory, "answered")
+        wait.turn()
+
+
+def _join_users(share: int, directory: Path) -> None:
+    """Take our share of users.lock; meanwhile an old server may be being stopped."""
+    wait = _Wait(f"the old Redis of {directory} to end")
+    while not _is_locked(share, fcntl.LOCK_SH):
+        if wait.is_over():
+            raise _hung(directory, "ended")
+        wait.turn()
+
+
+class _Wait:
+    """A wait from now on for what has no event; told once if it takes long."""
+
+    def __init__(self, aim: str) -> None:
+        self._aim = aim
+        self._since = time.monotonic()
+        self._is_told = False
+
+    def is_over(self) -> bool:
+        """Whether a server has had its time."""
+        return time.monotonic() - self._since > START_TIMEOUT
+
+    def turn(self) -> None:
+        """Until the next look."""
+        if not self._is_told and time.monotonic() - self._since > SAY_AFTER:
+            self._is_told = True
+            _log.warning("waiting for %s", self._aim)
+        time.sleep(POLL)  # noqa: TID251 - there is no loop yet, and no event tells
+
+
+def _hung(directory: Path, done: str) -> EmbeddedRedisError:
+    server = _read_server(directory)
+    which = f"process {server.pid} at {server.socket}" if server else "it has not said where"
+    return EmbeddedRedisError(
+        f"the Redis of {directory} runs but has not {done} for {START_TIMEOUT:g} s: {which}."
+        " End that process (kill -9) and start again"
+    )
 
 
 def _launch_missing(directory: Path, binary: Path | None) -> bool:
@@ -305,15 +362,64 @@ def _is_ready(sock: Path) -> bool | None:
     return not reply.startswith(b"-LOADING") if reply else None
 
 
+def _own(data_dir: Path) -> Path:
+    """The data directory without links, made if it is not there; ours alone, or an error."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = data_dir.resolve()
+    mode = _own_mode(directory)
+    if mode is None or data_dir.lstat().st_uid not in (os.geteuid(), 0):  # the link's, if it is one
+        raise EmbeddedRedisError(
+            f"redis.data_dir: {data_dir} belongs to another user, who could put a Redis of his own"
+            " there: expected a directory of yours"
+        )
+    if mode & 0o002:
+        raise EmbeddedRedisError(
+            f"redis.data_dir: everybody may write into {directory}: expected a directory that is"
+            " yours alone: chmod 700 it, or name another"
+        )
+    if mode & 0o020:  # made under the umask 002
+        directory.chmod(mode & ~0o020)
+    return directory
+
+
+def _own_mode(directory: Path) -> int | None:
+    """The permissions of a directory that is a real one and ours, else None."""
+    found = directory.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return stat.S_IMODE(found.st_mode) if is_ours else None
+
+
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    """A lock's file, made if it is not there. Raises EmbeddedRedisError if it is not ours."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise EmbeddedRedisError(f"{path} is a link; remove it") from None
+        raise
+    found = os.fstat(lock)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(lock)
+        raise EmbeddedRedisError(f"{path} is not a file of ours; remove it")
+    return lock
+
+
+def _is_locked(lock: int, kind: int) -> bool:
+    """Whether the lock could be taken, at once."""
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
     lock = _open(path)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        wait = _Wait(f"another process, which holds {path}")
+        while not _is_locked(lock, fcntl.LOCK_EX):
+            wait.turn()  # it gives up by itself; loading takes what it takes
         yield
     finally:
         os.close(lock)
@@ -323,11 +429,7 @@ def _try_lock(stack: contextlib.ExitStack, path: Path) -> int | None:
     """A descriptor that holds the lock until the stack (and every child given it) ends, or None."""
     lock = _open(path)
     stack.callback(os.close, lock)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    return lock
+    return lock if _is_locked(lock, fcntl.LOCK_EX) else None
 
 
 def _is_free(path: Path) -> bool:
@@ -346,10 +448,10 @@ def socket_path(directory: Path) -> Path:
     for parent in parents:
         if parent.parent.is_dir() and len(os.fsencode(parent / name)) <= SOCKET_PATH_MAX:
             parent.mkdir(mode=0o700, exist_ok=True)
-            found = parent.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            mode = _own_mode(parent)
+            if mode is None:
                 raise EmbeddedRedisError(f"{parent} is not a directory of ours; remove it")
-            if found.st_mode & 0o077:
+            if mode & 0o077:
                 raise EmbeddedRedisError(f"{parent} is open to others; chmod 700 it")
             return parent / name
     raise EmbeddedRedisError(f"{directory} is too long for a Unix socket; shorten redis.data_dir")

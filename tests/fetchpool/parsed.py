@@ -6,7 +6,7 @@ import pytest
 
 from fetchpool.config.describe import describe, render, trace_origins
 from fetchpool.config.settings import SettingsError, parse_settings
-from fetchpool.config.yaml_tree import parse_yaml
+from fetchpool.config.yaml_tree import build_tree, parse_yaml
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
 
@@ -24,9 +24,10 @@ def refused(text, env=None, overrides=()):
 
 def rows(text, env=None, overrides=()):
     """Path -> (value, origin)."""
-    tree = parse_yaml(text, name="test") or {}
-    settings = parse_settings(tree, env=env or {}, overrides=overrides)
-    found = describe(settings, trace_origins(tree, env=env or {}, overrides=overrides))
+    given = parse_yaml(text, name="test") or {}
+    settings = parse_settings(given, env=env or {}, overrides=overrides)
+    tree = build_tree(given, overrides=overrides, env=env or {})
+    found = describe(settings, trace_origins(tree, overrides=overrides), tree)
     return {row.path: (row.value, row.origin) for row in found}
 
 

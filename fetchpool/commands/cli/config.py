@@ -17,6 +17,7 @@ from fetchpool.config.files import (
     shipped_file,
 )
 from fetchpool.config.settings import SettingsError
+from fetchpool.config.yaml_tree import build_tree
 
 
 @click.command(short_help="The settings in force, and where each came from.")
@@ -32,16 +33,17 @@ def config(setup: Setup, init: bool) -> None:
     file = open_settings(setup.path, variable=setup.variable)
     settings = parse_file(file, env=os.environ, overrides=setup.overrides)
     name = "shipped" if file.is_shipped else file.path.name
-    origins = trace_origins(file.tree, env=os.environ, overrides=setup.overrides, file=name)
+    tree = build_tree(file.tree, overrides=setup.overrides, env=os.environ)
+    origins = trace_origins(tree, overrides=setup.overrides, file=name)
     sources = find_sources_file(settings, file, setup.overrides)
     if sources is not None:
-        listed = read_sources(sources, env=os.environ)
+        listed = read_sources(sources)
         enabled = sum(source.enabled for source in listed)
         origins["pool.sources_file"] += (
             f"; {enabled} of {len(listed)} in {sources.absolute()} are on"
         )
     click.echo(f"# {file.words}")
-    for line in render(describe(settings, origins)):
+    for line in render(describe(settings, origins, tree)):
         click.echo(line)
 
 

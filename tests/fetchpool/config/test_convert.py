@@ -208,6 +208,52 @@ def test_errors_hold_no_secret(text):
     assert "hunter2" not in refused(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "api: {enabled: '${S}'}",
+            "api.enabled: expected true or false, got '$S' (its value is not shown)",
+        ),
+        (
+            "log: {level: 'a-${S}'}",
+            "log.level: expected one of critical, debug, error, info, warning,"
+            " got 'a-$S' (its value is not shown)",
+        ),
+        (
+            "api: {enabled: '${E}'}",
+            "api.enabled: expected true or false, got '$E' (which is empty)",
+        ),
+        ("api: {enabled: '${U:-x}'}", "api.enabled: expected true or false, got 'x'"),
+        (
+            "pool: {sources: [{name: a, url: '${S}'}]}",
+            "pool.sources[0]: source 'a': '$S' is no http:// or https:// URL without spaces",
+        ),
+        (
+            "pool: {sources: [{name: a, url: 'ftp://h/${S}'}]}",
+            "pool.sources[0]: source 'a': 'ftp://h/$S' is no http:// or https:// URL"
+            " without spaces",
+        ),
+        (
+            "pool: {sources: [{name: '${S}', url: 'http://a/'}, {name: '${S}', url: 'http://b/'}]}",
+            "pool: sources[1].name: expected one of its own, but '$S' is taken",
+        ),
+        (
+            "pool: {sites: {a: {url: ['http://a/'], match: ['${S}']},"
+            " b: {url: ['http://b/'], match: ['${S}']}}}",
+            "pool: sites.b.match: expected hosts of one site only, but $S is matched by a too",
+        ),
+        (
+            "api: {host: '${S}'}",
+            "api.host: $S can be reached from other machines, so it needs a key: set api.key in"
+            " config.yaml, or start with -s api.key=SECRET, or bind to 127.0.0.1",
+        ),
+    ],
+)
+def test_errors_show_a_variable_by_its_name(text, message):
+    assert refused(text, {"S": "Hunter2", "E": ""}) == message
+
+
 def test_a_secret_number_is_not_shown():
     assert refused("api: {key: 424242}") == (
         "api.key: expected text that is not empty or null, got *** (text goes in quotes)"

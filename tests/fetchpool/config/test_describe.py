@@ -53,6 +53,48 @@ def test_described_secrets_are_masked():
     assert source["headers"] == {"Authorization": "***", "X-Api-Key": "***", "Accept": "text/plain"}
 
 
+def test_what_came_from_a_variable_is_described_by_its_name():
+    text = """
+        log: {level: '${L:-debug}'}
+        redis: {url: 'redis://:${S}@h:1/0', data_dir: '${S}', prefix: 'a${S}b'}
+        api: {port: '${P}', key: '${S}', hosts: [plain, '${S}']}
+        pool:
+          sources:
+          - name: a
+            url: http://h/${S}/list
+            headers: {X-Thing: '${S}', Accept: text/plain}
+            body: q=${S}&page=1
+            every: '${P}'
+          - {name: 'b', url: '${U}'}
+          proxies: ['h:1', {url: '${S}:1', country: '${C}'}]
+    """
+    env = {"S": "hunter2", "P": "81", "U": "http://h/hunter2?token=t", "C": "DE"}
+    found = rows(text, env)
+    assert "hunter2" not in str(found)
+    for path, value in {
+        "log.level": "debug",
+        "redis.url": "redis://***@h:1/0",
+        "redis.data_dir": "$S",
+        "redis.prefix": "a$Sb",
+        "api.port": 81,
+        "api.key": "***",
+        "api.hosts": ["plain", "$S"],
+        "pool.sources": [
+            {
+                "name": "a",
+                "url": "http://h/$S/list",
+                "headers": {"X-Thing": "$S", "Accept": "text/plain"},
+                "body": "q=$S&page=1",
+                "every": 81.0,
+            },
+            {"name": "b", "url": "$U"},
+        ],
+        "pool.proxies": ["h:1", {"url": "$S:1", "country": "$C"}],
+    }.items():
+        assert found[path][0] == value
+    assert found["pool.sources"][1] == "$S, $P, $U"
+
+
 def test_a_described_source_holds_plain_values():
     text = "pool: {sources: [{name: a, url: 'http://a/{page}', pages: [1, 3]}]}"
     assert rows(text)["pool.sources"][0][0]["pages"] == [1, 3]

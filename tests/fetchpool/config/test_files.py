@@ -138,7 +138,7 @@ def test_a_file_that_names_no_sources_has_none(tmp_path):
 
 
 def test_the_shipped_sources_may_be_asked_for_by_a_word(tmp_path):
-    shipped = [source.name for source in read_sources(shipped_file(SOURCES_FILE), env={})]
+    shipped = [source.name for source in read_sources(shipped_file(SOURCES_FILE))]
     assert names(given(tmp_path, "pool: {sources_file: shipped}")) == shipped
 
 
@@ -164,11 +164,37 @@ def test_an_empty_file_of_sources_has_none(tmp_path):
     assert names(given(tmp_path, "pool: {sources_file: sources.yaml}", "# none yet\n")) == []
 
 
-def test_variables_are_read_in_sources_too(tmp_path):
-    text = "- {name: mine, url: 'http://127.0.0.1/?token=${TOKEN}'}"
+def test_variables_are_read_in_the_sources_of_the_settings_file(tmp_path):
+    text = "pool: {sources: [{name: mine, url: 'http://127.0.0.1/?token=${TOKEN}'}]}"
+    [source] = load_settings(given(tmp_path, text), [], {"TOKEN": "t"}).pool.sources
+    assert source.url == "http://127.0.0.1/?token=t"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{name: a, url: 'http://127.0.0.1/?${TOKEN}'}",
+        "{name: a, url: ['http://127.0.0.1/${TOKEN:-x}']}",
+        "{name: a, url: 'http://127.0.0.1/', headers: {X-Thing: '${TOKEN}'}}",
+        "'${TOKEN}'",
+    ],
+)
+def test_a_file_of_sources_reads_no_variables(tmp_path, entry):
+    file = given(tmp_path, "pool: {sources_file: sources.yaml}", f"{MINE}- {entry}")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, [], {"TOKEN": "hunter2"})
+    assert str(caught.value) == (
+        f"{tmp_path / SOURCES_FILE}: sources[2]: ${{TOKEN}} is not read here, as a list from"
+        " elsewhere could send your environment away: put this source into `pool.sources` of your"
+        " settings file, where variables are read"
+    )
+
+
+def test_a_plain_dollar_and_brace_is_written_in_a_file_of_sources_as_in_the_settings(tmp_path):
+    text = "- {name: a, url: 'http://127.0.0.1/', body: '$${TOKEN}'}"
     file = given(tmp_path, "pool: {sources_file: sources.yaml}", text)
     [source] = load_settings(file, [], {"TOKEN": "t"}).pool.sources
-    assert source.url == "http://127.0.0.1/?token=t"
+    assert source.body == "${TOKEN}"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +206,7 @@ def test_variables_are_read_in_sources_too(tmp_path):
         ("- a: [", "{}: not valid YAML in line 1"),
         ("- {name: a}", "{}: sources[0].url: is missing"),
         ("- {name: a, url: 'http://127.0.0.1/', evry: 3}", "{}: sources[0].evry: unknown key; did"),
-        ("- {name: a, url: '${NOT_SET}'}", "{}: sources[0].url: the environment variable NOT_SET"),
+        ("- {name: a, url: '${1}'}", "{}: sources[0].url: expected ${{NAME}} or"),
         (MINE + MINE, "{}: sources[2].name: expected one of its own, but 'mine' is taken"),
         ("\0", "{}: expected a text file in UTF-8 or UTF-16: line 1: it has a NUL"),
     ],

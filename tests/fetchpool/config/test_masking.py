@@ -6,6 +6,7 @@ import pytest
 
 from fetcher.settings import CredentialUrl, RouteText, Secret
 from fetchpool.config.masking import mask, mask_urls
+from fetchpool.config.yaml_tree import build_tree
 from pool.settings import Ban, OwnProxy, Site
 from tests.fetchpool.parsed import rows
 
@@ -40,6 +41,27 @@ from tests.fetchpool.parsed import rows
 )
 def test_what_the_type_or_the_name_calls_secret_is_hidden(value, kind, shown):
     assert mask(value, kind) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "shown"),
+    [
+        ("${S}", str, "$S"),
+        ("x ${S}", Secret, "***"),
+        ("http://u:${S}@h:1/x", CredentialUrl, "http://***@h:1/x"),
+        ("http://h/?page=${S}&token=${S}", str, "http://h/?page=$S&token=***"),
+        (["a", "${S}"], list[str], ["a", "$S"]),
+        ({"a": "${S}", "Cookie": "${S}"}, dict[str, str], {"a": "$S", "Cookie": "***"}),
+    ],
+)
+def test_what_came_from_a_variable_is_shown_by_its_name(text, kind, shown):
+    given = build_tree({"": text}, overrides=(), env={"S": "hunter2"})[""]
+    assert mask(given, kind, given) == shown
+
+
+def test_a_list_that_was_made_shorter_hides_its_variables_still():
+    given = build_tree({"": ["a", "${S}"]}, overrides=(), env={"S": "hunter2"})[""]
+    assert mask(["hunter2"], list[str], given) == ["$S"]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -312,6 +314,129 @@ def test_a_forked_child_keeps_the_share_of_its_parent(directory, join):
         assert is_alive(first)
         parent.stdin.close()  # the child reads the end of its input and ends
         poll(lambda: is_over(directory), "the server to end")
+
+
+def is_waiting(pid: int, lock: Path) -> bool:
+    """Whether a process is blocked at a lock."""
+    words = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any(
+        line[1] == "->" and line[5] == str(pid) and line[6].endswith(f":{lock.stat().st_ino}")
+        for line in words
+    )
+
+
+def test_a_server_that_does_not_end_is_waited_for_aloud_and_not_for_ever(
+    directory, join, monkeypatch, caplog
+):
+    monkeypatch.setattr(embedded, "SAY_AFTER", 0.05)
+    monkeypatch.setattr(embedded, "START_TIMEOUT", 0.2)
+    user = join()
+    watching = waiter(directory)
+    os.kill(user.pid, signal.SIGSTOP)
+    try:
+        user.leave()
+        poll(lambda: is_waiting(watching, directory / "server.lock"), "the waiter to wait")
+        with pytest.raises(EmbeddedRedisError, match=rf"has not ended for 0\.2 s: .* {user.pid} "):
+            EmbeddedRedis.start(directory).close()
+        assert caplog.messages == [f"waiting for the old Redis of {directory} to end"]
+    finally:
+        os.kill(user.pid, signal.SIGCONT)
+
+
+def test_a_server_that_hangs_is_not_waited_for_for_ever(directory, join, monkeypatch):
+    monkeypatch.setattr(embedded, "START_TIMEOUT", 0.2)
+    user = join()
+    os.kill(user.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(EmbeddedRedisError, match=rf"has not answered for .* {user.pid} at "):
+            EmbeddedRedis.start(directory).close()
+    finally:
+        os.kill(user.pid, signal.SIGCONT)
+
+
+def test_who_waits_for_another_starter_is_told(directory, binary, monkeypatch, caplog):
+    monkeypatch.setattr(embedded, "SAY_AFTER", 0.0)
+    directory.mkdir()
+    path = directory / "start.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as threads:
+        starting = threads.submit(EmbeddedRedis.start, directory, binary=binary)
+        poll(lambda: caplog.messages, "the wait to be told")
+        os.close(lock)
+        starting.result(10).close()
+    assert caplog.messages[0] == f"waiting for another process, which holds {path}"
+
+
+def test_a_pid_that_is_another_process_by_now_is_not_ended(directory, join):
+    user = join()
+    watching = waiter(directory)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as another:
+        lock = directory / "server.lock"
+        lock.write_text(lock.read_text().replace(str(user.pid), str(another.pid), 1))
+        user.leave()
+        poll(lambda: is_waiting(watching, lock), "the waiter to wait for the server")
+        os.kill(user.pid, signal.SIGTERM)
+        poll(lambda: is_over(directory), "server and waiter to end")
+        assert another.poll() is None
+        another.communicate(b"\n")
+        assert another.returncode == 0
+
+
+# --- whose the directory is ---
+
+
+def test_a_directory_of_another_user_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(EmbeddedRedisError, match=r"^redis\.data_dir: .* belongs to another user"):
+        EmbeddedRedis.start(tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "after"), [(0o700, 0o700), (0o755, 0o755), (0o775, 0o755), (0o770, 0o750)]
+)
+def test_a_directory_of_ours_is_taken_and_closed_to_its_group(directory, mode, after):
+    directory.mkdir()
+    directory.chmod(mode)
+    with EmbeddedRedis.start(directory):
+        assert stat.S_IMODE(directory.stat().st_mode) == after
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
+def test_a_directory_into_which_everybody_may_write_is_refused(directory, mode):
+    directory.mkdir()
+    directory.chmod(mode)
+    with pytest.raises(EmbeddedRedisError, match=r"^redis\.data_dir: everybody may write into"):
+        EmbeddedRedis.start(directory).close()
+    assert stat.S_IMODE(directory.stat().st_mode) == mode
+
+
+def test_a_link_of_ours_to_a_directory_of_ours_is_followed(directory, tmp_path):
+    directory.mkdir()
+    (tmp_path / "link").symlink_to(directory)
+    with EmbeddedRedis.start(tmp_path / "link") as server:
+        assert server.url == f"unix://{directory}/redis.sock"
+
+
+@pytest.mark.parametrize("name", ["users", "start", "server", "waiter"])
+def test_a_lock_that_is_a_link_is_refused_and_what_it_names_is_left_alone(
+    directory, tmp_path, name
+):
+    directory.mkdir()
+    (tmp_path / "precious").write_text("precious")
+    link = directory / f"{name}.lock"
+    link.symlink_to(tmp_path / "precious")
+    with pytest.raises(EmbeddedRedisError, match=f"{name}.lock is a link; remove it"):
+        EmbeddedRedis.start(directory).close()
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_lock_that_is_no_file_of_ours_is_refused(directory):
+    directory.mkdir()
+    os.mkfifo(directory / "users.lock")
+    with pytest.raises(EmbeddedRedisError, match=r"users\.lock is not a file of ours; remove it"):
+        EmbeddedRedis.start(directory).close()
 
 
 # --- where the socket is ---
