@@ -27,11 +27,14 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-def copy(folder: Path) -> Path:
+def copy(folder: Path) -> None:
     """A checkout of our packages, without an environment."""
-    for name in ("fetcher", "pool", "fetchpool", "main.py"):
-        (folder / name).symlink_to(ROOT / name)
-    return folder / "main.py"
+    for name in ("fetcher", "pool", "fetchpool"):
+        for file in (ROOT / name).rglob("*.py"):
+            copied = folder / file.relative_to(ROOT)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_text(file.read_text())
+    (folder / "main.py").write_text(MAIN.read_text())
 
 
 def test_our_own_packages_are_no_clash() -> None:
@@ -76,13 +79,7 @@ def test_a_package_that_was_installed_over_ours_stops_the_start(tmp_path: Path, 
 
 
 def test_without_what_it_needs_it_says_how_to_get_it(tmp_path: Path, bare: Path) -> None:
-    (tmp_path / "main.py").write_text(MAIN.read_text())
-    for name in ("fetcher", "pool", "fetchpool"):
-        (tmp_path / name).mkdir()
-        for file in (ROOT / name).rglob("*.py"):
-            copied = tmp_path / file.relative_to(ROOT)
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            copied.write_text(file.read_text())
+    copy(tmp_path)
     got = run(bare, "main.py", "--version", folder=tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
     assert (got.returncode, got.stdout) == (2, "")
@@ -120,13 +117,7 @@ def test_an_environment_that_does_not_help_is_tried_once(
     tmp_path: Path, bare: Path, text: str | None
 ) -> None:
     """A Python without packages, a file that is no program, and one that may not be run."""
-    for name in ("fetcher", "pool", "fetchpool"):
-        (tmp_path / name).mkdir()
-        for file in (ROOT / name).rglob("*.py"):
-            copied = tmp_path / file.relative_to(ROOT)
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            copied.write_text(file.read_text())
-    (tmp_path / "main.py").write_text(MAIN.read_text())
+    copy(tmp_path)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     if text is None:
