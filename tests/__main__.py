@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent
-APART: Final = ("checks", "docs", "e2e", "farm", "fetchpool")  # these wait, the others compute
+APART: Final = ("checks", "docs", "e2e", "fetchpool")  # these wait, the others compute
 FAILED: Final = 1  # pytest's code for tests that ran and failed
 
 
