@@ -102,7 +102,8 @@ def run(root: Path, *modules: str) -> tuple[int, str]:
 
 def build_tree(*rows: tuple[str, str, str, str | None]) -> dict[str, str]:
     """Path -> source."""
-    files = {"pytest.ini": "[pytest]\nmarkers = volume\n"}
+    # A package, or one that is installed under this name would go before it.
+    files = {"pytest.ini": "[pytest]\nmarkers = volume\n", "fetcher/__init__.py": ""}
     for name, module, test, _ in rows:
         if "def test_" not in test:
             test = "def test_it():\n    " + test.replace("\n", "\n    ")
