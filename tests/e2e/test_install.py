@@ -1,11 +1,13 @@
 """What `pip install .` gives: a command that works in any folder, with what it needs beside it."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -94,9 +96,15 @@ def test_the_command_serves_in_any_folder(installed: Path, tmp_path: Path) -> No
             stderr=subprocess.STDOUT,
         )
     try:
-        poll(lambda: "38 sources" in output.read_text(), "the service to say what it has", 30)
+        api = re.compile(r"^HTTP API +(http://\S+)/ ", re.MULTILINE)
+        poll(lambda: api.search(output.read_text()), "the service to say where it is", 30)
         said = output.read_text()
         assert re.search(r"^Settings +those that come with fetchpool", said, re.MULTILINE)
+        found = api.search(said)
+        assert found is not None
+        with urllib.request.urlopen(f"{found[1]}/api/sources", timeout=20) as answer:
+            sources = json.load(answer)
+        assert sum(one["enabled"] for one in sources) == 38
     finally:
         service.send_signal(signal.SIGTERM)
         assert service.wait(30) == 0
