@@ -124,6 +124,11 @@ class Progress:
             self._shown.console.print(Text("\n".join(self._lines)), soft_wrap=True)
             self._lines.clear()
 
+    def interrupt(self, words: str) -> None:
+        """After Ctrl-C: `words` say what was done until then, in the place of the line."""
+        self.close()
+        click.echo(f"fetchpool: interrupted: {words}", err=True)
+
     def close(self) -> None:
         """Take the line away; may be called again."""
         if self._shown is not None:

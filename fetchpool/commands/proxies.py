@@ -203,9 +203,9 @@ class _Entering:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._progress.close()
         if kind is not None and issubclass(kind, asyncio.CancelledError):
-            click.echo(f"fetchpool: interrupted: {self._count()}", err=True)
+            self._progress.interrupt(self._count())
+        self._progress.close()
 
     async def put(self, intake: Intake) -> None:
         self._read += len(intake.found) + len(intake.refused)
@@ -317,8 +317,7 @@ async def check(proxies: Proxies, names: Sequence[str], site: str) -> bool:
                 checking.total = await store.count_due()
                 await _check_due(store, lane, checking, claim)
         except asyncio.CancelledError:
-            progress.close()
-            click.echo(f"fetchpool: interrupted: {checking.count()}", err=True)
+            progress.interrupt(checking.count())
             raise
     if not names and not checking.done:
         click.echo(_explain_none_due(proxies.site(site).status(), site), err=True)

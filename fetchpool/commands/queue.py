@@ -121,8 +121,7 @@ def read_tasks(file: IO[bytes], progress: Progress) -> Iterator[Tasks]:
                 _look_through(file, tasks, progress)
             spool.seek(0)
         except KeyboardInterrupt:
-            progress.close()
-            click.echo("fetchpool: interrupted: nothing is pushed", err=True)
+            progress.interrupt("nothing is pushed")
             raise
         except OSError as error:
             raise TaskError(
@@ -173,10 +172,9 @@ async def push(queue: Inspector, tasks: Tasks, progress: Progress) -> None:
             progress.update(words, pushed, tasks.count)
             heed_cancel()
     except (asyncio.CancelledError, RedisAway):
-        progress.close()
         if pushed or isinstance(sys.exception(), asyncio.CancelledError):
             of = f"{show_count(pushed)} of {show_count(tasks.count)}"
-            click.echo(f"fetchpool: interrupted: {of} tasks are pushed", err=True)
+            progress.interrupt(f"{of} tasks are pushed")
         raise
     progress.close()
     click.echo(f"{pushed} pushed to {queue.settings.in_}")

@@ -119,7 +119,7 @@ async def _read(
                     found.setdefault(one.proxy.member, one)
                 read += 1
         except asyncio.CancelledError:
-            _say_interrupted(progress, count())
+            progress.interrupt(count())
             raise
         finally:
             await pages.close()
@@ -149,17 +149,12 @@ async def _crawl(
         progress.say(f"{plugin.name}: {error}", err=True)
         return
     except asyncio.CancelledError:
-        _say_interrupted(progress, f"{plugin.name} has not ended")
+        progress.interrupt(f"{plugin.name} has not ended")
         raise
     if crawled.error is not None:
         progress.say(f"{plugin.name}: {crawled.error}", err=True)
     progress.say(f"{len(crawled.found):6} from {plugin.name}")
     found.update((one.proxy.member, one) for one in crawled.found)
-
-
-def _say_interrupted(progress: Progress, words: str) -> None:
-    progress.close()
-    click.echo(f"fetchpool: interrupted: {words}", err=True)
 
 
 def _report(found: dict[str, Found], *, allow_private: bool) -> bool:
