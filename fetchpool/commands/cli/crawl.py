@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from fetcher.crawl.units import parse_duration, parse_size
+from fetchpool.commands.cli.numbers import Quantity
 from fetchpool.commands.cli.setup import Setup, say_if_new, workers_option
 
 if TYPE_CHECKING:
@@ -17,22 +18,6 @@ if TYPE_CHECKING:
 Decorator = Callable[..., Any]
 
 _WHOLE: Final = click.IntRange(min=0)
-
-
-class Quantity(click.ParamType[float]):
-    """A number with or without a unit, read by `parse`, which raises ValueError."""
-
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: Any, context: Any) -> float:
-        try:
-            return self._parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, context)
-
-
 SIZE: Final = Quantity("size", parse_size)
 DURATION: Final = Quantity("duration", parse_duration)
 

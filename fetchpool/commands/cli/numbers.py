@@ -1,44 +1,58 @@
 """Numbers of the command line: which there may be is said in a sentence, and not in each help."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 
-class Number(click.ParamType[float]):
-    """A number that is `least` or more."""
+class Quantity(click.ParamType[float]):
+    """A number as `parse` reads it, which raises ValueError with the sentence."""
 
-    name = "number"
-
-    def __init__(self, least: float) -> None:
-        self._least = least
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self._parse = parse
 
     def convert(self, value: Any, param: Any, context: Any) -> float:
         try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is no number", param, context)
-        if number < self._least:
-            self.fail(f"{value} is too small: expected {self._least:g} or more", param, context)
-        return number
+            return self._parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, context)
 
 
-class Whole(click.ParamType[int]):
+class Number(Quantity):
+    """A number that is `least` or more."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__("number", lambda text: _bound(_read_number(text), text, least))
+
+
+class Whole(Quantity):
     """A whole number that is `least` or more."""
 
-    name = "whole number"
-
     def __init__(self, least: int) -> None:
-        self._least = least
+        super().__init__("whole number", lambda text: _bound(_read_whole(text), text, least))
 
-    def convert(self, value: Any, param: Any, context: Any) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is no whole number", param, context)
-        if number < self._least:
-            self.fail(f"{value} is too small: expected {self._least} or more", param, context)
-        return number
+
+def _read_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is no number")
+    return number
+
+
+def _read_whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no whole number") from None
+
+
+def _bound(number: float, text: str, least: float) -> float:
+    if number < least:
+        raise ValueError(f"{text} is too small: expected {least:g} or more")
+    return number
