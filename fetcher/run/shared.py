@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from fetcher.client.body_budget import Budget
 from fetcher.dns.resolver import Resolver
-from fetcher.model import WEB, Cancellable, Clients, Result, Task, Trust
+from fetcher.model import NO_WISHES, WEB, Cancellable, Clients, Result, Task, Trust, Wishes
 from fetcher.politeness.backoff import By
 from fetcher.politeness.slots import Starts
 from fetcher.robots.keeper import RobotsKeeper
@@ -75,7 +75,9 @@ class Shared:
         direct = Failover(policy.route, policy.ways, 0, trust=Trust.OPEN)
         self._direct: Failover | None = direct if direct.is_direct else None
 
-    def failover_of(self, route: Route, plan: Plan, trust: Trust) -> Failover:
+    def failover_of(
+        self, route: Route, plan: Plan, trust: Trust, wishes: Wishes = NO_WISHES
+    ) -> Failover:
         """A task's ways out. All that leave by the one direct way share theirs (0.5 us)."""
         if route is self.policy.route and self._direct is not None and not plan.retry_unsafe:
             return self._direct
@@ -86,6 +88,7 @@ class Shared:
             trust=trust,
             site=plan.site,
             retry_unsafe=plan.retry_unsafe,
+            wishes=wishes,
         )
 
     def count(self, task: Task, result: Result, streamed: int = 0) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fetcher.settings import Api, Fetcher, Log, Queue, Redis
+from fetcher.settings import Api, Fetcher, Forward, Log, Queue, Redis
 from fetchpool.config.convert import convert_tree
 from fetchpool.config.variables import hide_variables
 from fetchpool.config.yaml_tree import (
@@ -20,7 +20,7 @@ from fetchpool.config.yaml_tree import (
     build_tree,
     parse_override,
 )
-from pool.settings import Forward, Pool
+from pool.settings import Pool
 
 # What callers need beside; it lives below, where nothing knows the sections.
 __all__ = [
@@ -70,7 +70,7 @@ def refuse_open_doors(settings: Settings) -> None:
     api, forward, rpc = settings.api, settings.forward, settings.fetcher.rpc
     doors = (
         ("api", api.enabled, api.host, api.key or api.keys),
-        ("forward", forward.enabled, forward.host, forward.key),
+        ("forward", forward.enabled, forward.host, forward.key or forward.keys),
         ("fetcher.rpc", rpc.enabled, rpc.host, rpc.key),
     )
     problems = [

@@ -70,6 +70,7 @@ class PoolView:
             self.snapshot,
             random.random,
             allow_private=pool.allow_private,
+            checks=pool.check.enabled,
             sites=pool.sites,
             snapshots=self.snapshots,
             note=self.reporter.note,

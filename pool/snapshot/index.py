@@ -3,7 +3,7 @@
 A decision module: randomness comes in as `draw`, a function that gives numbers in [0, 1).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final, Protocol
 
@@ -176,9 +176,10 @@ class Index:
             bucket for part in parts for traits, bucket in part.items() if filters.want(traits)
         )
 
-    def find_clean(self, clean: bool | None) -> Pile:
-        """Those of which it is known, or not known, that https passes unharmed."""
-        return Pile(bucket for traits, bucket in self.traits.items() if traits.clean is clean)
+
+def find_clean(buckets: Mapping[Traits, Bucket], clean: bool | None) -> Pile:
+    """Those of which it is known, or not known, that https passes unharmed."""
+    return Pile(bucket for traits, bucket in buckets.items() if traits.clean is clean)
 
 
 def _drop(buckets: dict[Traits, Bucket], traits: Traits, entry: Entry) -> None:

@@ -17,7 +17,17 @@ from pool.model import Entry, Status
 from pool.score import rank
 from pool.settings import Score
 from pool.snapshot.filters import ANY, Filters
-from pool.snapshot.index import Accept, Bucket, Draw, Drawable, Index, pick, sample
+from pool.snapshot.index import (
+    Accept,
+    Bucket,
+    Draw,
+    Drawable,
+    Index,
+    Pile,
+    find_clean,
+    pick,
+    sample,
+)
 from pool.snapshot.names import is_whole, read_name
 
 # ProxyPool's `zrevrange 0 100`: what it draws from when nothing has the maximum.
@@ -149,7 +159,8 @@ class Snapshot:
     """A site's pool as this process knows it.
 
     `http` is what ProxyPool's routes draw from, `any` all proxies, other schemes too. Filters are
-    held against `good`, those of `any` that passed their last check, and against `every`.
+    held against `good`, those of `any` that passed their last check, and against `every`;
+    `unchecked` are those of which nothing is known yet.
     """
 
     def __init__(self, scale: Score) -> None:
@@ -159,6 +170,7 @@ class Snapshot:
         self.http = Group(scale)
         self.any = Group(scale)
         self.good = Index()
+        self.unchecked = Index()
         self.every = Index()
         self._by_id: dict[str, str] = {}  # -> its member
         # host:port -> members. A gateway has thousands, which differ by user alone.
@@ -182,7 +194,7 @@ class Snapshot:
             self._replace(old, entry)
             return
         self._entries[entry.member] = entry
-        self._checked += self._is_checked(entry)
+        self._checked += self.is_checked(entry)
         for group in self._groups(entry):
             group.put(entry)
         for index in self._indexes(entry):
@@ -195,23 +207,24 @@ class Snapshot:
     def _replace(self, old: Entry, entry: Entry) -> None:
         """What was learnt of a proxy changes none of its names: one member, one proxy."""
         self._entries[entry.member] = entry
-        self._checked += self._is_checked(entry) - self._is_checked(old)
+        self._checked += self.is_checked(entry) - self.is_checked(old)
         for group in self._groups(entry):
             group.replace(old, entry)
         self.every.replace(old, entry)
-        was_good, is_good = old.score == self._scale.max, entry.score == self._scale.max
-        if was_good and is_good:
-            self.good.replace(old, entry)
-        elif was_good:
-            self.good.drop(old)
-        elif is_good:
-            self.good.put(entry)
+        was_in, is_in = self._index(old), self._index(entry)
+        if was_in is is_in is not None:
+            is_in.replace(old, entry)
+            return
+        if was_in is not None:
+            was_in.drop(old)
+        if is_in is not None:
+            is_in.put(entry)
 
     def remove(self, member: str) -> None:
         """Harmless if it is not there."""
         entry = self._entries.pop(member, None)
         if entry is not None:
-            self._checked -= self._is_checked(entry)
+            self._checked -= self.is_checked(entry)
             for group in self._groups(entry):
                 group.drop(entry)
             for index in self._indexes(entry):
@@ -225,10 +238,17 @@ class Snapshot:
         return (self.http, self.any) if entry.proxy.scheme == "http" else (self.any,)
 
     def _indexes(self, entry: Entry) -> tuple[Index, ...]:
-        return (self.every, self.good) if entry.score == self._scale.max else (self.every,)
+        index = self._index(entry)
+        return (self.every, index) if index is not None else (self.every,)
 
-    def _is_checked(self, entry: Entry) -> bool:
-        # A database that ProxyPool has filled knows scores only.
+    def _index(self, entry: Entry) -> Index | None:
+        """The one that `entry` lies in beside `every`."""
+        if entry.score == self._scale.max:
+            return self.good
+        return None if self.is_checked(entry) else self.unchecked
+
+    def is_checked(self, entry: Entry) -> bool:
+        """Whether anybody has: a database that ProxyPool has filled knows scores only."""
         return entry.record.checked > 0 or entry.score != self._scale.initial
 
     def find_id(self, id: str) -> Entry | None:
@@ -291,15 +311,25 @@ class Snapshot:
         """How many have what they ask for, but for the latency."""
         return len((self.good if filters.alive else self.every).find(filters))
 
-    def find_exits(self, *, tunnelled: bool) -> Sequence[Drawable]:
-        """The good ones, those first that are to be preferred for such a request.
+    def find_exits(
+        self, *, tunnelled: bool, country: str | None = None, unchecked: bool = False
+    ) -> Sequence[Drawable]:
+        """The good ones, those first that are to be preferred for such a request; behind them, if
+        `unchecked`, those of which nothing is known.
 
         https goes through those that tunnelled cleanly when a judge last looked, else through those
-        into which nobody has looked; never through others.
+        into which nobody has looked; never through others. `country`: only those that leave there.
         """
+        indexes = (self.good, self.unchecked) if unchecked else (self.good,)
+        if country is not None:
+            traits = [index.countries.get(country.upper(), {}) for index in indexes]
+        elif tunnelled:
+            traits = [index.traits for index in indexes]
+        else:
+            return [index.every for index in indexes]
         if not tunnelled:
-            return (self.good.every,)
-        return self.good.find_clean(True), self.good.find_clean(None)
+            return [Pile(part.values()) for part in traits]
+        return [find_clean(part, clean) for part in traits for clean in (True, None)]
 
     def status(self) -> Status:
         return Status(len(self._entries), self._checked, len(self.any.best))

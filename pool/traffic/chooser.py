@@ -3,7 +3,7 @@
 A decision module: randomness comes in as `draw`, and nothing is asked that is not in memory.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -29,7 +29,8 @@ class PoolChooser:
     of the further sites by name, `snapshot` is universal's. Only proxies that passed their last
     check carry other people's requests: with none of them a pool route fails at once and says so
     ("0 alive of 812"). `allow_private` is the setting of that name: whether a proxy from a list
-    may have a private address. What traffic shows goes to `note`.
+    may have a private address; `checks`, whether somebody checks those that are new. What traffic
+    shows goes to `note`.
 
     A proxy with `usage.CAP` requests of ours under way is left alone while others have less; the
     operator's own ones, which are paid to take more, are not spared.
@@ -41,6 +42,7 @@ class PoolChooser:
         draw: Draw,
         *,
         allow_private: bool = False,
+        checks: bool = False,
         sites: Mapping[str, Site] | None = None,
         snapshots: Mapping[str, Snapshot] | None = None,
         note: Callable[[Seen], None] | None = None,
@@ -48,6 +50,7 @@ class PoolChooser:
         self._snapshot = snapshot
         self._draw = draw
         self._allow_private = allow_private
+        self._checks = checks
         self._sites = Sites(sites or {})
         self._bans = {name: build_ban_rule(site) for name, site in (sites or {}).items()}
         self._snapshots = {**(snapshots or {}), UNIVERSAL: snapshot}
@@ -61,7 +64,8 @@ class PoolChooser:
             return None
         self.usage.begin(entry.proxy)
         trusted = self._allow_private or entry.record.own
-        return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True)
+        unchecked = target.wishes.unchecked and not self._snapshot.is_checked(entry)
+        return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True, unchecked=unchecked)
 
     def release(self, proxy: Proxy) -> None:
         self.usage.end(proxy)
@@ -70,19 +74,34 @@ class PoolChooser:
         return self._find(target, tried) is not None
 
     def _find(self, target: Target, tried: Sequence[Proxy]) -> Entry | None:
-        snapshot = self._snapshots.get(self._sites.find(target) or UNIVERSAL)
+        snapshot = self._snapshot_for(target)
         if snapshot is None:
             return None
-        for entries in snapshot.find_exits(tunnelled=target.tunnelled):
-            entry = self._pick(entries, tried)
+        wishes = target.wishes
+        if wishes.preferred is not None and wishes.preferred not in tried:
+            named = snapshot.find_proxy(wishes.preferred)
+            if named:
+                return named[0]
+        if wishes.only:
+            return None
+        exits = snapshot.find_exits(
+            tunnelled=target.tunnelled, country=wishes.country, unchecked=wishes.unchecked
+        )
+        for entries in exits:
+            entry = self._pick(entries, tried, wishes.avoid)
             if entry is not None:
                 return entry
         return None
 
-    def _pick(self, entries: Drawable, tried: Sequence[Proxy]) -> Entry | None:
+    def _snapshot_for(self, target: Target) -> Snapshot | None:
+        return self._snapshots.get(self._sites.find(target) or UNIVERSAL)
+
+    def _pick(
+        self, entries: Drawable, tried: Sequence[Proxy], avoid: Container[Proxy]
+    ) -> Entry | None:
         def is_free(entry: Entry) -> bool:
             idle = self.usage.of(entry.proxy) < CAP or entry.record.own
-            return idle and entry.proxy not in tried
+            return idle and entry.proxy not in tried and entry.proxy not in avoid
 
         entry = pick(entries, self._draw, is_free)
         if entry is not None:
@@ -103,6 +122,10 @@ class PoolChooser:
         if self._note is not None:
             self._note(Seen(proxy, site, target.host, finding))
         return Verdict.BANNED if finding is Finding.BANNED else Verdict.GOOD
+
+    def expects(self, target: Target) -> bool:
+        snapshot = self._snapshot_for(target)
+        return self._checks and snapshot is not None and bool(snapshot.unchecked.every)
 
     def describe(self, target: Target) -> str:
         name = self._sites.find(target) or UNIVERSAL

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import msgspec
 import pytest
 
-from pool.settings import Ban, Check, Forward, Harvest, OwnProxy, Pool, Score, Site
+from fetcher.settings import Forward
+from pool.settings import Ban, Check, Harvest, OwnProxy, Pool, Score, Site
 from pool.source import Source
 
 

@@ -57,6 +57,9 @@ class Few:
         candidates = self.tunnelling if target.tunnelled else self.proxies
         return next((proxy for proxy in candidates if proxy not in tried), None)
 
+    def expects(self, target: Target) -> bool:
+        return False
+
     def find_hold(self, target: Target) -> int:
         return 100 if self.banned else 0
 

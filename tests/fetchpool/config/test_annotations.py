@@ -137,5 +137,6 @@ def test_every_secret_type_is_reached_by_the_description():
         "api.public_url",
         "api.proxy",
         "forward.key",
+        "forward.keys",
         "forward.route",
     }

@@ -2,10 +2,9 @@
 
 import pytest
 
-from fetcher.settings import Fetcher, Queue, Rpc
+from fetcher.settings import Fetcher, Forward, Queue, Rpc
 from fetchpool.config.not_yet import NOT_YET, find_ineffective
 from fetchpool.config.settings import Settings
-from pool.settings import Forward
 
 
 def test_the_defaults_name_nothing() -> None:

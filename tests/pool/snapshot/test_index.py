@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fetcher.proxy import parse_proxy
 from pool.model import Entry, Record
 from pool.snapshot.filters import Filters
-from pool.snapshot.index import LOOKS, Bucket, Index, Pile, pick, sample, shuffled
+from pool.snapshot.index import LOOKS, Bucket, Index, Pile, find_clean, pick, sample, shuffled
 
 
 def entry(member: str, score: float = 100, **known: Any) -> Entry:
@@ -202,7 +202,7 @@ def test_an_index_finds_what_looking_at_all_would(changes: list[tuple[str, bool,
     for filters in FILTERS:
         wanted = sorted(n for n, one in plain.items() if filters.match(one.proxy, one.record))
         assert names(index.find(filters)) == wanted
-    clean = [names(index.find_clean(known)) for known in (True, None, False)]
+    clean = [names(find_clean(index.traits, known)) for known in (True, None, False)]
     assert sorted(name for one in clean for name in one) == sorted(plain)
     assert sorted(map(id, index.every.entries)) == sorted(map(id, plain.values()))
     if not plain:

@@ -1,0 +1,43 @@
+"""Means: what all connections of the forward proxy share in one process."""
+
+from collections.abc import Set
+
+import msgspec
+
+from fetcher.forward.model import Quotas, Sessions
+from fetcher.forward.supply import Supply
+from fetcher.model import ProxyChooser, Trust
+from fetcher.route.route import Route
+from fetcher.run.fetcher import Fetcher
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings, as far as connections ask for them. Seconds; 0 = no limit."""
+
+    route: Route
+    trust: Trust = Trust.GUARDED
+    keys: dict[str, str] = {}  # name -> key; empty: none is asked for
+    connect_ports: frozenset[int] = frozenset()  # empty: all
+    max_connections: int = 0
+    idle: float = 300.0
+    replay: bool = True
+    hedge: float = 0.1
+    delay: float = 1.0  # between two starts at one host, for those who are polite
+    is_tls: bool = False
+
+
+class Means(msgspec.Struct, kw_only=True):
+    """`fetcher` has the clients, the resolver, the route's chooser and all limits of attempts
+    (`fetcher.shared.policy`). `own`: the addresses, as ``(host, port)``, on which this machine
+    would talk to itself."""
+
+    fetcher: Fetcher
+    rules: Rules
+    supply: Supply
+    quotas: Quotas
+    sessions: Sessions | None = None  # None: there is no Redis, and sessions are refused
+    own: Set[tuple[str, int]] = frozenset()
+
+    @property
+    def chooser(self) -> ProxyChooser | None:
+        return self.fetcher.shared.policy.ways.chooser

@@ -1,0 +1,120 @@
+"""What the forward proxy speaks in: who asks, for what, and what he is told instead.
+
+A decision module: types, their meaning, and the protocols by which its parts see each other.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from fetcher.model import Attempt, Cancellable
+from fetcher.proxy import Proxy
+
+
+class Authority(msgspec.Struct, frozen=True):
+    """Where a tunnel leads: a fit host (lower case, IPv6 without brackets) and a port."""
+
+    host: str
+    port: int
+
+    @property
+    def text(self) -> str:
+        """``host:port``, IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Its root, for those that judge by URLs: what goes through a tunnel is taken for https."""
+        return f"https://{self.text}/"
+
+
+class Steering(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user name asks for (``user-session-ab12-country-us``). Seconds."""
+
+    session: str | None = None
+    lifetime: float = 0.0  # of the session, from its first use; 0: as long as it is used
+    is_strict: bool = False  # no other exit when the session's fails
+    is_sticky: bool = False  # targets of one registrable domain keep one exit
+    country: str | None = None  # two capitals
+    site: str | None = None
+    is_polite: bool = False  # keeps the delays of the politeness clock
+    is_debug: bool = False
+
+
+PLAIN: Final = Steering()
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is at the other end of a connection: the name of the key that he gave ("" if none is
+    asked for), and ``host:port`` of his socket."""
+
+    key: str = ""
+    address: str = ""
+    steering: Steering = PLAIN
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a client gets no answer and no tunnel: a status, RFC 9209's word for it (section 2.3),
+    and a sentence for a person, in ASCII and without secrets."""
+
+    status: int
+    error: str
+    sentence: str
+    attempts: Sequence[Attempt] = ()
+    retry_after: int | None = None  # seconds
+
+
+class Sticky(msgspec.Struct, frozen=True):
+    """The exit that a session has, and how often it has moved so far."""
+
+    proxy: Proxy | None  # None: there was none to be had
+    moves: int = 0
+
+
+class Sessions(Protocol):
+    """Which exit a session keeps, the same for all workers. Redis away: `Refused`, 503.
+
+    Each calls back later, from the loop, and never after it was cancelled.
+    """
+
+    def find(
+        self,
+        caller: Caller,
+        target: Authority,
+        propose: Callable[[], Proxy | None],
+        done: Callable[[Sticky | Refused], None],
+    ) -> Cancellable:
+        """The exit of the caller's session, or of his target if that is sticky; what `propose`
+        says becomes it where there is none yet, unless another was faster."""
+
+    def confirm(self, caller: Caller, target: Authority, proxy: Proxy) -> None:
+        """It was reached; its failures until now are forgotten."""
+
+    def fail(
+        self,
+        caller: Caller,
+        target: Authority,
+        proxy: Proxy,
+        propose: Callable[[], Proxy | None],
+        done: Callable[[Sticky | Refused], None],
+    ) -> Cancellable:
+        """`proxy` was not reached. It stays the exit until that has happened twice, then what
+        `propose` says is; a strict session ends in `Refused`, 502."""
+
+
+class Quotas(Protocol):
+    """What a key may use, by `forward.per_key`; the same for all workers as near as a second."""
+
+    def enter(self, key: str) -> Refused | None:
+        """One more connection, if it may come in; `leave` ends it."""
+
+    def leave(self, key: str) -> None:
+        """The connection has ended."""
+
+    def ask(self, key: str) -> Refused | None:
+        """One more request or tunnel, if it may be."""
+
+    def spend(self, key: str, size: int) -> None:
+        """So many bytes have passed, in either direction."""
