@@ -12,7 +12,7 @@ Whoever drives attempts (a fetch, a tunnel) asks the same object::
     release                             when the task has ended, however it did
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -60,6 +60,7 @@ class WaysOut(msgspec.Struct, frozen=True, kw_only=True):
 
     environment: Environment = Environment()
     chooser: ProxyChooser | None = None
+    is_own: Callable[[Proxy], bool] | None = None  # ourselves: what goes through it comes back
     attempt_timeout: float = 15.0
     attempt_connect: float = 5.0
 
@@ -227,6 +228,8 @@ class Failover:
         """The next way, None when the route leads nowhere any more; the last one stays the last."""
         while True:
             exit = self._through(self.route[self.way], url)
+            if exit is not None and self._is_loop(exit):
+                continue
             if exit is not None:
                 if exit.proxy is not None and self.trust is Trust.GUARDED:
                     exit = replace(exit, judged=True)
@@ -234,6 +237,16 @@ class Failover:
             if self.way + 1 == len(self.route):
                 return None
             self.way += 1
+
+    def _is_loop(self, exit: Exit) -> bool:
+        """Whether it leads back to us, so that it counts as tried."""
+        proxy, is_own = exit.proxy, self.ways.is_own
+        if proxy is None or is_own is None or not is_own(proxy):
+            return False
+        self.release(exit)
+        self.tried = [*self.tried, proxy]
+        self.empty = f"the proxy {proxy.authority} is this service itself: that would be a loop"
+        return True
 
     def _through(self, way: Way, url: str) -> Exit | None:
         if isinstance(way, Direct):

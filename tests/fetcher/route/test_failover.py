@@ -275,6 +275,19 @@ def test_an_empty_pool_and_none_at_all_are_told_apart() -> None:
     assert empty.leave(None, URL) == End("no proxy in the pool (0 alive of 0)", no_way=True)
 
 
+@pytest.mark.parametrize("route", ["pool", "a:1", ["a:1", "b:1"]])
+def test_no_route_leads_back_to_ourselves(route: object) -> None:
+    pool = Few(A, B)
+    ways = WaysOut(chooser=pool, is_own=lambda proxy: proxy == A)
+    way = Failover(parse_route(route, ()), ways, 3, trust=Trust.OPEN).leave(None, URL)
+    if route == "a:1":
+        assert isinstance(way, End) and way.no_way
+        assert "this service itself" in way.reason
+    else:
+        assert isinstance(way, Exit) and way.proxy == B
+    assert A not in pool.lent
+
+
 def test_a_route_that_leads_nowhere_says_what_the_last_attempt_came_to() -> None:
     ways = failover(["a:1", "pool"], 3, Few())
     step = ways.decide(leave(ways), GET, dead(), took=0.1, left=9.0)
