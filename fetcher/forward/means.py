@@ -2,6 +2,7 @@
 
 import msgspec
 
+from fetcher.forward.gate import Gate
 from fetcher.forward.model import Quotas, Sessions
 from fetcher.forward.own import Own
 from fetcher.forward.supply import Supply
@@ -15,7 +16,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     route: Route
     trust: Trust = Trust.GUARDED
-    keys: dict[str, str] = {}  # name -> key; empty: none is asked for
     connect_ports: frozenset[int] = frozenset()  # empty: all
     max_connections: int = 0
     idle: float = 300.0
@@ -33,6 +33,7 @@ class Means(msgspec.Struct, kw_only=True):
     rules: Rules
     supply: Supply
     quotas: Quotas
+    gate: Gate = msgspec.field(default_factory=lambda: Gate({}))
     sessions: Sessions | None = None  # None: there is no Redis, and sessions are refused
     own: Own = msgspec.field(default_factory=Own)
 
