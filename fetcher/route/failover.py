@@ -98,6 +98,7 @@ class Failover:
     attempts: Sequence[Attempt] = ()  # those that failed by their proxies
     tried: Sequence[Proxy] = ()
     certificate_failures = 0
+    doubted: Sequence[int] = ()  # statuses
     empty: str | None = None  # what the pool said when it had none
     wishes = NO_WISHES
 
@@ -180,8 +181,9 @@ class Failover:
         if proxy is None:
             return KEEP
         failed = is_proxys_failure(response)
+        doubtful = exit.unchecked and self._is_doubtful(response)
         banned = exit.from_pool and self._report(proxy, request.url, response, took + left)
-        if not self.fails_over or not (failed or banned):
+        if not self.fails_over or not (failed or banned or doubtful):
             return KEEP
         self._spend(exit, proxy, response, took)
         if left > 0 and self._may_go_on(request, response):
@@ -212,6 +214,15 @@ class Failover:
         if len(self.attempts) >= self.budget:
             return False
         return may_repeat(request, response, retry_unsafe=self.retry_unsafe)
+
+    def _is_doubtful(self, response: Response) -> bool:
+        """Whether an answer may be the proxy's own, of which nobody knows yet what it does: an
+        error is the target's when a second one says the same."""
+        status = response.status
+        if response.outcome is not Outcome.ANSWERED or status < 400 or status in self.doubted:
+            return False
+        self.doubted = [*self.doubted, status]
+        return True
 
     def _is_last(self, proxy: Proxy, url: str) -> bool:
         """Whether nothing could follow an attempt through `proxy`; looks without taking."""
