@@ -1,10 +1,10 @@
 """Means: what all connections of the forward proxy share in one process."""
 
-from collections.abc import Set
-
 import msgspec
 
+from fetcher.forward.gate import Gate
 from fetcher.forward.model import Quotas, Sessions
+from fetcher.forward.own import Own
 from fetcher.forward.supply import Supply
 from fetcher.model import ProxyChooser, Trust
 from fetcher.route.route import Route
@@ -16,7 +16,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     route: Route
     trust: Trust = Trust.GUARDED
-    keys: dict[str, str] = {}  # name -> key; empty: none is asked for
     connect_ports: frozenset[int] = frozenset()  # empty: all
     max_connections: int = 0
     idle: float = 300.0
@@ -28,15 +27,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 class Means(msgspec.Struct, kw_only=True):
     """`fetcher` has the clients, the resolver, the route's chooser and all limits of attempts
-    (`fetcher.shared.policy`). `own`: the addresses, as ``(host, port)``, on which this machine
-    would talk to itself."""
+    (`fetcher.shared.policy`)."""
 
     fetcher: Fetcher
     rules: Rules
     supply: Supply
     quotas: Quotas
+    gate: Gate = msgspec.field(default_factory=lambda: Gate({}))
     sessions: Sessions | None = None  # None: there is no Redis, and sessions are refused
-    own: Set[tuple[str, int]] = frozenset()
+    own: Own = msgspec.field(default_factory=Own)
 
     @property
     def chooser(self) -> ProxyChooser | None:

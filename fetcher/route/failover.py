@@ -12,7 +12,7 @@ Whoever drives attempts (a fetch, a tunnel) asks the same object::
     release                             when the task has ended, however it did
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -60,6 +60,7 @@ class WaysOut(msgspec.Struct, frozen=True, kw_only=True):
 
     environment: Environment = Environment()
     chooser: ProxyChooser | None = None
+    is_own: Callable[[Proxy], bool] | None = None  # ourselves: what goes through it comes back
     attempt_timeout: float = 15.0
     attempt_connect: float = 5.0
 
@@ -97,6 +98,7 @@ class Failover:
     attempts: Sequence[Attempt] = ()  # those that failed by their proxies
     tried: Sequence[Proxy] = ()
     certificate_failures = 0
+    doubted: Sequence[int] = ()  # statuses
     empty: str | None = None  # what the pool said when it had none
     wishes = NO_WISHES
 
@@ -179,8 +181,9 @@ class Failover:
         if proxy is None:
             return KEEP
         failed = is_proxys_failure(response)
+        doubtful = exit.unchecked and self._is_doubtful(response)
         banned = exit.from_pool and self._report(proxy, request.url, response, took + left)
-        if not self.fails_over or not (failed or banned):
+        if not self.fails_over or not (failed or banned or doubtful):
             return KEEP
         self._spend(exit, proxy, response, took)
         if left > 0 and self._may_go_on(request, response):
@@ -212,6 +215,15 @@ class Failover:
             return False
         return may_repeat(request, response, retry_unsafe=self.retry_unsafe)
 
+    def _is_doubtful(self, response: Response) -> bool:
+        """Whether an answer may be the proxy's own, of which nobody knows yet what it does: an
+        error is the target's when a second one says the same."""
+        status = response.status
+        if response.outcome is not Outcome.ANSWERED or status < 400 or status in self.doubted:
+            return False
+        self.doubted = [*self.doubted, status]
+        return True
+
     def _is_last(self, proxy: Proxy, url: str) -> bool:
         """Whether nothing could follow an attempt through `proxy`; looks without taking."""
         if len(self.attempts) + 1 >= self.budget:
@@ -227,6 +239,8 @@ class Failover:
         """The next way, None when the route leads nowhere any more; the last one stays the last."""
         while True:
             exit = self._through(self.route[self.way], url)
+            if exit is not None and self._is_loop(exit):
+                continue
             if exit is not None:
                 if exit.proxy is not None and self.trust is Trust.GUARDED:
                     exit = replace(exit, judged=True)
@@ -234,6 +248,16 @@ class Failover:
             if self.way + 1 == len(self.route):
                 return None
             self.way += 1
+
+    def _is_loop(self, exit: Exit) -> bool:
+        """Whether it leads back to us, so that it counts as tried."""
+        proxy, is_own = exit.proxy, self.ways.is_own
+        if proxy is None or is_own is None or not is_own(proxy):
+            return False
+        self.release(exit)
+        self.tried = [*self.tried, proxy]
+        self.empty = f"the proxy {proxy.authority} is this service itself: that would be a loop"
+        return True
 
     def _through(self, way: Way, url: str) -> Exit | None:
         if isinstance(way, Direct):
