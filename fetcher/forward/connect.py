@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import ssl
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
@@ -22,6 +22,7 @@ from fetcher.dns.resolver import Resolver
 from fetcher.errors import ANSWERED, Code, Outcome, Path, is_our_want, is_stranger, outcome_of
 from fetcher.forward.handshakes import Failed, Granted, Handshake, Send, build_handshake
 from fetcher.forward.model import Authority
+from fetcher.forward.own import Own
 from fetcher.guard import is_public, literal_address
 from fetcher.model import Cancellable, Exit, Limits, Response, Timing, Trust
 
@@ -41,7 +42,7 @@ def build_tls(ca_file: str | None) -> ssl.SSLContext:
 
 
 class Network(msgspec.Struct, kw_only=True):
-    """What all attempts of a process share. `own`: addresses and ports that lead back to us.
+    """What all attempts of a process share.
 
     `bindaddress`: an address of this machine that sockets leave from.
     """
@@ -49,7 +50,7 @@ class Network(msgspec.Struct, kw_only=True):
     resolver: Resolver | None
     trust: Trust
     tls: ssl.SSLContext
-    own: Set[tuple[str, int]] = frozenset()
+    own: Own
     bindaddress: str | None = None
 
 
@@ -135,14 +136,12 @@ class Connecting(asyncio.Protocol):
             self._fail(code, answer.error, is_name=True)
             return
         proxy, addresses = self.exit.proxy, answer.addresses
-        if self._network.trust is Trust.GUARDED and (proxy is None or self._is_judged):
-            for address in addresses:
-                if not is_public(address):
-                    self._refuse(f"the address {address} is not public: refused")
+        for address in addresses:
+            if proxy is None or self._is_judged:
+                reason = self._find_reason(address)
+                if reason is not None:
+                    self._refuse(f"{reason}: refused")
                     return
-        if any((address, self.target.port) in self._network.own for address in addresses):
-            self._refuse("this is an address of this service itself: refused")
-            return
         if proxy is None:
             self._connect_to(addresses, self.target.port)
             return
@@ -168,10 +167,17 @@ class Connecting(asyncio.Protocol):
             if is_judged and not is_public(address):  # names rebind
                 self._refuse(f"the address {address} is not public: refused")
                 return
-            if (address, proxy.port) in self._network.own:
+            if self._network.own.is_loop(address, proxy.port):
                 self._refuse("this proxy is this service itself: refused")
                 return
         self._connect_to(answer.addresses, proxy.port)
+
+    def _find_reason(self, address: str) -> str | None:
+        """Why the target may not be reached at this address, or None."""
+        trust = self._network.trust
+        if trust is Trust.GUARDED and not is_public(address):
+            return f"the address {address} is not public"
+        return self._network.own.refuse(address, self.target.port, trust)
 
     # 2. A socket: to the proxy, or to the target.
 

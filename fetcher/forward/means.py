@@ -1,13 +1,14 @@
 """Means: what all connections of the forward proxy share in one process."""
 
-from collections.abc import Set
 from functools import cached_property
 
 import msgspec
 
 from fetcher.forward.connect import Network, build_tls
+from fetcher.forward.gate import Gate
 from fetcher.forward.hedge import Hedge
 from fetcher.forward.model import Quotas, Sessions
+from fetcher.forward.own import Own
 from fetcher.forward.shunned import Shunned
 from fetcher.forward.supply import Supply
 from fetcher.forward.vetting import Vetted
@@ -21,7 +22,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     route: Route
     trust: Trust = Trust.GUARDED
-    keys: dict[str, str] = {}  # name -> key; empty: none is asked for
     connect_ports: frozenset[int] = frozenset()  # empty: all
     max_connections: int = 0
     idle: float = 300.0
@@ -42,15 +42,15 @@ class Tally(msgspec.Struct, kw_only=True):
 
 class Means(msgspec.Struct, kw_only=True, dict=True):
     """`fetcher` has the clients, the resolver, the route's chooser and all limits of attempts
-    (`fetcher.shared.policy`). `own`: the addresses, as ``(host, port)``, on which this machine
-    would talk to itself."""
+    (`fetcher.shared.policy`)."""
 
     fetcher: Fetcher
     rules: Rules
     supply: Supply
     quotas: Quotas
+    gate: Gate = msgspec.field(default_factory=lambda: Gate({}))
     sessions: Sessions | None = None  # None: there is no Redis, and sessions are refused
-    own: Set[tuple[str, int]] = frozenset()
+    own: Own = msgspec.field(default_factory=Own)
     ca_file: str | None = None  # whom to believe, for proxies that are spoken to over TLS
     shunned: Shunned = msgspec.field(default_factory=Shunned)
     vetted: Vetted = msgspec.field(default_factory=Vetted)

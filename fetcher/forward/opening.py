@@ -44,7 +44,8 @@ class Opening:
     """`stands` is called with each path that was opened, `refused` at most once, at the end; none
     of them behind `cancel`, and perhaps in `begin` itself.
 
-    The path that stands, and the use of its exit, are this object's until `cancel` or `again`; `settle` says that it was good.
+    The path that stands, and the use of its exit, are this object's until `cancel` or `again`;
+    `settle` says that it was good.
     """
 
     standing: Connecting | None = None

@@ -17,7 +17,7 @@ A tunnel may have several attempts under way at once, of which the first that st
     lose                                one has failed, and others are still under way
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -65,6 +65,7 @@ class WaysOut(msgspec.Struct, frozen=True, kw_only=True):
 
     environment: Environment = Environment()
     chooser: ProxyChooser | None = None
+    is_own: Callable[[Proxy], bool] | None = None  # ourselves: what goes through it comes back
     attempt_timeout: float = 15.0
     attempt_connect: float = 5.0
 
@@ -102,6 +103,7 @@ class Failover:
     attempts: Sequence[Attempt] = ()  # those that failed by their proxies
     tried: Sequence[Proxy] = ()
     certificate_failures = 0
+    doubted: Sequence[int] = ()  # statuses
     empty: str | None = None  # what the pool said when it had none
     wishes = NO_WISHES
 
@@ -184,8 +186,9 @@ class Failover:
         if proxy is None:
             return KEEP
         failed = is_proxys_failure(response)
+        doubtful = exit.unchecked and self._is_doubtful(response)
         banned = exit.from_pool and self._report(proxy, request.url, response, took + left)
-        if not self.fails_over or not (failed or banned):
+        if not self.fails_over or not (failed or banned or doubtful):
             return KEEP
         self._spend(exit, proxy, response, took)
         if left > 0 and self._may_go_on(request, response):
@@ -206,7 +209,7 @@ class Failover:
         if exit.from_pool and exit.proxy is not None and self.ways.chooser is not None:
             self.ways.chooser.release(exit.proxy)
 
-    # -- several attempts at once --------------------------------------------------------------------
+    # -- several attempts at once ------------------------------------------------------------------
 
     def race(self, url: str, others: Sequence[Proxy]) -> Exit | None:
         """A further exit, beside those through `others`; None if the pool has none that it would
@@ -215,7 +218,7 @@ class Failover:
         if chooser is None or type(self.route[self.way]) is not Pool:
             return None
         exit = chooser.pick(self._target(url), [*self.tried, *others])
-        if exit is None:
+        if exit is None or self._is_loop(exit):
             return None
         if exit.proxy in self.wishes.avoid:
             self.release(exit)  # it has no better ones
@@ -256,6 +259,15 @@ class Failover:
             return False
         return may_repeat(request, response, retry_unsafe=self.retry_unsafe)
 
+    def _is_doubtful(self, response: Response) -> bool:
+        """Whether an answer may be the proxy's own, of which nobody knows yet what it does: an
+        error is the target's when a second one says the same."""
+        status = response.status
+        if response.outcome is not Outcome.ANSWERED or status < 400 or status in self.doubted:
+            return False
+        self.doubted = [*self.doubted, status]
+        return True
+
     def _is_last(self, proxy: Proxy, url: str) -> bool:
         """Whether nothing could follow an attempt through `proxy`; looks without taking."""
         if len(self.attempts) + 1 >= self.budget:
@@ -271,6 +283,8 @@ class Failover:
         """The next way, None when the route leads nowhere any more; the last one stays the last."""
         while True:
             exit = self._through(self.route[self.way], url)
+            if exit is not None and self._is_loop(exit):
+                continue
             if exit is not None:
                 return self._judged(exit)
             if self.way + 1 == len(self.route):
@@ -281,6 +295,16 @@ class Failover:
         if exit.proxy is not None and self.trust is Trust.GUARDED:
             return replace(exit, judged=True)
         return exit
+
+    def _is_loop(self, exit: Exit) -> bool:
+        """Whether it leads back to us, so that it counts as tried."""
+        proxy, is_own = exit.proxy, self.ways.is_own
+        if proxy is None or is_own is None or not is_own(proxy):
+            return False
+        self.release(exit)
+        self.tried = [*self.tried, proxy]
+        self.empty = f"the proxy {proxy.authority} is this service itself: that would be a loop"
+        return True
 
     def _through(self, way: Way, url: str) -> Exit | None:
         if isinstance(way, Direct):

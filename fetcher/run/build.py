@@ -17,6 +17,7 @@ from fetcher.errors import OptionError, TaskError
 from fetcher.guard import is_public
 from fetcher.model import WEB, Client, ProxyChooser, Trust
 from fetcher.politeness.slots import Starts
+from fetcher.proxy import Proxy
 from fetcher.route.failover import WaysOut
 from fetcher.route.route import ENVIRONMENT, parse_route, read_environment
 from fetcher.run.path import run_robots
@@ -42,9 +43,11 @@ def build(
     environment: Mapping[str, str] | None = None,
     chooser: ProxyChooser | None = None,
     clock: Starts | None = None,
+    is_own: Callable[[Proxy], bool] | None = None,
 ) -> Built:
     """On the running loop. `environment` are the variables that `env` routes read, and AWS_* for
-    s3; none by default. `chooser` answers pool routes, `clock` keeps the delays of tasks. Raises
+    s3; none by default. `chooser` answers pool routes, `clock` keeps the delays of tasks,
+    `is_own` knows which proxies are entrances of ours. Raises
     `TaskError` and `ProxyError` for what the settings say; a variable that names no proxy is a
     warning."""
     variables = environment or {}
@@ -62,6 +65,7 @@ def build(
         ways=WaysOut(
             environment=proxies,
             chooser=chooser,
+            is_own=is_own,
             attempt_timeout=settings.attempt_timeout,
         ),
         allow_private=settings.allow_private,

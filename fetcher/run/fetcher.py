@@ -22,6 +22,7 @@ from fetcher.model import (
     Wishes,
 )
 from fetcher.politeness.slots import Starts
+from fetcher.proxy import Proxy
 from fetcher.route.route import Route
 from fetcher.run.build import build, change
 from fetcher.run.path import Fetching, Receiver
@@ -58,6 +59,7 @@ class Fetcher:
         environment: Mapping[str, str] | None = None,
         chooser: ProxyChooser | None = None,
         clock: Starts | None = None,
+        is_own: Callable[[Proxy], bool] | None = None,
         **changes: Any,
     ) -> Self:
         """A fetcher of its own clients, on the running loop; `async with` or `close` ends it.
@@ -65,6 +67,7 @@ class Fetcher:
         `changes` are keys of the `fetcher` section: ``from_settings(timeout=10, retries=5)``.
         `environment` are the variables that `env` routes read, and AWS_* for s3; none by default.
         `clock` keeps the delays of tasks; without one, those that ask for a delay are refused.
+        `is_own` knows which proxies are entrances of ours, so that none leads back to us.
 
         Raises `TaskError` naming a key that is unknown or has an impossible value.
         """
@@ -76,7 +79,9 @@ class Fetcher:
                 "a Fetcher belongs to the event loop that runs: make it inside of `async def`, or"
                 " take BlockingFetcher"
             ) from None
-        return cls(*build(own, environment=environment, chooser=chooser, clock=clock))
+        return cls(
+            *build(own, environment=environment, chooser=chooser, clock=clock, is_own=is_own)
+        )
 
     @property
     def clients(self) -> Mapping[Trust, Client]:

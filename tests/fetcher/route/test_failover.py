@@ -30,9 +30,14 @@ class Few:
     """A pool of few: the first that was not tried, and for https the tunnelling ones only."""
 
     def __init__(
-        self, *proxies: Proxy, tunnelling: Sequence[Proxy] | None = None, banned: bool = False
+        self,
+        *proxies: Proxy,
+        tunnelling: Sequence[Proxy] | None = None,
+        banned: bool = False,
+        unchecked: bool = False,
     ) -> None:
         self.proxies = proxies
+        self.unchecked = unchecked
         self.tunnelling = proxies if tunnelling is None else tunnelling
         self.banned = banned
         self.targets: list[Target] = []
@@ -45,7 +50,7 @@ class Few:
         if proxy is None:
             return None
         self.lent.append(proxy)
-        return Exit(proxy=proxy, trusted=False, from_pool=True)
+        return Exit(proxy=proxy, trusted=False, from_pool=True, unchecked=self.unchecked)
 
     def release(self, proxy: Proxy) -> None:
         self.lent.remove(proxy)
@@ -275,6 +280,19 @@ def test_an_empty_pool_and_none_at_all_are_told_apart() -> None:
     assert empty.leave(None, URL) == End("no proxy in the pool (0 alive of 0)", no_way=True)
 
 
+@pytest.mark.parametrize("route", ["pool", "a:1", ["a:1", "b:1"]])
+def test_no_route_leads_back_to_ourselves(route: object) -> None:
+    pool = Few(A, B)
+    ways = WaysOut(chooser=pool, is_own=lambda proxy: proxy == A)
+    way = Failover(parse_route(route, ()), ways, 3, trust=Trust.OPEN).leave(None, URL)
+    if route == "a:1":
+        assert isinstance(way, End) and way.no_way
+        assert "this service itself" in way.reason
+    else:
+        assert isinstance(way, Exit) and way.proxy == B
+    assert A not in pool.lent
+
+
 def test_a_route_that_leads_nowhere_says_what_the_last_attempt_came_to() -> None:
     ways = failover(["a:1", "pool"], 3, Few())
     step = ways.decide(leave(ways), GET, dead(), took=0.1, left=9.0)
@@ -377,6 +395,42 @@ def test_a_good_answer_is_kept_and_its_use_goes_on() -> None:
     assert (chooser.lent, ways.attempts) == ([A], ())
     ways.release(exit)
     assert chooser.lent == []
+
+
+@pytest.mark.parametrize(
+    ("statuses", "unchecked", "kept"),
+    [
+        ([503], False, 0),
+        ([200], True, 0),
+        ([399], True, 0),
+        ([400, 400], True, 1),
+        ([503, 503], True, 1),
+        ([503, 502, 503], True, 2),
+        ([503, 200], True, 1),
+        ([404, 403, 502, 500], True, 3),
+    ],
+)
+def test_an_error_from_a_proxy_that_nobody_has_checked_counts_when_two_say_so(
+    statuses: list[int], unchecked: bool, kept: int
+) -> None:
+    pool = Few(*(parse_proxy(f"p{number}:1") for number in range(4)), unchecked=unchecked)
+    way = failover("pool", 1, pool)
+    exit = way.leave(None, URL)
+    for number, status in enumerate(statuses):
+        assert isinstance(exit, Exit)
+        step = way.decide(exit, GET, ended(Outcome.ANSWERED, status=status), took=1, left=9)
+        if number == kept:
+            assert step is KEEP
+            break
+        assert isinstance(step, Another)
+        exit = step.exit
+
+
+def test_what_may_not_be_repeated_keeps_the_error_of_an_unchecked_proxy() -> None:
+    way = failover("pool", 3, Few(A, B, unchecked=True))
+    exit = way.leave(None, URL)
+    assert isinstance(exit, Exit)
+    assert way.decide(exit, POST, ended(Outcome.ANSWERED, status=503), took=1, left=9) is KEEP
 
 
 def test_another_is_lent_before_the_one_that_failed_is_given_back() -> None:
