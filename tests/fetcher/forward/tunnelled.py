@@ -6,7 +6,7 @@ import contextlib
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from fetcher.dns.resolver import Resolver
 from fetcher.errors import Outcome
@@ -61,9 +61,7 @@ class Listed(ProxyChooser):
             return None
         self.usage[proxy] += 1
         self.picked.append(proxy)
-        return Exit(
-            proxy=proxy, trusted=self._trusted, from_pool=True, unchecked=self._unchecked
-        )
+        return Exit(proxy=proxy, trusted=self._trusted, from_pool=True, unchecked=self._unchecked)
 
     def release(self, proxy: Proxy) -> None:
         assert self.usage[proxy] > 0
@@ -171,8 +169,7 @@ class _Client(asyncio.Protocol):
         self._data = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by type
 
     def data_received(self, data: bytes) -> None:
         self._data += data
