@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -240,9 +240,8 @@ class Connecting(asyncio.Protocol):
         message = f"could not connect to {peer}: {words}"
         self._fail(Code.COULDNT_CONNECT, message, number=known)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+    def connection_made(self, made: asyncio.BaseTransport) -> None:
+        transport = self.transport = cast(asyncio.Transport, made)  # uvloop's is none by type
         self._connected = monotonic()
         if self._done is None:
             transport.abort()
