@@ -15,8 +15,8 @@ from weakref import WeakKeyDictionary
 HIGH: Final = 65_536  # bytes that wait for a slow reader; what is read at once comes on top
 LOOK: Final = 1.0  # seconds between two looks at all relays: idle times and quotas are as exact
 
-# Seconds without a byte, once a side has ended and the other cannot be told so: TLS has no half
-# of a close. What still comes from there is passed on; who waits for that end waits for ever.
+# Seconds without a byte, once the client has ended and the upstream cannot be told so: TLS has no
+# half of a close. Its answer is passed on; if it waits for that end before, it waits for ever.
 UNTOLD: Final = 30.0
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
@@ -93,11 +93,13 @@ class Relay:
     def pass_end(self, side: "_Side") -> None:
         """`side` has sent all that it will."""
         other = side.other
-        if other.has_ended:
+        can_be_told = other.transport.can_write_eof()
+        if other.has_ended or (other is self._client and not can_be_told):
+            # A client behind TLS may wait for the end of its answer: that is told by all of it.
             self._give_reason(f"{side.name} ended")
             side.transport.close()
             other.transport.close()
-        elif not other.transport.can_write_eof():
+        elif not can_be_told:
             self._idle = min(self._idle, UNTOLD) if self._idle else UNTOLD
         elif not other.transport.is_closing():
             try:
