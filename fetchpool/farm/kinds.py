@@ -226,6 +226,7 @@ async def babbling(exchange: Exchange) -> None:
     if exchange.is_connect:
         await exchange.grant()
         await garbage(exchange)
+        await exchange.hang()
     else:
         await exchange.forward()
 
