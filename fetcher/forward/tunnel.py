@@ -61,6 +61,7 @@ class Tunnel(asyncio.Protocol):
     _told = False  # something was written to the client
     _client_ended = False  # he has half-closed
     _paused = False
+    _holds = False  # what the server has said first
     _answer = b""  # what has come back and is not passed on
     _alert = b""  # what another proxy gave as the target's refusal
     _since = 0.0  # when the tunnel stood
@@ -154,10 +155,10 @@ class Tunnel(asyncio.Protocol):
             self._settle(None)
         elif self._flight.stage is Stage.WHOLE:
             self._prove()
-        elif self._answer:
-            self._greet()
-        else:
+        elif not self._answer:
             self._idle()
+        elif not self._holds:
+            self._greet()
 
     # 2. Nobody has said anything, or the server has spoken first.
 
@@ -169,6 +170,7 @@ class Tunnel(asyncio.Protocol):
     def _greet(self) -> None:
         if self._flight.data or not is_greeting(self._answer):
             self._set_timer(HOLD, lambda: self._settle(None))
+            self._holds = True
         else:
             self._settle(None)
 
@@ -202,6 +204,13 @@ class Tunnel(asyncio.Protocol):
             self._replace(_lie(self.target, words, code=Code.SSL_CONNECT_ERROR))
 
     def _silent(self) -> None:
+        more = self._opening.patience_of_last
+        if more:
+            self._set_timer(more, self._give_up)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
         waited = int((monotonic() - self._since) * 1000)
         words = f"nothing came through the tunnel within {waited} milliseconds"
         self._replace(_lie(self.target, words, code=Code.OPERATION_TIMEDOUT))
@@ -221,13 +230,16 @@ class Tunnel(asyncio.Protocol):
         """Something has come back."""
         if self.state not in (State.WAITING, State.PROVING):
             return
-        self._answer = self._answer + data if self._answer else data
+        is_first = not self._answer
+        self._answer = data if is_first else self._answer + data
         if self.state is State.PROVING:
             self._judge()
-        elif len(self._answer) > MAX_ANSWER:
-            self._settle(None)
-        else:
+        elif is_first:
             self._greet()
+        elif len(self._answer) > MAX_ANSWER:
+            connecting = self._opening.standing
+            assert connecting is not None and connecting.transport is not None
+            connecting.transport.pause_reading()  # `Relay` goes on
 
     def _replace(self, response: Response) -> None:
         """The path is of no use: through another proxy, if fail-over has one."""
@@ -287,6 +299,8 @@ class Tunnel(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that has said all he wants may still read."""
+        if self.state is State.ENDED:
+            return False
         self._client_ended = True
         return self._client.can_write_eof()  # TLS has no half of a close
 
@@ -323,12 +337,14 @@ class Tunnel(asyncio.Protocol):
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(self)
+            del self._grant, self._refuse, self._client  # a circle costs 20 us to collect
 
     def _set_timer(self, seconds: float, call: Callable[[], None]) -> None:
         self._stop_timing()
         self._timer = self._loop.call_later(seconds, call)
 
     def _stop_timing(self) -> None:
+        self._holds = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
