@@ -27,7 +27,6 @@ from tests.redis_server import RedisServer
 from tests.serving import Streams, calling
 
 GOOD = 100
-LISTENING = re.compile(r"^Forward proxy +\S*?://127\.0\.0\.1:(\d+)", re.MULTILINE)
 
 
 class Scene:
@@ -224,6 +223,10 @@ class Client:
 
     async def connect(self, target: str, *fields: tuple[str, str]) -> Reply:
         return await self.ask("CONNECT", target, *fields)
+
+    def forget_user(self) -> None:
+        """Say no more who asks."""
+        self._fields = []
 
     async def secure(self, host: str, context: ssl.SSLContext) -> Self:
         """Speak TLS with the target of the tunnel, and to it from here on."""
