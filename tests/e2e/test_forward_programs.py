@@ -62,7 +62,8 @@ async def test_pip_finds_and_downloads_by_http_and_https(tmp_path: Path) -> None
             words += ["--proxy", scene.proxy, "--cert", scene.farm.ca_file]
             if scheme == "http":
                 words += ["--trusted-host", "index.farm.test"]
-            ended = await run_program([sys.executable, "-m", "pip", *words])
+            env = {"REQUESTS_CA_BUNDLE": scene.farm.ca_file}  # which goes before --cert
+            ended = await run_program([sys.executable, "-m", "pip", *words], env=env)
             assert ended.code == 0, ended
             [wheel] = out.iterdir()
             assert wheel.read_bytes() == expected
