@@ -1,0 +1,66 @@
+"""Who may come in, and what his user name asks for.
+
+A decision module. Without keys everybody may, as on a port that only this machine reaches; with
+them the password is one, whatever the user is called.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+from fetcher.errors import TaskError
+from fetcher.forward.model import Caller, Refused
+from fetcher.forward.username import find_key, read_credentials, read_user
+
+# Clients say the same with each request, and to read it costs 10 us.
+_REMEMBERED: Final = 1024
+
+_WHO: Final = Refused(
+    status=407,
+    error="http_request_denied",
+    sentence="this proxy asks who you are: give the key of whoever runs it as password, with any"
+    " user name",
+)
+_UNREADABLE: Final = Refused(
+    status=407,
+    error="http_request_denied",
+    sentence="Proxy-Authorization: expected Basic and user:password in base64",
+)
+
+
+class Gate:
+    """`keys`: name -> key; empty: none is asked for."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._keys = dict(keys)
+        self._known = lru_cache(maxsize=_REMEMBERED)(self._read)
+
+    @property
+    def needs_key(self) -> bool:
+        return bool(self._keys)
+
+    def admit(self, authorization: bytes | None) -> Caller | Refused:
+        """Who sends this Proxy-Authorization, or none."""
+        return self._known(authorization)
+
+    def admit_user(self, user: str, password: str) -> Caller | Refused:
+        """The same for SOCKS, where user and password come as they are."""
+        key = ""
+        if self._keys:
+            found = find_key(self._keys, password)
+            if found is None:
+                return _WHO
+            key = found
+        try:
+            return Caller(key=key, steering=read_user(user))
+        except TaskError as error:
+            return Refused(status=400, error="http_request_error", sentence=str(error))
+
+    def _read(self, authorization: bytes | None) -> Caller | Refused:
+        if authorization is None:
+            return _WHO if self._keys else Caller()
+        credentials = read_credentials(authorization)
+        if credentials is None:
+            # What asks for nothing here may be meant for somebody behind us.
+            return _UNREADABLE if self._keys else Caller()
+        return self.admit_user(*credentials)
