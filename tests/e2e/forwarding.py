@@ -25,6 +25,7 @@ from tests.e2e.service import ServiceProcess
 from tests.e2e.sheets import add_sheets
 from tests.redis_server import RedisServer
 from tests.serving import Streams, calling
+from tests.wait import wait_until
 
 GOOD = 100
 
@@ -50,10 +51,6 @@ class Scene:
     def trust(self) -> ssl.SSLContext:
         """Of a client that believes the farm's certificate, and no other."""
         return ssl.create_default_context(cafile=self.farm.ca_file)
-
-    async def start(self) -> None:
-        """The farm answers while the service starts."""
-        await asyncio.to_thread(self.service.start)
 
     async def stop(self) -> int:
         """Its exit code."""
@@ -116,13 +113,14 @@ async def farming(
     delay: float = 1.0,
     score: int | None = None,
     check: Mapping[str, Any] | None = None,
-    start: bool = True,
+    at_once: bool = False,
     **settings: Mapping[str, Any],
 ) -> AsyncIterator[Scene]:
     """A service on a farm of `kinds`, all of them in its pool with `score` before it starts.
 
     `check`: settings of the checks, which are off without any. `words`: of the command line.
-    `start`: whether it runs already. `settings`: more of them, by section.
+    `at_once`: it has only just begun to listen, else it knows its pool. `settings`: more of them,
+    by section.
     """
     port = find_port()
     async with Farm(kinds, delay=delay) as farm:
@@ -155,8 +153,9 @@ async def farming(
             scene = Scene(farm, server, service, port, forward.get("key"))
             try:
                 await scene.add(farm.proxies, score)
-                if start:
-                    await scene.start()
+                await asyncio.to_thread(service.start)  # the farm answers meanwhile
+                if not at_once:
+                    await wait_until(scene.knows_all, 20, "the pool to be known")
                 yield scene
             finally:
                 await scene.redis.aclose()
