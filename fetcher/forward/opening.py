@@ -84,7 +84,7 @@ class Opening:
         self._failover = Failover(
             rules.route,
             policy.ways,
-            policy.defaults.retries,
+            rules.retries,
             trust=rules.trust,
             site=caller.steering.site,
         )
