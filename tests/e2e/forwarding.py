@@ -194,6 +194,7 @@ class Client:
     def __init__(self, streams: Streams, user: str = "", password: str | None = None) -> None:
         self.reader, self.writer = streams
         self._speaker = h11.Connection(h11.CLIENT)
+        self._host = ""  # with which it speaks through a tunnel
         self._fields: list[tuple[str, str]] = []
         if user or password is not None:
             pair = f"{user or 'user'}:{password or ''}"
@@ -207,7 +208,7 @@ class Client:
         speaker = self._speaker
         if speaker.our_state is h11.DONE:
             speaker.start_next_cycle()
-        host = target.partition("://")[2].partition("/")[0] or target
+        host = self._host or target.partition("://")[2].partition("/")[0] or target
         head = [*({"Host": host} | dict(fields)).items(), *self._fields]
         if body:
             head.append(("Content-Length", str(len(body))))
@@ -232,12 +233,16 @@ class Client:
         await self.writer.start_tls(context, server_hostname=host)
         self._speaker = h11.Connection(h11.CLIENT)
         self._fields = []
+        self._host = host
         return self
 
     async def is_over(self) -> bool:
         """Whether nothing comes any more; waits for it."""
         async with asyncio.timeout(20):
-            return await self.reader.read(1) == b""
+            try:
+                return await self.reader.read(1) == b""
+            except ConnectionResetError:
+                return True
 
     async def _read(self, method: str) -> Reply:
         status, body = 0, b""

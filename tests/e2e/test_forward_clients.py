@@ -37,7 +37,7 @@ MIXTURE = {
     Kind.NO_CONNECT: 3,
     Kind.FLAKY: 2,
 }
-CHECK = {"cycle": 1, "timeout": 2, "connect_timeout": 1, "backoff_max": 5}
+CHECK = {"cycle": 1, "timeout": 5, "connect_timeout": 2, "backoff_max": 5}
 FETCHER = {"attempt_timeout": ATTEMPT}
 
 

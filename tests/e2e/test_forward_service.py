@@ -108,9 +108,7 @@ async def test_a_stop_waits_for_what_moves_but_not_for_ever(tmp_path: Path) -> N
     ):
         tunnel = await open_tunnel(scene, await stack.enter_async_context(scene.talking()))
         plain = await stack.enter_async_context(scene.talking())
-        asked = asyncio.gather(
-            tunnel.ask("GET", path, ("Host", HOST)), plain.ask("GET", f"http://{HOST}{path}")
-        )
+        asked = asyncio.gather(tunnel.ask("GET", path), plain.ask("GET", f"http://{HOST}{path}"))
         hits = scene.farm.origin.hits
         await wait_until(lambda: hits["/drip"] == 2, 10, "both to be asked for")
         scene.service.send(signal.SIGTERM)
@@ -128,7 +126,7 @@ async def test_without_redis_all_goes_on_but_sessions(tmp_path: Path) -> None:
                 assert (await client.ask("GET", f"http://{HOST}/get")).status == 200
             async with scene.talking() as client:
                 await open_tunnel(scene, client)
-                assert (await client.ask("GET", "/get", ("Host", HOST))).status == 200
+                assert (await client.ask("GET", "/get")).status == 200
 
         async def asks_for_a_session() -> list[int]:
             found = []
@@ -146,7 +144,7 @@ async def test_without_redis_all_goes_on_but_sessions(tmp_path: Path) -> None:
             scene.server.kill()
             for _ in range(10):
                 await works()
-                assert (await tunnel.ask("GET", "/get", ("Host", HOST))).status == 200
+                assert (await tunnel.ask("GET", "/get")).status == 200
             assert await asks_for_a_session() == [503, 503]
             with RedisServer.start(tmp_path):
 
