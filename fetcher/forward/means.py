@@ -25,6 +25,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     connect_ports: frozenset[int] = frozenset()  # empty: all
     max_connections: int = 0
     idle: float = 300.0
+    retries: int = 3  # other proxies that are tried for a request
     replay: bool = True
     hedge: float = 0.1
     delay: float = 1.0  # between two starts at one host, for those who are polite
