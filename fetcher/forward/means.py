@@ -13,7 +13,7 @@ from fetcher.forward.shunned import Shunned
 from fetcher.forward.supply import Supply
 from fetcher.forward.vetting import Vetted
 from fetcher.model import ProxyChooser, Trust
-from fetcher.route.route import Route
+from fetcher.route.route import Pool, Route
 from fetcher.run.fetcher import Fetcher
 
 
@@ -72,6 +72,11 @@ class Means(msgspec.Struct, kw_only=True, dict=True):
             own=self.own,
             bindaddress=shared.policy.defaults.bindaddress,
         )
+
+    @cached_property
+    def has_pool(self) -> bool:
+        """Whether the route leads through the pool's proxies at all."""
+        return any(type(way) is Pool for way in self.rules.route)
 
     @property
     def chooser(self) -> ProxyChooser | None:

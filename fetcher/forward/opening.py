@@ -91,9 +91,8 @@ class Opening:
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it
         steering = caller.steering
-        self._keeps_exit = (steering.session is not None or steering.is_sticky) and any(
-            type(way) is Pool for way in rules.route
-        )
+        wants_exit = steering.session is not None or steering.is_sticky
+        self._keeps_exit = wants_exit and means.has_pool
 
     @property
     def exit(self) -> Exit | None:

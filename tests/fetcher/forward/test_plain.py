@@ -575,7 +575,7 @@ async def test_a_session_tries_as_often_as_others_do() -> None:
 
 
 async def test_a_session_without_redis_is_refused_by_name() -> None:
-    async with opened(caller=SESSION) as door:
+    async with opened(route=POOL, chooser=Wishing(), caller=SESSION) as door:
         got = await ask(door, get("http://shop.farm.test/get"))
     assert got.status == 503
     assert b"Redis" in got.body
