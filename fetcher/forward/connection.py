@@ -258,6 +258,7 @@ class Connection(asyncio.Protocol):
             early=b"".join([flight or b"", *rest]),
             grant=grant,
             refuse=lambda refused: heads.build_refusal(refused, closes=True),
+            kind="connect" if flight is None else "upgrade",
             first=Flight.TLS_OR_ANY if flight is None else Flight.REQUEST,
         )
 
@@ -274,6 +275,7 @@ class Connection(asyncio.Protocol):
         early: bytes,
         grant: Callable[[Exit, int], bytes],
         refuse: Callable[[Refused], bytes],
+        kind: str,
         first: Flight = Flight.TLS_OR_ANY,
     ) -> None:
         self.due = NEVER
@@ -289,10 +291,12 @@ class Connection(asyncio.Protocol):
             ended=self._tunnel_ended,
             first=first,
         )
+        self.means.tunnels.add(self.tunnel, kind)
         self.tunnel.begin()
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self.tunnel = None
+        self.means.tunnels.remove(tunnel)
         self._leave()
 
     # -- SOCKS -------------------------------------------------------------------------------------
@@ -337,6 +341,7 @@ class Connection(asyncio.Protocol):
             early=asked.early,
             grant=lambda exit, moves: socks.reply(socks.SUCCEEDED),
             refuse=lambda refused: socks.reply(socks.code_of(refused)),
+            kind="socks5",
         )
 
     def _enter(self, caller: Caller | Refused) -> Refused | None:

@@ -11,6 +11,7 @@ from fetcher.forward.model import Quotas, Sessions
 from fetcher.forward.own import Own
 from fetcher.forward.shunned import Shunned
 from fetcher.forward.supply import Supply
+from fetcher.forward.tunnels import Tunnels
 from fetcher.forward.vetting import Vetted
 from fetcher.model import ProxyChooser, Trust
 from fetcher.route.route import Pool, Route
@@ -56,6 +57,7 @@ class Means(msgspec.Struct, kw_only=True, dict=True):
     shunned: Shunned = msgspec.field(default_factory=Shunned)
     vetted: Vetted = msgspec.field(default_factory=Vetted)
     tally: Tally = msgspec.field(default_factory=Tally)
+    tunnels: Tunnels = msgspec.field(default_factory=Tunnels)
 
     @cached_property
     def hedge(self) -> Hedge:

@@ -10,6 +10,7 @@ from fetcher.forward.own import Own
 from fetcher.forward.quotas import KeyQuotas
 from fetcher.forward.server import Door
 from fetcher.forward.sessions import KeptSessions
+from fetcher.forward.store.roster import Roster
 from fetcher.forward.store.quotas import QuotaStore
 from fetcher.forward.store.sessions import SessionStore
 from fetcher.forward.supply import Supply
@@ -28,9 +29,9 @@ DELAY: Final = 1.0  # seconds, for those who are polite where fetcher.delay says
 
 
 def build_forward(
-    settings: Settings, fetcher: Fetcher, redis: Redis, own: Own
-) -> tuple[Door, Part]:
-    """The door, still closed, and what is to run beside it. Raises SettingsError for a certificate
+    settings: Settings, fetcher: Fetcher, redis: Redis, blocking: Redis, own: Own
+) -> tuple[Door, Roster, Part]:
+    """The door, still closed, the tunnels of all workers, and what is to run beside it. Raises SettingsError for a certificate
     that cannot be used."""
     forward, prefix = settings.forward, settings.redis.prefix
     retries = settings.fetcher.retries
@@ -58,7 +59,9 @@ def build_forward(
         ca_file=settings.fetcher.ca_file,
         own=own,
     )
-    return Door(means, load_certificate(forward.tls)), Part(duties=[quotas.run])
+    roster = Roster(redis, blocking, prefix, means.tunnels)
+    door = Door(means, load_certificate(forward.tls))
+    return door, roster, Part(duties=[quotas.run, roster.run])
 
 
 def load_certificate(tls: Tls) -> ssl.SSLContext | None:

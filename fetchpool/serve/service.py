@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from fetcher.forward.own import Own
+from fetcher.forward.routes import routes as tunnel_routes
 from fetcher.forward.server import Door
+from fetcher.forward.tunnels import Everywhere
 from fetcher.politeness.clock import Clock
 from fetcher.queue_loop import QueueLoop
 from fetcher.redis.duties import end_all
@@ -87,6 +89,7 @@ class Service:
             is_own=self._own.is_proxy,
         )
         self._door: Door | None = None
+        self._tunnels: Everywhere | None = None
         self._counters = None
         # Nobody else can ask for them.
         if worker is not None and roles.queue and settings.fetcher.rpc.enabled:
@@ -114,7 +117,9 @@ class Service:
         if roles.queue and settings.queue.enabled:
             yield build_queue(settings, self._redis, self._blocking, fetcher, self._wake)
         if FORWARD in find_doors(settings, roles):
-            self._door, part = build_forward(settings, fetcher, self._redis, self._own)
+            self._door, self._tunnels, part = build_forward(
+                settings, fetcher, self._redis, self._blocking, self._own
+            )
             yield part
         if roles.pool:
             yield build_upkeep(settings, view, self._judge_list, fetcher)
@@ -175,9 +180,10 @@ class Service:
         routes = build_pool_routes(
             self.settings, self._view, self._judge_list, self._redis, self._clock
         )
+        tunnels = tunnel_routes(self._tunnels) if self._tunnels is not None else []
         entrances = self.entrances
         opening: dict[str, Callable[[], str]] = {
-            "api": lambda: entrances.open_api(self.problems, routes.api),
+            "api": lambda: entrances.open_api(self.problems, [*routes.api, *tunnels]),
             PROXY_POOL: lambda: entrances.open_proxy_pool(routes.proxy_pool),
             FORWARD: entrances.open_forward,
             "fetcher.rpc": entrances.open_rpc,

@@ -24,7 +24,7 @@ async def test_a_door_has_the_rules_of_its_settings(redis: Redis) -> None:
         fetcher__delay=3,
     )
     async with Fetcher.from_settings() as fetcher:
-        door, part = build_forward(given, fetcher, redis, Own())
+        door, _, part = build_forward(given, fetcher, redis, redis, Own())
         rules = door.means.rules
         assert rules.trust is Trust.GUARDED
         assert rules.connect_ports == {443}
@@ -42,7 +42,9 @@ async def test_a_client_has_more_proxies_tried_than_a_task(
     redis: Redis, retries: int, tried: int
 ) -> None:
     async with Fetcher.from_settings() as fetcher:
-        door, _ = build_forward(settings(fetcher__retries=retries), fetcher, redis, Own())
+        door, _, _ = build_forward(
+            settings(fetcher__retries=retries), fetcher, redis, redis, Own()
+        )
         assert door.means.rules.retries == tried
 
 
