@@ -81,19 +81,17 @@ class Opening:
         self._request = Request(
             url=target.url, method="CONNECT", connect_timeout=policy.defaults.connect_timeout
         )
+        steering, route = caller.steering, rules.route
+        pool = next((way for way in route if type(way) is Pool), None)
+        wants = steering.session is not None or steering.is_sticky
+        self._keeps_exit = wants and pool is not None
+        if wants and pool is not None:
+            route = (pool,)  # a session has one exit, and no other way
         self._failover = Failover(
-            rules.route,
-            policy.ways,
-            policy.defaults.retries,
-            trust=rules.trust,
-            site=caller.steering.site,
+            route, policy.ways, policy.defaults.retries, trust=rules.trust, site=steering.site
         )
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it
-        steering = caller.steering
-        self._keeps_exit = (steering.session is not None or steering.is_sticky) and any(
-            type(way) is Pool for way in rules.route
-        )
 
     @property
     def exit(self) -> Exit | None:
@@ -175,8 +173,8 @@ class Opening:
         if chooser is None:
             return None
         wishes = replace(self._failover.wishes, preferred=None, only=False)
-        way = next(way for way in self._failover.route if type(way) is Pool)
-        site = way.site or self.caller.steering.site
+        [way] = self._failover.route
+        site = (way.site if type(way) is Pool else None) or self.caller.steering.site
         exit = chooser.pick(
             Target(self.target.host, tunnelled=True, site=site, wishes=wishes),
             self._failover.tried,
@@ -219,11 +217,8 @@ class Opening:
                 self._refuse(refuse_by_end(way, self._failover.attempts))
             return
         if self._session is not None and way.proxy != self._session.proxy:
-            self._failover.release(way)  # the pool has lost it, and the route went on
-            if self._session.proxy is None:
-                self._refuse_last("no proxy in the pool for this session")
-            else:
-                self._fail_session(self._session.proxy)
+            self._failover.release(way)
+            self._refuse_last("no proxy in the pool for this session")
             return
         self._attempt(way)
 
@@ -277,7 +272,7 @@ class Opening:
         took = now - connecting.began
         if connecting.exit.proxy is not None:
             self.means.hedge.learn(took)
-        self._stop_racing(slower_than=2 * took)
+        self._stop_racing(slower_than=1.25 * took)
         self.standing = connecting
         if self._needs_vetting(connecting.exit, now):
             self._vet(connecting)
