@@ -68,7 +68,7 @@ async def test_a_path_stands_through_a_proxy(kind: Kind) -> None:
         assert 0 < told.timing.connect <= told.timing.total
         assert connecting.transport is not None
         assert not connecting.is_lost
-        connecting.transport.write(b"x")  # which is no TLS
+        connecting.transport.write(b"GET / HTTP/1.0\r\n\r\n")  # which is no TLS
         await wait_until(lambda: connecting.is_lost)
         await drop(connecting)
 
@@ -145,7 +145,8 @@ async def test_whose_fault_a_failure_is(
     kind: Kind, outcome: Outcome, code: Code, connect_code: int, stranger: bool
 ) -> None:
     async with Farm({kind: 1}, tls=False) as farm:
-        proxy = parse_proxy(farm.proxies[0].url(credentials=False))
+        scheme = "socks5h" if kind is Kind.SOCKS5_AUTH else "http"
+        proxy = parse_proxy(farm.proxies[0].url(scheme, credentials=False))
         connecting, told = await attempt(network(), through(proxy), limit=0.5)
         assert (told.outcome, told.code) == (outcome, code)
         assert (told.connect_code, told.stranger) == (connect_code, stranger)
@@ -180,7 +181,7 @@ async def test_an_https_proxy_must_show_its_certificate(tmp_path: Path) -> None:
 
 async def test_a_proxy_without_tls_is_no_https_proxy() -> None:
     async with Farm({Kind.GOOD: 1}, tls=False) as farm:
-        _, told = await attempt(network(), through(farm.proxies[0].url("https")))
+        _, told = await attempt(network(), through(farm.proxies[0].url("https")), limit=0.5)
         assert told.outcome is Outcome.PROXY
 
 
