@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fetcher.forward.relay import Relay
+from fetchpool.farm.certificate import Certificate
+from tests.serving import Streams
 from tests.wait import wait_until
 
 SMALL = 16_384  # bytes that the kernel is to hold of a connection, about
@@ -21,6 +24,7 @@ class Ends:
         self.upstream = upstream
         self.relay: Relay
         self.transports: tuple[Any, Any]
+        self.streams: dict[str, Streams] = {}  # of those peers that speak TLS
         self.ended: list[str] = []
         self.spent: list[int] = []
 
@@ -63,7 +67,8 @@ class _Before(asyncio.Protocol):
     """What a transport has before the relay takes it over; it reads nothing."""
 
     def connection_made(self, transport: Any) -> None:
-        transport.pause_reading()
+        if transport.can_write_eof():  # TLS would not send the last word of its handshake
+            transport.pause_reading()
 
 
 @asynccontextmanager
@@ -74,15 +79,39 @@ async def relayed(
     to_client: bytes = b"",
     to_upstream: bytes = b"",
     buffers: int = 0,
+    certificate: Certificate | None = None,
+    tls: Sequence[str] = (),
     build: Callable[..., Relay] = Relay,
 ) -> AsyncIterator[Ends]:
-    """`buffers`: bytes that the kernel is asked to hold at most, each way of each connection."""
+    """`buffers`: bytes that the kernel is asked to hold at most, each way of each connection.
+
+    `tls`: which of the two connections are behind it, by `certificate`.
+    """
     loop = asyncio.get_running_loop()
     client, near = connect(buffers)
     far, upstream = connect(buffers)
     ends = Ends(client, upstream)
-    one, _ = await loop.connect_accepted_socket(_Before, near)
-    two, _ = await loop.create_connection(_Before, sock=far)
+    asked = given = None
+    if certificate is not None:
+        asked = certificate.server_context()
+        given = ssl.create_default_context(cafile=certificate.file)
+    if "client" in tls:
+        (one, _), ends.streams["client"] = await asyncio.gather(
+            loop.connect_accepted_socket(_Before, near, ssl=asked),
+            asyncio.open_connection(sock=client, ssl=given, server_hostname="127.0.0.1"),
+        )
+    else:
+        one, _ = await loop.connect_accepted_socket(_Before, near)
+    if "upstream" in tls:
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        (two, _), (far_off, _) = await asyncio.gather(
+            loop.create_connection(_Before, sock=far, ssl=given, server_hostname="127.0.0.1"),
+            loop.connect_accepted_socket(lambda: protocol, upstream, ssl=asked),
+        )
+        ends.streams["upstream"] = reader, asyncio.StreamWriter(far_off, protocol, reader, loop)
+    else:
+        two, _ = await loop.create_connection(_Before, sock=far)
     ends.transports = (one, two)
     ends.relay = build(
         one,
@@ -96,6 +125,8 @@ async def relayed(
         ends.relay.start(to_client, to_upstream)
         yield ends
     finally:
+        for _, writer in ends.streams.values():
+            writer.transport.abort()
         with client, upstream:
             if not ends.ended:
                 ends.relay.close()

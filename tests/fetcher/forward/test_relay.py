@@ -1,12 +1,15 @@
 """Real connections on loopback; on both loops."""
 
 import asyncio
+import random
 
 import pytest
 
 from fetcher.forward import relay as module
-from fetcher.forward.relay import HIGH
+from fetcher.forward.relay import HIGH, UNTOLD
+from fetchpool.farm.certificate import Certificate, make_certificate
 from tests.fetcher.forward.relayed import (
+    Ends,
     exchange,
     fate,
     receive,
@@ -14,6 +17,7 @@ from tests.fetcher.forward.relayed import (
     reset,
     send_until_full,
 )
+from tests.redis_server import unavailable
 from tests.wait import wait_until
 
 LOOPS = ("asyncio", "uvloop")
@@ -194,3 +198,93 @@ async def test_all_relays_of_a_loop_share_one_timer() -> None:
         async with relayed(idle=300):
             assert sweep._timer is timer
     assert sweep._timer is None
+
+
+# -- TLS -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    made = make_certificate(tmp_path_factory.mktemp("certificate"), ["127.0.0.1"])
+    if made is None:
+        unavailable("no openssl program to make a certificate")
+    return made
+
+
+@pytest.mark.parametrize("tls", [("client",), ("upstream",), ("client", "upstream")])
+@BOTH
+async def test_either_side_may_be_behind_tls(
+    certificate: Certificate, tls: tuple[str, ...], first: str
+) -> None:
+    data = random.Random(first).randbytes(1_500_000)
+    async with relayed(certificate=certificate, tls=tls) as ends:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(say(ends, first, data))
+            got = tasks.create_task(hear(ends, OTHER[first], len(data)))
+        assert got.result() == data
+        assert ends.relay.sent + ends.relay.received == len(data)
+        assert ends.ended == []
+
+
+@pytest.mark.parametrize("tls", ["client", "upstream"])
+async def test_the_end_of_a_tls_connection_ends_the_other_behind_its_last_byte(
+    certificate: Certificate, tls: str
+) -> None:
+    async with relayed(certificate=certificate, tls=(tls,)) as ends:
+        await say(ends, tls, b"x" * 300_000)
+        ends.streams[tls][1].close()
+        assert await hear(ends, OTHER[tls], 300_001) == b"x" * 300_000
+        assert await ends.over() == f"{tls} ended"
+
+
+async def test_a_client_behind_tls_hears_of_the_end_of_its_answer(certificate: Certificate) -> None:
+    async with relayed(certificate=certificate, tls=("client",)) as ends:
+        await say(ends, "upstream", b"x" * 300_000)
+        ends.upstream.shutdown(1)
+        assert await hear(ends, "client", 300_001) == b"x" * 300_000
+        assert await ends.over() == "upstream ended"
+
+
+@pytest.mark.parametrize("idle", [0.0, 300.0])
+async def test_an_upstream_behind_tls_may_answer_a_client_that_has_ended(
+    certificate: Certificate, idle: float
+) -> None:
+    async with relayed(certificate=certificate, tls=("upstream",), idle=idle) as ends:
+        await say(ends, "client", b"question")
+        ends.client.shutdown(1)
+        assert await hear(ends, "upstream", 8) == b"question"
+        await say(ends, "upstream", b"answer")
+        assert await hear(ends, "client", 6) == b"answer"
+        assert ends.relay.idle == UNTOLD
+        ends.streams["upstream"][1].close()
+        assert await fate(ends.client) == "end"
+        await ends.over()
+
+
+@pytest.mark.parametrize("tls", ["client", "upstream"])
+async def test_a_reset_goes_through_tls(certificate: Certificate, tls: str) -> None:
+    async with relayed(certificate=certificate, tls=(tls,)) as ends:
+        _, plain = ends.pair(tls)
+        reset(plain)
+        with pytest.raises(ConnectionResetError):
+            await ends.streams[tls][0].read(1)
+        assert await ends.over() == f"{OTHER[tls]} reset"
+
+
+async def say(ends: Ends, name: str, data: bytes) -> None:
+    if name in ends.streams:
+        writer = ends.streams[name][1]
+        writer.write(data)
+        await writer.drain()
+    else:
+        await asyncio.get_running_loop().sock_sendall(ends.pair(name)[0], data)
+
+
+async def hear(ends: Ends, name: str, size: int) -> bytes:
+    """So many bytes, or as many as come before the end."""
+    if name not in ends.streams:
+        return await receive(ends.pair(name)[0], size)
+    try:
+        return await ends.streams[name][0].readexactly(size)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
