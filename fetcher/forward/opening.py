@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from fetcher.errors import ANSWERED, Outcome, TaskError
 from fetcher.forward.connect import Connecting
+from fetcher.forward.hedge import LONGEST
 from fetcher.forward.means import Means
 from fetcher.forward.model import Authority, Caller, Refused, Sticky
 from fetcher.forward.refusals import (
@@ -36,6 +37,7 @@ from fetcher.route.route import Pool
 from fetcher.run.polite import build_polite
 
 MOST_AT_ONCE: Final = 3  # attempts, of which two race
+VERY_SLOW: Final = 2 * LONGEST  # seconds; whoever needs more to stand is left alone for a while
 # Openings through other proxies that failed TLS alike, after which the target itself is to blame.
 _ALIKE: Final = 2
 
@@ -50,7 +52,7 @@ class Opening:
 
     standing: Connecting | None = None
     moves = 0  # of the session
-    _racers = 0  # begun so far
+    _was_slow = False  # what stands
     _session: Sticky | None = None
     _waits_for: Cancellable | None = None
     _vetting: Vetting | None = None
@@ -246,7 +248,13 @@ class Opening:
 
     def _race(self) -> None:
         self._timer = None
-        others = [one.exit.proxy for one in self._running if one.exit.proxy is not None]
+        others = []
+        for one in self._running:
+            if one.exit.proxy is not None:
+                others.append(one.exit.proxy)
+                if not one.is_slow:
+                    one.is_slow = True
+                    self.means.shunned.begin_waiting(one.exit.proxy)
         if not others:
             return
         exit = self._failover.race(self.target.url, others)
@@ -261,6 +269,7 @@ class Opening:
 
     def _ended(self, connecting: Connecting, response: Response) -> None:
         self._running.remove(connecting)
+        self._unmark(connecting)
         if response.outcome is ANSWERED:
             self._take(connecting)
         else:
@@ -272,25 +281,33 @@ class Opening:
         took = now - connecting.began
         if connecting.exit.proxy is not None:
             self.means.hedge.learn(took)
-        self._stop_racing(slower_than=1.25 * took)
+        self._stop_racing(began=connecting.began)
+        self._was_slow = took > VERY_SLOW
         self.standing = connecting
         if self._needs_vetting(connecting.exit, now):
             self._vet(connecting)
         else:
             self._tell(connecting)
 
-    def _stop_racing(self, slower_than: float | None) -> None:
+    def _stop_racing(self, began: float | None) -> None:
+        """Whoever has been overtaken by one that `began` later was slow."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now = monotonic()
         for other in self._running:
             other.cancel()
+            self._unmark(other)
             self._failover.release(other.exit)
             proxy = other.exit.proxy
-            if slower_than is not None and proxy is not None and now - other.began > slower_than:
+            if began is not None and proxy is not None and other.began < began:
                 self.means.shunned.blame(proxy, now)
         self._running.clear()
+
+    def _unmark(self, connecting: Connecting) -> None:
+        if connecting.is_slow and connecting.exit.proxy is not None:
+            connecting.is_slow = False
+            self.means.shunned.end_waiting(connecting.exit.proxy)
 
     def _fail(self, connecting: Connecting, response: Response) -> None:
         exit, now = connecting.exit, monotonic()
@@ -434,7 +451,10 @@ class Opening:
         exit, now = self.exit, monotonic()
         if exit is None or exit.proxy is None:
             return
-        self.means.shunned.forgive(exit.proxy)
+        if self._was_slow and exit.from_pool:
+            self.means.shunned.blame(exit.proxy, now)  # nobody was there to race it
+        else:
+            self.means.shunned.forgive(exit.proxy)
         for proxy in self._suspects:
             if proxy != exit.proxy:
                 self.means.shunned.blame(proxy, now)
@@ -456,7 +476,7 @@ class Opening:
         if self._vetting is not None:
             self._vetting.cancel()
             self._vetting = None
-        self._stop_racing(slower_than=None)
+        self._stop_racing(began=None)
         connecting, self.standing = self.standing, None
         if connecting is not None:
             connecting.cancel()
