@@ -306,9 +306,7 @@ class Tunnel(asyncio.Protocol):
                 self._settle(None)  # he reads what the server says
             else:
                 self._end()
-        return (
-            self.state is not State.ENDED and self._client.can_write_eof()
-        )  # TLS has no half of a close
+        return self._ended is not None and self._client.can_write_eof()  # TLS has no half-close
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end()
