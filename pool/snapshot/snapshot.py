@@ -160,8 +160,8 @@ class Snapshot:
 
     `http` is what ProxyPool's routes draw from, `any` all proxies, other schemes too. Filters are
     held against `good`, those of `any` that passed their last check, and against `every`;
-    `unchecked` are those that no check of ours has looked at: new ones, whatever traffic has shown of
-    them, and those that another program has left behind.
+    `unchecked` are those that no check of ours has looked at: new ones, whatever traffic has shown
+    of them, and those that another program has left behind.
     """
 
     def __init__(self, scale: Score) -> None:
