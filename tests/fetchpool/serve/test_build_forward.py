@@ -42,9 +42,7 @@ async def test_a_client_has_more_proxies_tried_than_a_task(
     redis: Redis, retries: int, tried: int
 ) -> None:
     async with Fetcher.from_settings() as fetcher:
-        door, _, _ = build_forward(
-            settings(fetcher__retries=retries), fetcher, redis, redis, Own()
-        )
+        door, _, _ = build_forward(settings(fetcher__retries=retries), fetcher, redis, redis, Own())
         assert door.means.rules.retries == tried
 
 
