@@ -10,8 +10,8 @@ from fetcher.forward.own import Own
 from fetcher.forward.quotas import KeyQuotas
 from fetcher.forward.server import Door
 from fetcher.forward.sessions import KeptSessions
-from fetcher.forward.store.quotas import QuotaStore
 from fetcher.forward.store.roster import Roster
+from fetcher.forward.store.quotas import QuotaStore
 from fetcher.forward.store.sessions import SessionStore
 from fetcher.forward.supply import Supply
 from fetcher.model import Trust
@@ -31,7 +31,7 @@ DELAY: Final = 1.0  # seconds, for those who are polite where fetcher.delay says
 def build_forward(
     settings: Settings, fetcher: Fetcher, redis: Redis, blocking: Redis, own: Own
 ) -> tuple[Door, Roster, Part]:
-    """The door, still closed, the tunnels of all workers, and what is to run beside both. Raises
+    """The door, still closed, the tunnels of all workers, and what is to run beside it. Raises
     SettingsError for a certificate that cannot be used."""
     forward, prefix = settings.forward, settings.redis.prefix
     retries = settings.fetcher.retries
