@@ -334,9 +334,12 @@ class Opening:
             self._refuse(refuse_by_response(response, self._failover.attempts))
 
     def _go_on_in_session(self, proxy: Proxy, response: Response, left: float) -> None:
-        sessions = self.means.sessions
+        sessions, session = self.means.sessions, self._session
         lied = response.connect_code // 100 == 2
-        if left > 0 and (response.outcome is Outcome.PROXY or lied) and not response.unproven:
+        # A session's first exit has still to show that it is of any use.
+        of_no_use = response.outcome is Outcome.PATH and session is not None and session.is_new
+        failed = response.outcome is Outcome.PROXY or lied or of_no_use
+        if left > 0 and failed and not response.unproven:
             self._fail_session(proxy)
             return
         if sessions is not None and response.connect_code:
@@ -415,6 +418,9 @@ class Opening:
         """The same for the last one that there is, which has all of the time; 0 for others."""
         left, exit = self.deadline - monotonic(), self.exit
         if exit is None or left <= 0 or self._failover.limits(exit, self._request, left).first_byte:
+            return 0.0
+        # Of a session's exits fail-over sees one at a time.
+        if self._session is not None and self._session_failures < self._failover.budget:
             return 0.0
         return left
 

@@ -255,6 +255,8 @@ class Plain:
         # Each exit of a session is a fetch of its own. With no retry at all a proxy's own 407 would
         # be taken for the target's.
         left = max(self.deadline - time.monotonic(), 0.001)
+        if self.sticky is not None and self.sticky.is_new and self.tries <= self._defaults.retries:
+            left = min(left, self.means.fetcher.shared.policy.ways.attempt_timeout)
         return replace(base, request=request, site=site, timeout=left, retries=1)
 
     # 2a. A session keeps its exit, and says which is the next: see `Sessions`.
@@ -269,13 +271,18 @@ class Plain:
         self.waiting = sessions.find(self.caller, self.asked.authority, propose, found)
 
     def _propose(self, wishes: Wishes, *avoided: Proxy) -> Proxy | None:
-        """Who would be taken now."""
+        """Who would be taken now, rather one that lets tunnels through: the session's next request
+        may well be for https."""
         chooser = self.means.chooser
-        exit = chooser.pick(self._target(wishes), avoided) if chooser is not None else None
-        if chooser is None or exit is None or exit.proxy is None:
+        if chooser is None:
             return None
-        chooser.release(exit.proxy)
-        return exit.proxy
+        target = self._target(wishes)
+        for wanted in (replace(target, tunnelled=True), target):
+            exit = chooser.pick(wanted, avoided)
+            if exit is not None and exit.proxy is not None:
+                chooser.release(exit.proxy)
+                return exit.proxy
+        return None
 
     def _found(self, wishes: Wishes, sticky: Sticky | Refused) -> None:
         self.waiting = None
@@ -298,7 +305,7 @@ class Plain:
         if sessions is None or sticky is None or sticky.proxy is None:
             return False
         is_gone = fetching.ending is Ending.NO_PROXY
-        if not is_gone and not _is_unreached(response):
+        if not is_gone and not _is_unreached(response, is_new=sticky.is_new):
             self._confirm()
             return False
         self.attempts = [*self.attempts, *fetching.attempts]
@@ -470,9 +477,13 @@ def _no_lines(fetching: Fetching, size: int | None) -> bytes:
     return b""
 
 
-def _is_unreached(response: Response | None) -> bool:
-    """Whether the proxy could not be reached, or would not know us."""
-    return response is not None and (response.outcome is Outcome.PROXY or response.stranger)
+def _is_unreached(response: Response | None, *, is_new: bool) -> bool:
+    """Whether the proxy could not be reached, or would not know us. One that is new to its session
+    has still to show that it is of any use."""
+    if response is None:
+        return False
+    failed = (Outcome.PROXY, Outcome.PATH) if is_new else (Outcome.PROXY,)
+    return response.outcome in failed or response.stranger
 
 
 @lru_cache(maxsize=16)

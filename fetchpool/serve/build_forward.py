@@ -31,8 +31,8 @@ DELAY: Final = 1.0  # seconds, for those who are polite where fetcher.delay says
 def build_forward(
     settings: Settings, fetcher: Fetcher, redis: Redis, blocking: Redis, own: Own
 ) -> tuple[Door, Roster, Part]:
-    """The door, still closed, the tunnels of all workers, and what is to run beside it. Raises SettingsError for a certificate
-    that cannot be used."""
+    """The door, still closed, the tunnels of all workers, and what is to run beside it. Raises
+    SettingsError for a certificate that cannot be used."""
     forward, prefix = settings.forward, settings.redis.prefix
     retries = settings.fetcher.retries
     keys = {**({"": forward.key} if forward.key else {}), **forward.keys}
