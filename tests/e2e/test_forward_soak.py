@@ -108,6 +108,7 @@ def service(tmp_path: Path) -> Iterator[ServiceProcess]:
         forward={"port": 0, "allow_private": True, "connect_ports": [], "max_connections": 0},
         pool={
             "allow_private": True,
+            "resync": 0.5,
             "harvest": {"enabled": False},
             "sites": {"universal": {"url": ["http://127.0.0.1:9/"]}},
         },
