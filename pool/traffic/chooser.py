@@ -64,7 +64,7 @@ class PoolChooser:
             return None
         self.usage.begin(entry.proxy)
         trusted = self._allow_private or entry.record.own
-        unchecked = target.wishes.unchecked and not self._snapshot.is_checked(entry)
+        unchecked = target.wishes.unchecked and self._snapshot.is_unchecked(entry)
         return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True, unchecked=unchecked)
 
     def release(self, proxy: Proxy) -> None:
@@ -128,7 +128,10 @@ class PoolChooser:
 
     def expects(self, target: Target) -> bool:
         snapshot = self._snapshot_for(target)
-        return self._checks and snapshot is not None and bool(snapshot.unchecked.every)
+        if snapshot is None or not self._checks:
+            return False
+        # Whether https passes through those that are good is looked at again and again.
+        return bool(snapshot.unchecked.every or (target.tunnelled and snapshot.good.every))
 
     def describe(self, target: Target) -> str:
         name = self._sites.find(target) or UNIVERSAL
