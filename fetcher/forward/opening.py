@@ -262,6 +262,7 @@ class Opening:
             return
         if not self.means.hedge.spend():
             self._failover.release(exit)
+            self._arm()  # others may have earned one by then
             return
         self._attempt(exit, races=True)
 
