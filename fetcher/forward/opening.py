@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from fetcher.errors import ANSWERED, Outcome, TaskError
 from fetcher.forward.connect import Connecting
+from fetcher.forward.hedge import LONGEST
 from fetcher.forward.means import Means
 from fetcher.forward.model import Authority, Caller, Refused, Sticky
 from fetcher.forward.refusals import (
@@ -36,6 +37,7 @@ from fetcher.route.route import Pool
 from fetcher.run.polite import build_polite
 
 MOST_AT_ONCE: Final = 3  # attempts, of which two race
+VERY_SLOW: Final = 2 * LONGEST  # seconds; whoever needs more to stand is left alone for a while
 # Openings through other proxies that failed TLS alike, after which the target itself is to blame.
 _ALIKE: Final = 2
 
@@ -50,7 +52,7 @@ class Opening:
 
     standing: Connecting | None = None
     moves = 0  # of the session
-    _racers = 0  # begun so far
+    _was_slow = False  # what stands
     _session: Sticky | None = None
     _waits_for: Cancellable | None = None
     _vetting: Vetting | None = None
@@ -72,7 +74,7 @@ class Opening:
         self.means = means
         self.caller = caller
         self.target = target
-        self._stands = stands
+        self._stands: Callable[[Connecting], None] | None = stands
         self._refused: Callable[[Refused], None] | None = refused
         self._loop = asyncio.get_running_loop()
         self._began = monotonic()
@@ -81,19 +83,17 @@ class Opening:
         self._request = Request(
             url=target.url, method="CONNECT", connect_timeout=policy.defaults.connect_timeout
         )
+        steering, route = caller.steering, rules.route
+        pool = next((way for way in route if type(way) is Pool), None)
+        wants = steering.session is not None or steering.is_sticky
+        self._keeps_exit = wants and pool is not None
+        if wants and pool is not None:
+            route = (pool,)  # a session has one exit, and no other way
         self._failover = Failover(
-            rules.route,
-            policy.ways,
-            policy.defaults.retries,
-            trust=rules.trust,
-            site=caller.steering.site,
+            route, policy.ways, rules.retries, trust=rules.trust, site=steering.site
         )
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it
-        steering = caller.steering
-        self._keeps_exit = (steering.session is not None or steering.is_sticky) and any(
-            type(way) is Pool for way in rules.route
-        )
 
     @property
     def exit(self) -> Exit | None:
@@ -135,11 +135,18 @@ class Opening:
         steering, shunned = self.caller.steering, self.means.shunned
         shunned.look(monotonic())
         wishes = Wishes(country=steering.country, avoid=shunned)
-        if self._failover.is_direct or type(self._failover.route[0]) is not Pool:
-            self._failover.wishes = wishes
+        self._failover.wishes = wishes
+        route = self._failover.route
+        way = route[0]
+        if type(way) is not Pool:
             self._leave()
             return
-        site = self._failover.route[0].site or steering.site
+        if len(route) == 1 and not self._keeps_exit:
+            exit = self._failover.leave(None, self.target.url)
+            if not isinstance(exit, End):  # whoever has one need not look for it
+                self._attempt(exit)
+                return
+        site = way.site or steering.site
         target = Target(self.target.host, tunnelled=True, site=site, wishes=wishes)
         waiting = self.means.supply.wait(target, self._supplied)
         if waiting is not None:
@@ -168,8 +175,8 @@ class Opening:
         if chooser is None:
             return None
         wishes = replace(self._failover.wishes, preferred=None, only=False)
-        way = next(way for way in self._failover.route if type(way) is Pool)
-        site = way.site or self.caller.steering.site
+        [way] = self._failover.route
+        site = (way.site if type(way) is Pool else None) or self.caller.steering.site
         exit = chooser.pick(
             Target(self.target.host, tunnelled=True, site=site, wishes=wishes),
             self._failover.tried,
@@ -212,11 +219,8 @@ class Opening:
                 self._refuse(refuse_by_end(way, self._failover.attempts))
             return
         if self._session is not None and way.proxy != self._session.proxy:
-            self._failover.release(way)  # the pool has lost it, and the route went on
-            if self._session.proxy is None:
-                self._refuse_last("no proxy in the pool for this session")
-            else:
-                self._fail_session(self._session.proxy)
+            self._failover.release(way)
+            self._refuse_last("no proxy in the pool for this session")
             return
         self._attempt(way)
 
@@ -228,8 +232,8 @@ class Opening:
             return
         if not races:
             self.means.hedge.begin()
-        limits = self._failover.limits(exit, self._request, left)
-        connecting = Connecting(self.means.network, exit, self.target, limits, self._ended)
+        limit = min(self._failover.limit_connect(exit, self._request), left)
+        connecting = Connecting(self.means.network, exit, self.target, limit, self._ended)
         self._running.append(connecting)
         connecting.begin()
         if exit.from_pool and self._running:
@@ -244,7 +248,13 @@ class Opening:
 
     def _race(self) -> None:
         self._timer = None
-        others = [one.exit.proxy for one in self._running if one.exit.proxy is not None]
+        others = []
+        for one in self._running:
+            if one.exit.proxy is not None:
+                others.append(one.exit.proxy)
+                if not one.is_slow:
+                    one.is_slow = True
+                    self.means.shunned.begin_waiting(one.exit.proxy)
         if not others:
             return
         exit = self._failover.race(self.target.url, others)
@@ -259,6 +269,7 @@ class Opening:
 
     def _ended(self, connecting: Connecting, response: Response) -> None:
         self._running.remove(connecting)
+        self._unmark(connecting)
         if response.outcome is ANSWERED:
             self._take(connecting)
         else:
@@ -270,25 +281,33 @@ class Opening:
         took = now - connecting.began
         if connecting.exit.proxy is not None:
             self.means.hedge.learn(took)
-        self._stop_racing(slower_than=2 * took)
+        self._stop_racing(began=connecting.began)
+        self._was_slow = took > VERY_SLOW
         self.standing = connecting
         if self._needs_vetting(connecting.exit, now):
             self._vet(connecting)
         else:
-            self._stands(connecting)
+            self._tell(connecting)
 
-    def _stop_racing(self, slower_than: float | None) -> None:
+    def _stop_racing(self, began: float | None) -> None:
+        """Whoever has been overtaken by one that `began` later was slow."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now = monotonic()
         for other in self._running:
             other.cancel()
+            self._unmark(other)
             self._failover.release(other.exit)
             proxy = other.exit.proxy
-            if slower_than is not None and proxy is not None and now - other.began > slower_than:
+            if began is not None and proxy is not None and other.began < began:
                 self.means.shunned.blame(proxy, now)
         self._running.clear()
+
+    def _unmark(self, connecting: Connecting) -> None:
+        if connecting.is_slow and connecting.exit.proxy is not None:
+            connecting.is_slow = False
+            self.means.shunned.end_waiting(connecting.exit.proxy)
 
     def _fail(self, connecting: Connecting, response: Response) -> None:
         exit, now = connecting.exit, monotonic()
@@ -328,9 +347,12 @@ class Opening:
             self._refuse(refuse_by_response(response, self._failover.attempts))
 
     def _go_on_in_session(self, proxy: Proxy, response: Response, left: float) -> None:
-        sessions = self.means.sessions
+        sessions, session = self.means.sessions, self._session
         lied = response.connect_code // 100 == 2
-        if left > 0 and (response.outcome is Outcome.PROXY or lied) and not response.unproven:
+        # A session's first exit has still to show that it is of any use.
+        of_no_use = response.outcome is Outcome.PATH and session is not None and session.is_new
+        failed = response.outcome is Outcome.PROXY or lied or of_no_use
+        if left > 0 and failed and not response.unproven:
             self._fail_session(proxy)
             return
         if sessions is not None and response.connect_code:
@@ -350,13 +372,13 @@ class Opening:
 
     def _vet(self, connecting: Connecting) -> None:
         left = max(self.deadline - monotonic(), 0.001)
-        limits = self._failover.limits(connecting.exit, self._request, left)
+        limit = min(self._failover.limit_connect(connecting.exit, self._request), left)
         self.means.hedge.begin()
         self._vetting = Vetting(
             self.means.network,
             connecting.exit,
             self.target,
-            limits,
+            limit,
             lambda response: self._vetted(connecting, response),
         )
         self._vetting.begin()
@@ -367,14 +389,18 @@ class Opening:
         assert proxy is not None
         if response.outcome is ANSWERED:
             self.means.vetted.add(proxy, monotonic())
-            self._stands(connecting)
+            self._tell(connecting)
             return
         if is_certificate_failure(response):
             self._tls_failures += 1
             if self._tls_failures >= _ALIKE:  # the target's own, for the client to judge
-                self._stands(connecting)
+                self._tell(connecting)
                 return
         self.again(response)
+
+    def _tell(self, connecting: Connecting) -> None:
+        if self._stands is not None:
+            self._stands(connecting)
 
     # 6. What the tunnel says of it.
 
@@ -397,12 +423,19 @@ class Opening:
 
     @property
     def patience(self) -> float:
-        """Seconds that what stands may take for its first byte."""
-        left = max(self.deadline - monotonic(), 0.001)
-        exit = self.exit
-        if exit is None:
-            return left
-        return self._failover.limits(exit, self._request, left).first_byte or left
+        """Seconds that what stands may take for its first byte, if it is not the last."""
+        return max(min(self._failover.ways.attempt_timeout, self.deadline - monotonic()), 0.001)
+
+    @property
+    def patience_of_last(self) -> float:
+        """The same for the last one that there is, which has all of the time; 0 for others."""
+        left, exit = self.deadline - monotonic(), self.exit
+        if exit is None or left <= 0 or self._failover.limits(exit, self._request, left).first_byte:
+            return 0.0
+        # Of a session's exits fail-over sees one at a time.
+        if self._session is not None and self._session_failures < self._failover.budget:
+            return 0.0
+        return left
 
     def absolve(self) -> None:
         """What other proxies were suspected of was the target's own doing."""
@@ -418,7 +451,10 @@ class Opening:
         exit, now = self.exit, monotonic()
         if exit is None or exit.proxy is None:
             return
-        self.means.shunned.forgive(exit.proxy)
+        if self._was_slow and exit.from_pool:
+            self.means.shunned.blame(exit.proxy, now)  # nobody was there to race it
+        else:
+            self.means.shunned.forgive(exit.proxy)
         for proxy in self._suspects:
             if proxy != exit.proxy:
                 self.means.shunned.blame(proxy, now)
@@ -433,14 +469,14 @@ class Opening:
     def cancel(self) -> None:
         """Nobody wants it any more, or the tunnel has ended: everything stops, and what was lent
         is given back. Harmless when that has been done."""
-        self._refused = None
+        self._refused = self._stands = None
         if self._waits_for is not None:
             self._waits_for.cancel()
             self._waits_for = None
         if self._vetting is not None:
             self._vetting.cancel()
             self._vetting = None
-        self._stop_racing(slower_than=None)
+        self._stop_racing(began=None)
         connecting, self.standing = self.standing, None
         if connecting is not None:
             connecting.cancel()

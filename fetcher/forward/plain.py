@@ -190,12 +190,21 @@ class Plain:
         steering = self.caller.steering
         if steering.is_debug:
             self.request_id = secrets.token_hex(8)
-        wishes = NO_WISHES if steering.country is None else Wishes(country=steering.country)
+        if not self.means.has_pool:
+            self._run(NO_WISHES)
+            return
+        wishes = self._wishes()
         if steering.session is None and not steering.is_sticky:
             self._await_supply(wishes, self._run)
         else:
             self.deadline = self.started + _base_plan(self._defaults).timeout
             self._find(wishes)
+
+    def _wishes(self) -> Wishes:
+        """What its proxies shall be; those that have just failed others are left alone."""
+        shunned = self.means.shunned
+        shunned.look(time.monotonic())
+        return Wishes(country=self.caller.steering.country, avoid=shunned)
 
     @property
     def _defaults(self) -> Defaults:
@@ -242,10 +251,12 @@ class Plain:
         )
         site = self.caller.steering.site
         if not self.deadline:
-            return replace(base, request=request, site=site)
+            return replace(base, request=request, site=site, retries=self.means.rules.retries)
         # Each exit of a session is a fetch of its own. With no retry at all a proxy's own 407 would
         # be taken for the target's.
         left = max(self.deadline - time.monotonic(), 0.001)
+        if self.sticky is not None and self.sticky.is_new and self.tries <= self._defaults.retries:
+            left = min(left, self.means.fetcher.shared.policy.ways.attempt_timeout)
         return replace(base, request=request, site=site, timeout=left, retries=1)
 
     # 2a. A session keeps its exit, and says which is the next: see `Sessions`.
@@ -260,13 +271,18 @@ class Plain:
         self.waiting = sessions.find(self.caller, self.asked.authority, propose, found)
 
     def _propose(self, wishes: Wishes, *avoided: Proxy) -> Proxy | None:
-        """Who would be taken now."""
+        """Who would be taken now, rather one that lets tunnels through: the session's next request
+        may well be for https."""
         chooser = self.means.chooser
-        exit = chooser.pick(self._target(wishes), avoided) if chooser is not None else None
-        if chooser is None or exit is None or exit.proxy is None:
+        if chooser is None:
             return None
-        chooser.release(exit.proxy)
-        return exit.proxy
+        target = self._target(wishes)
+        for wanted in (replace(target, tunnelled=True), target):
+            exit = chooser.pick(wanted, avoided)
+            if exit is not None and exit.proxy is not None:
+                chooser.release(exit.proxy)
+                return exit.proxy
+        return None
 
     def _found(self, wishes: Wishes, sticky: Sticky | Refused) -> None:
         self.waiting = None
@@ -276,7 +292,7 @@ class Plain:
         self.sticky = sticky
         if sticky.proxy is not None:
             self.tries += 1
-            self._run(Wishes(preferred=sticky.proxy, only=True, unchecked=wishes.unchecked))
+            self._run(replace(wishes, preferred=sticky.proxy, only=True))
         elif self.has_waited:
             self._run(wishes)  # which says that there is none
         else:
@@ -289,13 +305,13 @@ class Plain:
         if sessions is None or sticky is None or sticky.proxy is None:
             return False
         is_gone = fetching.ending is Ending.NO_PROXY
-        if not is_gone and not _is_unreached(response):
+        if not is_gone and not _is_unreached(response, is_new=sticky.is_new):
             self._confirm()
             return False
         self.attempts = [*self.attempts, *fetching.attempts]
         may_go_on = response is None or may_repeat(fetching.request, response, retry_unsafe=False)
-        is_last = self.tries > self._defaults.retries or time.monotonic() >= self.deadline
-        wishes = Wishes(country=self.caller.steering.country)
+        is_last = self.tries > self.means.rules.retries or time.monotonic() >= self.deadline
+        wishes = self._wishes()
         propose = partial(self._propose, wishes, sticky.proxy)
         following = partial(self._found, wishes)
         if is_last or not may_go_on:
@@ -332,6 +348,7 @@ class Plain:
         self.fetching = None
         if self.is_over:
             return
+        self._learn(fetching)
         is_answered = fetching.ending is Ending.ANSWERED
         if self.answer.status:
             if is_answered:
@@ -346,6 +363,16 @@ class Plain:
             error = str(result.error).removeprefix("HTTP 599: ")
             if not self._has_lost_exit(fetching, error):
                 self._refuse(self._explain(fetching, error))
+
+    def _learn(self, fetching: Fetching) -> None:
+        """Which proxies have failed, for those who come next."""
+        exit, shunned = fetching.exit, self.means.shunned
+        if exit is None or exit.proxy is None:
+            return
+        for proxy in fetching.failover.tried:
+            shunned.blame(proxy, time.monotonic())
+        if fetching.ending is Ending.ANSWERED:
+            shunned.forgive(exit.proxy)
 
     def _explain(self, fetching: Fetching, error: str) -> Refused:
         """Why there is no answer."""
@@ -450,9 +477,13 @@ def _no_lines(fetching: Fetching, size: int | None) -> bytes:
     return b""
 
 
-def _is_unreached(response: Response | None) -> bool:
-    """Whether the proxy could not be reached, or would not know us."""
-    return response is not None and (response.outcome is Outcome.PROXY or response.stranger)
+def _is_unreached(response: Response | None, *, is_new: bool) -> bool:
+    """Whether the proxy could not be reached, or would not know us. One that is new to its session
+    has still to show that it is of any use."""
+    if response is None:
+        return False
+    failed = (Outcome.PROXY, Outcome.PATH) if is_new else (Outcome.PROXY,)
+    return response.outcome in failed or response.stranger
 
 
 @lru_cache(maxsize=16)

@@ -106,6 +106,7 @@ class Failover:
     doubted: Sequence[int] = ()  # statuses
     empty: str | None = None  # what the pool said when it had none
     wishes = NO_WISHES
+    _place = "", "", False  # the last URL, its host, and whether it is https
 
     def __init__(
         self,
@@ -156,14 +157,23 @@ class Failover:
 
         The last one has all of them: only the others must answer in time.
         """
-        connect, first_byte = request.connect_timeout, 0.0
-        if self.fails_over and exit.proxy is not None:
-            connect = min(connect, self.ways.attempt_connect)
-            if not self._is_last(exit.proxy, request.url):
-                first_byte = min(self.ways.attempt_timeout, left)
+        connect, first_byte = self.limit_connect(exit, request), 0.0
+        if (
+            self.fails_over
+            and exit.proxy is not None
+            and not self._is_last(exit.proxy, request.url)
+        ):
+            first_byte = min(self.ways.attempt_timeout, left)
         # On a kept connection libcurl repeats silently.
         fresh = not (self.retry_unsafe or request.method in IDEMPOTENT) or is_upload(request.body)
         return Limits(total=left, connect=connect, first_byte=first_byte, fresh=fresh)
+
+    def limit_connect(self, exit: Exit, request: Request) -> float:
+        """Seconds that an attempt through `exit` may take until its path stands."""
+        connect = request.connect_timeout
+        if self.fails_over and exit.proxy is not None:
+            connect = min(connect, self.ways.attempt_connect)
+        return connect
 
     def find_hold(self, exit: Exit, url: str) -> int:
         """Bytes of a body that must be looked at before anybody may have it."""
@@ -342,10 +352,14 @@ class Failover:
 
     def _target(self, url: str) -> Target:
         """What a pool proxy is wanted for."""
-        scheme, host, _ = origin_of(url)
+        known, host, tunnelled = self._place
+        if known != url:
+            scheme, host, _ = origin_of(url)
+            tunnelled = scheme == "https"
+            self._place = url, host, tunnelled
         way = self.route[self.way]
         site = way.site if isinstance(way, Pool) and way.site else self.site
-        return Target(host, scheme == "https", site, self.wishes)
+        return Target(host, tunnelled, site, self.wishes)
 
     def _report(self, proxy: Proxy, url: str, response: Response, had: float) -> bool:
         """Tell the pool how an attempt ended that `had` so many seconds; whether it is a ban."""

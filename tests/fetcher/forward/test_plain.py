@@ -436,8 +436,9 @@ class Later:
 class OneSession(Sessions):
     """Everybody's, in memory: it moves when it is told of a failure."""
 
-    def __init__(self, proxy: Proxy | None = None) -> None:
+    def __init__(self, proxy: Proxy | None = None, *, is_new: bool = False) -> None:
         self.proxy = proxy
+        self.is_new = is_new
         self.moves = 0
         self.confirmed: list[Proxy] = []
         self.failed: list[Proxy] = []
@@ -450,7 +451,7 @@ class OneSession(Sessions):
         done: Callable[[Sticky | Refused], None],
     ) -> Cancellable:
         self.proxy = self.proxy or propose()
-        return Later(lambda: done(Sticky(self.proxy, self.moves)))
+        return Later(lambda: done(Sticky(self.proxy, self.moves, self.is_new)))
 
     def confirm(self, caller: Caller, target: Authority, proxy: Proxy) -> None:
         self.confirmed.append(proxy)
@@ -469,7 +470,7 @@ class OneSession(Sessions):
             return Later(lambda: done(strict))
         self.proxy = propose()
         self.moves += 1
-        return Later(lambda: done(Sticky(self.proxy, self.moves)))
+        return Later(lambda: done(Sticky(self.proxy, self.moves, self.is_new)))
 
 
 class Wishing(Few):
@@ -554,6 +555,40 @@ async def test_an_error_of_the_target_moves_no_session() -> None:
     assert set(sessions.confirmed) == {exit}
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_an_exit_that_never_worked_is_not_kept_for_a_failure_behind_it(is_new: bool) -> None:
+    async with Farm({Kind.HANGING: 1, Kind.GOOD: 1}) as farm:
+        lost = parse_proxy(farm.one(Kind.HANGING).url())
+        good = parse_proxy(farm.one(Kind.GOOD).url())
+        sessions = OneSession(lost, is_new=is_new)
+        async with opened(
+            route=POOL,
+            chooser=Wishing(good, lost),
+            caller=SESSION,
+            sessions=sessions,
+            attempt_timeout=0.3,
+            timeout=1.0,
+        ) as door:
+            got = await ask(door, get("http://shop.farm.test/get"))
+    assert got.status == (200 if is_new else 504)
+    assert sessions.failed == ([lost] if is_new else [])
+
+
+async def test_a_session_has_an_exit_that_lets_tunnels_through_if_there_is_one() -> None:
+    async with Farm({Kind.NO_CONNECT: 1, Kind.GOOD: 1}) as farm:
+        plain = parse_proxy(farm.one(Kind.NO_CONNECT).url())
+        good = parse_proxy(farm.one(Kind.GOOD).url())
+        for pool, taken in [
+            (Few(plain, good, tunnelling=[good]), good),
+            (Few(plain, tunnelling=[]), plain),
+        ]:
+            sessions = OneSession()
+            async with opened(route=POOL, chooser=pool, caller=SESSION, sessions=sessions) as door:
+                await ask(door, get("http://shop.farm.test/get"))
+            assert sessions.proxy == taken
+            assert pool.lent == []
+
+
 async def test_a_session_tries_as_often_as_others_do() -> None:
     async with Farm({Kind.REFUSING: 6}) as farm:
         proxies = [parse_proxy(proxy.url()) for proxy in farm.proxies]
@@ -575,7 +610,7 @@ async def test_a_session_tries_as_often_as_others_do() -> None:
 
 
 async def test_a_session_without_redis_is_refused_by_name() -> None:
-    async with opened(caller=SESSION) as door:
+    async with opened(route=POOL, chooser=Wishing(), caller=SESSION) as door:
         got = await ask(door, get("http://shop.farm.test/get"))
     assert got.status == 503
     assert b"Redis" in got.body
