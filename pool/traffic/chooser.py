@@ -64,7 +64,10 @@ class PoolChooser:
             return None
         self.usage.begin(entry.proxy)
         trusted = self._allow_private or entry.record.own
-        unchecked = target.wishes.unchecked and self._snapshot.is_unchecked(entry)
+        unchecked = target.wishes.unchecked and (
+            self._snapshot.is_unchecked(entry)
+            or (target.tunnelled and self._snapshot.is_unclean(entry))
+        )
         return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True, unchecked=unchecked)
 
     def release(self, proxy: Proxy) -> None:

@@ -294,6 +294,18 @@ def test_checks_that_are_due_may_soon_find_one(
     assert chooser.expects(target(site=site)) is expected
 
 
+def test_where_https_passes_through_none_those_are_the_last_that_are_tried() -> None:
+    unclean = entry("192.0.2.1:1", 100, checked=1.0, connect=True, tls=False)
+    chooser = PoolChooser(snapshot(unclean), draws().random)
+    assert not chooser.has_other(target(tunnelled=True), ())
+    exit = chooser.pick(target(tunnelled=True, unchecked=True), ())
+    assert exit is not None
+    assert (exit.proxy, exit.unchecked) == (unclean.proxy, True)
+    exit = chooser.pick(target(tunnelled=False, unchecked=True), ())
+    assert exit is not None
+    assert exit.unchecked is False
+
+
 @pytest.mark.parametrize("connect", [True, False, None])
 def test_https_may_soon_pass_through_those_that_are_good(connect: bool | None) -> None:
     pool = snapshot(entry("192.0.2.1:1", 100, checked=1.0, connect=connect, tls=False))
