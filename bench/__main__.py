@@ -26,6 +26,7 @@ from bench import (
     seed,
     start,
     streamed,
+    tasks,
     waiting,
     workers,
 )
@@ -43,6 +44,7 @@ ROWS: Final[dict[str, Callable[..., Row]]] = {
     "new_hosts": new_hosts.run,
     "fetch_through": fetch_through.run,
     "streamed": streamed.run,
+    "tasks": tasks.run,
     "workers": workers.run,
     "checking": checking.run,
     "crawl": crawl.run,

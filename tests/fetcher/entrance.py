@@ -15,6 +15,7 @@ from tornado.netutil import bind_sockets
 from fetcher.client.curl import CurlClient
 from fetcher.guard import is_public
 from fetcher.http import fetch as fetch_handler
+from fetcher.http import tasks as tasks_handler
 from fetcher.http.fetch import FetchLimits
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, application, health_routes
@@ -143,6 +144,7 @@ async def entrance(
             [
                 *health_routes(lambda: problems),
                 *fetch_handler.routes(fetcher, allowed, places, gate),
+                *tasks_handler.routes(fetcher, allowed, places, gate),
             ],
             gate,
         ),
