@@ -204,7 +204,6 @@ class Crew:
         self._ready: deque[Job] = deque()  # it is their turn at their hosts
         self._is_due = False
         self._timer: asyncio.Handle | None = None
-        self._schemes = fetcher.shared.policy.schemes
         places.listeners.append(self.wake)
 
     def admit(self, task: Task) -> Task:
@@ -213,7 +212,8 @@ class Crew:
         try:
             if task.url[:4] != "http":
                 # However far callers are trusted, files and keys of this machine are not theirs.
-                special_scheme(task.url, self._schemes, Trust.GUARDED)
+                schemes = self.fetcher.shared.policy.schemes
+                special_scheme(task.url, schemes, Trust.GUARDED)
             if fetch is not None:
                 refuse_operators_options(fetch)
                 if not limits.caller_proxy and fetch.proxy is not UNSET and fetch.proxy is not True:
