@@ -62,6 +62,9 @@ class Caller(Protocol):
     def dried(self) -> None:
         """The source has no more now; told again when a task has ended meanwhile."""
 
+    def fail(self) -> None:
+        """An exception of ours has ended all of it."""
+
 
 class Job:
     """A task under way; as the politeness clock sees it, a `Line`."""
@@ -264,6 +267,8 @@ class Crew:
         except Exception:
             batch.is_hungry = False
             logger.exception("a task could not be begun")
+            batch.cancel()
+            batch.caller.fail()
         if batch.is_hungry:
             self._hungry.append(batch)
 

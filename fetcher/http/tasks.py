@@ -160,16 +160,16 @@ class TasksCall(HTTPMessageDelegate):
         coding = headers.get("Content-Encoding", "identity")
         again = {"Retry-After": "1"}
         if self.request.method != "POST":
-            self._fail(405, f"{ROUTE} takes POST only", {"Allow": "POST"})
+            self._refuse(405, f"{ROUTE} takes POST only", {"Allow": "POST"})
         elif names:
-            self._fail(400, str(explain_parameters(names, (), ROUTE)))
+            self._refuse(400, str(explain_parameters(names, (), ROUTE)))
         elif coding.strip().lower() not in ("", "identity"):
             words = f"Content-Encoding: {coding[:50]!r}: tasks are read as they are, send identity"
-            self._fail(415, words, {"Accept-Encoding": "identity"})
+            self._refuse(415, words, {"Accept-Encoding": "identity"})
         elif self.router.places.closed:
-            self._fail(503, STOPPING, again)
+            self._refuse(503, STOPPING, again)
         elif len(self.router.calls) >= MOST_CALLS:
-            self._fail(503, f"{MOST_CALLS} callers send tasks, as many as may: try again", again)
+            self._refuse(503, f"{MOST_CALLS} callers send tasks, as many as may: try again", again)
         else:
             return True
         return False
@@ -193,13 +193,13 @@ class TasksCall(HTTPMessageDelegate):
 
     def _check_whole(self) -> None:
         if len(self.body) > MAX_WHOLE:
-            self._fail(
+            self._refuse(
                 413,
                 f"more than {MAX_WHOLE} bytes in one array or task: send tasks as NDJSON, one a"
                 f" line, with Content-Type: {_NDJSON}",
             )
         elif time.monotonic() - self.since > WHOLE_TIME:
-            self._fail(408, f"the body did not come within {WHOLE_TIME:g} s")
+            self._refuse(408, f"the body did not come within {WHOLE_TIME:g} s")
         else:
             self._expect()
 
@@ -235,11 +235,11 @@ class TasksCall(HTTPMessageDelegate):
         try:
             read = read_whole(bytes(self.body))
         except TaskError as error:
-            self._fail(400, str(error))
+            self._refuse(400, str(error))
             return
         except Exception:  # noqa: BLE001 - logged with its traceback
             log_bug(self.request)
-            self._fail(500, "Internal Server Error")
+            self._refuse(500, "Internal Server Error")
             return
         self.body.clear()
         self.is_array = isinstance(read, list)
@@ -282,6 +282,10 @@ class TasksCall(HTTPMessageDelegate):
             self._finish()
         else:
             self._expect()
+
+    def fail(self) -> None:
+        """See `Caller`."""
+        self._cut()
 
     # 3. The results come.
 
@@ -369,7 +373,7 @@ class TasksCall(HTTPMessageDelegate):
             return
         self.is_broken = self.is_stream
         if batch is None:
-            self._fail(503, STOPPING)
+            self._refuse(503, STOPPING)
             return
         batch.close()
         if not self.is_stream:
@@ -383,7 +387,7 @@ class TasksCall(HTTPMessageDelegate):
         if self.is_stream:
             self._break(f"{words}; an empty line now and then keeps a stream open")
         else:
-            self._fail(408, words)
+            self._refuse(408, words)
 
     def _stall(self) -> None:
         """Results wait, and nobody takes them."""
@@ -444,7 +448,7 @@ class TasksCall(HTTPMessageDelegate):
         self.status = 200
         self.connection.write_headers(ResponseStartLine("", 200, "OK"), fields)
 
-    def _fail(self, status: int, error: str, fields: dict[str, str] | None = None) -> None:
+    def _refuse(self, status: int, error: str, fields: dict[str, str] | None = None) -> None:
         self._write(status, JSON, json.dumps({"error": error}).encode() + b"\n", fields)
 
     def _write(
