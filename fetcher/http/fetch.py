@@ -33,13 +33,13 @@ from tornado.routing import PathMatches, Router, Rule
 from fetcher.errors import TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
-from fetcher.http.asked import Asked, read_asked, read_switch
+from fetcher.http.asked import Asked, read_asked, read_switch, read_wishes
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
 from fetcher.http.reasons import name_setting
-from fetcher.model import Fetch, Result, Task, Trust
-from fetcher.route.route import Route
+from fetcher.model import Fetch, Result, Task, Trust, Wishes
+from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
 from fetcher.task.request import Plan, build_plan
@@ -96,6 +96,7 @@ class Wish(msgspec.Struct, frozen=True):
 
     fetch: Fetch
     plan: Plan | None
+    wishes: Wishes  # of its proxy
     takes: str  # Accept-Encoding
     is_patient: bool  # the whole may take its time
 
@@ -120,13 +121,14 @@ class FetchRouter(Router):
     def _read(self, asked: Asked) -> Wish:
         limits = self.limits
         fetch = read_asked(asked, caller_proxy=limits.caller_proxy, max_body=limits.max_body)
+        wishes = read_wishes(asked, parse_route(fetch.proxy, limits.route))
         takes = ", ".join(value for name, value in asked.fields if name == "Accept-Encoding")
         try:
             plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
             plan = replace(plan, request=replace(plan.request, takes=takes))
         except TaskError:
             plan = None  # the fetch comes to that too, and it is an end like any other
-        return Wish(fetch, plan, takes, is_patient=fetch.timeout is None)
+        return Wish(fetch, plan, wishes, takes, is_patient=fetch.timeout is None)
 
 
 class FetchCall(HTTPMessageDelegate):
@@ -260,6 +262,7 @@ class FetchCall(HTTPMessageDelegate):
             patient=wish.is_patient,
             takes=wish.takes,
             plan=wish.plan,
+            wishes=wish.wishes,
         )
         if fetching.done is not None:
             self.fetching = fetching

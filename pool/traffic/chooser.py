@@ -134,4 +134,6 @@ class PoolChooser:
             return f"there is no site {name!r}"
         status = snapshot.status()
         where = "" if name == UNIVERSAL else f" on the site {name}"
-        return f"{status.good} alive of {status.found}{where}"
+        country = target.wishes.country
+        there = f", none of them to be had in {country}" if country else ""
+        return f"{status.good} alive of {status.found}{where}{there}"

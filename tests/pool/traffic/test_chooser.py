@@ -1,7 +1,7 @@
 import pytest
 
 from fetcher.errors import Outcome
-from fetcher.model import Response, Target, Verdict
+from fetcher.model import Response, Target, Verdict, Wishes
 from fetcher.proxy import Proxy, parse_proxy
 from pool.check.rule import BODY_SEEN
 from pool.settings import Ban, Site
@@ -43,6 +43,13 @@ def test_a_pool_without_good_ones_says_so_and_gives_none() -> None:
     chooser = PoolChooser(snapshot(*numbered(12, 99)), draws().random)
     assert chooser.pick(TARGET, ()) is None
     assert chooser.describe(TARGET) == "0 alive of 12"
+
+
+def test_a_pool_without_one_of_a_country_says_so() -> None:
+    chooser = PoolChooser(snapshot(*numbered(3, 100)), draws().random)
+    target = Target(host="x", tunnelled=False, wishes=Wishes(country="DE"))
+    assert chooser.pick(target, ()) is None
+    assert chooser.describe(target) == "3 alive of 3, none of them to be had in DE"
 
 
 @pytest.mark.parametrize(
