@@ -150,9 +150,10 @@ class TasksCall(HTTPMessageDelegate):
             router.calls.add(self)
             self.is_open = True
             self.form = find_form(headers.get("Content-Type", ""))
-            if self.form is Form.LINES:
-                self._begin_stream()
             self._expect()
+            if self.form is Form.LINES:
+                # Behind Tornado's answer to "Expect: 100-continue", which it gives now.
+                self.loop.call_soon(self._begin_stream)
 
     def _may_come(self, headers: HTTPHeaders) -> bool:
         """Whether the head of the request lets it in; else it is answered."""
@@ -211,7 +212,8 @@ class TasksCall(HTTPMessageDelegate):
         if self.has_left or not self.is_open:
             return
         self._stop_timing()
-        if self.is_stream:
+        if self.form is Form.LINES:
+            self._begin_stream()
             self.lines.end()
             self._wake()
         else:
@@ -226,7 +228,8 @@ class TasksCall(HTTPMessageDelegate):
     # 2. It becomes tasks.
 
     def _begin_stream(self) -> None:
-        self.form = Form.LINES
+        if self.is_stream or not self.is_open:
+            return
         self.is_stream = True
         self._begin(_NDJSON)
         self.batch = Batch(self.router.crew, self, self.lines)
