@@ -9,8 +9,9 @@ from codecs import BOM_UTF8
 from collections import deque
 from typing import Final
 
-# Bytes of a line. A task is some hundred; what it sends may be in it too.
-MAX_LINE: Final = 1_048_576
+# Bytes of a task. Most have some hundred; what it sends may be in it too. It is read on the loop,
+# which the most tangled JSON of that length holds up for some 10 ms.
+MAX_LINE: Final = 262_144
 
 TOO_LONG: Final = b"\n"  # stands for a line that is: no line is like that
 

@@ -28,6 +28,7 @@ _PIECE: Final = 131_070  # a multiple of three, for base64
 
 _decode: Final = msgspec.json.Decoder(Task).decode
 _decode_any: Final = msgspec.json.Decoder().decode
+_check: Final = msgspec.json.Decoder(msgspec.Raw).decode  # builds nothing
 _decode_array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -80,7 +81,7 @@ def look(body: bytes) -> Form | None:
     if not end:
         return None
     try:
-        _decode_any(line)
+        _check(line)
     except _UNREADABLE:
         return Form.WHOLE
     return Form.LINES if rest.lstrip(_BLANKS) else None
@@ -93,11 +94,12 @@ def read_whole(body: bytes) -> list[bytes] | bytes:
     if not text:
         raise NotJson("there is no task in the body: send one, an array of them, or one a line")
     try:
+        text.decode()
         if text.startswith(b"["):
             array = _decode_array(text)
         else:
-            _decode_any(text)
-            return text
+            _check(text)
+            return _fit(text)
     except _UNREADABLE as error:
         words = _explain(text, error)
         if "trailing" in words:
@@ -108,7 +110,11 @@ def read_whole(body: bytes) -> list[bytes] | bytes:
             f"{len(array)} tasks in one array: at most {MOST}; more are sent one a line, as"
             f" {_NDJSON}"
         )
-    return [bytes(one) for one in array]
+    return [_fit(bytes(one)) for one in array]
+
+
+def _fit(text: bytes) -> bytes:
+    return text if len(text) <= MAX_LINE else TOO_LONG
 
 
 def read_task(text: bytes) -> Task:
@@ -138,7 +144,7 @@ def _refuse(text: bytes, reason: str) -> BadTask:
 def _explain(text: bytes, error: Exception) -> str:
     """Where and why a text is no JSON; bytes count from 0."""
     if text == TOO_LONG:
-        return f"the line has more than {MAX_LINE} bytes"
+        return f"the task has more than {MAX_LINE} bytes"
     if isinstance(error, RecursionError):
         return "not JSON that can be read: nested too deeply"
     if isinstance(error, UnicodeDecodeError):

@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 ROUTE: Final = "/tasks"
 
 # Bytes of a body that is read to its end before its tasks are begun.
-MAX_WHOLE: Final = 4_194_304
+MAX_WHOLE: Final = 1_048_576
 WHOLE_TIME: Final = 300.0  # seconds that it may take to come
 
 # Bytes of results that may wait for their reader, or for one before them in an array.

@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from fetcher.http import tasks
+from fetcher.http.ndjson import MAX_LINE
 from fetcher.http.tasks import MAX_WHOLE
 from fetcher.model import Trust
 from tests.fetcher.entrance import KEY, OK, Entrance, Message, entrance
@@ -95,8 +97,8 @@ async def test_a_page_is_fetched_as_a_queue_task_says(door: Entrance) -> None:
 async def test_an_array_is_answered_in_its_order(door: Entrance) -> None:
     async with RawOrigin() as origin:
         slow = origin.add(Pause(0.2), HI)
-        tasks = [{"url": slow, "taskid": "slow"}, 5, {"url": "data:,x", "taskid": "fast"}]
-        got = await post(door, json.dumps(tasks).encode(), JSON)
+        array = [{"url": slow, "taskid": "slow"}, 5, {"url": "data:,x", "taskid": "fast"}]
+        got = await post(door, json.dumps(array).encode(), JSON)
     assert [one["index"] for one in got.json] == [0, 1, 2]
     assert [one["taskid"] for one in got.json] == ["slow", None, "fast"]
     assert [one["status_code"] for one in got.json] == [200, 599, 200]
@@ -141,9 +143,9 @@ async def test_lines_are_answered_in_the_order_in_which_they_end(door: Entrance)
         (b'{"url":"data:,\xff"}\n{"url":"data:,b"}\n', {0: 599, 1: 200}),
         (b'{"url":"data:,a"}\n' + b"[" * 200_000 + b"\n{}", {0: 200, 1: 599, 2: 200}),
         (b'{"save":' + b"[" * 200_000 + b'\n{"url":"data:,b"}\n', {0: 599, 1: 200}),
-        (b"x" * 1_048_577 + b'\n{"url":"data:,b"}\n', {0: 599, 1: 200}),
-        (b'{"url":"data:,a"' + b" " * 1_048_559 + b"}\n", {0: 200}),
-        (b'{"url":"data:,a"' + b" " * 1_048_560 + b"}\n", {0: 599}),
+        (b"x" * (MAX_LINE + 1) + b'\n{"url":"data:,b"}\n', {0: 599, 1: 200}),
+        (b'{"url":"data:,a"' + b" " * (MAX_LINE - 17) + b"}\n", {0: 200}),
+        (b'{"url":"data:,a"' + b" " * (MAX_LINE - 16) + b"}\n", {0: 599}),
         (b'{"url":"relative"}\n{"url":""}\n{}', {0: 599, 1: 599, 2: 200}),
         (b'{"url":"gopher://x/"}\n{"url":5}', {0: 599, 1: 599}),
         (b'{"url":"http://%b/"}\n' % (b"a" * 3000), {0: 599}),
@@ -323,6 +325,26 @@ async def test_who_still_sends_can_read_why_he_is_refused(door: Entrance) -> Non
         for _ in range(100):
             await stream.send(b"[" + b" " * 65535)
         assert (await stream.head()).status == 413
+
+
+async def test_there_are_so_many_callers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "MOST_CALLS", 2)
+    async with entrance() as door:
+        async with streaming(door.port), streaming(door.port) as second:
+            await second.head()
+            got = await post(door, b"[]")
+            assert (got.status, got.one(b"retry-after")) == (503, b"1")
+            assert "2 callers send tasks" in got.json["error"]
+        await settle(door)
+        assert (await post(door, b"[]")).status == 200
+
+
+async def test_a_body_that_is_read_whole_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "WHOLE_TIME", 0.0)
+    async with entrance() as door, streaming(door.port, CHUNKED, JSON) as stream:
+        await stream.send(b"[")
+        got = await stream.head()
+        assert got.status == 408
 
 
 # -- a stream --------------------------------------------------------------------------------------
