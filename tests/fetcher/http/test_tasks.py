@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,8 +13,11 @@ from msgspec.structs import replace
 from fetcher.http import tasks
 from fetcher.http.ndjson import MAX_LINE
 from fetcher.http.tasks import MAX_WHOLE
-from fetcher.model import Trust
+from fetcher.model import Exit, Target, Trust
+from fetcher.proxy import Proxy, parse_proxy
+from fetcher.route.route import Pool
 from tests.fetcher.entrance import KEY, OK, Entrance, Message, entrance
+from tests.fetcher.route.test_failover import Few
 from tests.fetcher.task_stream import CHUNKED, NDJSON, streaming
 from tests.raw_origin import HANG, Pause, RawOrigin
 from tests.wait import wait_until
@@ -511,6 +514,25 @@ async def test_the_tasks_of_a_caller_who_leaves_are_cancelled(door: Entrance, ki
         await wait_until(lambda: door.places.fetching == 3)
     await settle(door)
     await wait_until(lambda: door.origin.left == 3)
+
+
+class Own(Few):
+    """A pool whose proxies may be private."""
+
+    def pick(self, target: Target, tried: Sequence[Proxy]) -> Exit | None:
+        exit = super().pick(target, tried)
+        return replace(exit, trusted=True) if exit is not None else None
+
+
+async def test_who_leaves_gives_back_the_proxies_that_he_was_lent() -> None:
+    async with RawOrigin(greeting=(HANG,)) as silent:
+        chooser = Own(parse_proxy(f"127.0.0.1:{silent.port}"))
+        async with entrance(route=(Pool(),), chooser=chooser) as door:
+            async with streaming(door.port) as stream:
+                await stream.send(*[{"url": "http://site.example/"}] * 3)
+                await wait_until(lambda: len(chooser.lent) == 3)
+            await settle(door)
+            assert chooser.lent == []
 
 
 async def test_a_caller_who_leaves_in_the_middle_of_his_request_is_noticed(door: Entrance) -> None:
