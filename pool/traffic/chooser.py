@@ -134,6 +134,6 @@ class PoolChooser:
             return f"there is no site {name!r}"
         status = snapshot.status()
         where = "" if name == UNIVERSAL else f" on the site {name}"
-        country = target.wishes.country
-        there = f", none of them to be had in {country}" if country else ""
-        return f"{status.good} alive of {status.found}{where}{there}"
+        if target.wishes.country is not None:
+            where += f", none of them to be had in {target.wishes.country}"
+        return f"{status.good} alive of {status.found}{where}"
