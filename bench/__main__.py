@@ -35,6 +35,7 @@ from bench.measure import Row
 ROWS: Final[dict[str, Callable[..., Row]]] = {
     "fetch": fetch.run,
     "queue": queue_path.run,
+    "tasks": tasks.run,
     "latency": latency.run,
     "lone": lone.run,
     "seed": seed.run,
@@ -44,7 +45,6 @@ ROWS: Final[dict[str, Callable[..., Row]]] = {
     "new_hosts": new_hosts.run,
     "fetch_through": fetch_through.run,
     "streamed": streamed.run,
-    "tasks": tasks.run,
     "workers": workers.run,
     "checking": checking.run,
     "crawl": crawl.run,
