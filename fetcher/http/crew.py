@@ -135,7 +135,7 @@ class Batch:
         else:
             job = Job(self, index, task, len(text))
             self.jobs[job] = None
-            self._held += job.size
+            self._hold(job.size)
             self.crew.begin(job)
         return True
 
@@ -143,6 +143,11 @@ class Batch:
         result = from_refusal(task, reason, Progress())
         self.crew.fetcher.count(task, result)
         self.caller.answer(index, task, result)
+
+    def _hold(self, size: int) -> None:
+        """They count with the bodies: of a thousand callers, all have some."""
+        self._held += size
+        self.crew.fetcher.budget.hold(size)
 
     def let_wait(self, job: Job) -> None:
         job.is_waiting = True
@@ -163,7 +168,7 @@ class Batch:
 
     def _forget(self, job: Job) -> None:
         del self.jobs[job]
-        self._held -= job.size
+        self._hold(-job.size)
         if job.is_waiting:
             self.stop_waiting(job)
 
@@ -189,6 +194,7 @@ class Batch:
         """Nobody waits any more: stop all of it without results."""
         self.is_over = True
         jobs, self.jobs = self.jobs, {}
+        self._hold(-self._held)
         for job in jobs:
             self.crew.drop(job)
 

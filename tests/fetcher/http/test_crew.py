@@ -102,7 +102,7 @@ async def hall(clock: Clock | None = None, **limits: Any) -> AsyncIterator[Hall]
     async with RawOrigin() as origin:
         yield Hall(crew, places, fetcher, origin)
         await wait_until(lambda: fetcher.in_flight == 0, what="all fetches to end")
-        assert places.fetching == 0
+        assert (places.fetching, fetcher.budget.held) == (0, 0)
         for client in clients.values():
             client.close()
 
@@ -211,6 +211,7 @@ async def test_of_one_caller_only_so_many_bytes_are_here() -> None:
         await wait_until(lambda: len(asker.batch.jobs) == HELD // 200_000 + 1)
         await turn(20)
         assert len(asker.batch.jobs) == HELD // 200_000 + 1
+        assert room.fetcher.budget.held >= HELD  # with the bodies
         asker.batch.cancel()
 
 

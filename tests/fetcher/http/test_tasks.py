@@ -427,7 +427,7 @@ async def test_who_reads_nothing_for_too_long_is_cut_off(caplog: pytest.LogCaptu
             stream.reader._transport.resume_reading()  # type: ignore[attr-defined]
             assert b'"done"' not in await read_all(stream.reader)
         await settle(door)
-        assert len(door.origin.seen) == seen < 100_000
+        assert len(door.origin.seen) <= seen + 200 < 100_000  # some were on their way
     assert "takes no result for 0.3 s (api.stall) while it still sends: cut off" in caplog.text
 
 
@@ -525,7 +525,7 @@ class Own(Few):
 
 
 async def test_who_leaves_gives_back_the_proxies_that_he_was_lent() -> None:
-    async with RawOrigin(greeting=(HANG,)) as silent:
+    async with RawOrigin(otherwise=(HANG,)) as silent:
         chooser = Own(parse_proxy(f"127.0.0.1:{silent.port}"))
         async with entrance(route=(Pool(),), chooser=chooser) as door:
             async with streaming(door.port) as stream:
