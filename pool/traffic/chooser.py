@@ -153,6 +153,8 @@ class PoolChooser:
             return f"there is no site {name!r}"
         status = snapshot.status()
         where = "" if name == UNIVERSAL else f" on the site {name}"
+        if target.wishes.country is not None:
+            where += f", none of them to be had in {target.wishes.country}"
         return f"{status.good} alive of {status.found}{where}"
 
 

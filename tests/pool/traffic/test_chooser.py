@@ -48,6 +48,13 @@ def test_a_pool_without_good_ones_says_so_and_gives_none() -> None:
     assert chooser.describe(TARGET) == "0 alive of 12"
 
 
+def test_a_pool_without_one_of_a_country_says_so() -> None:
+    chooser = PoolChooser(snapshot(*numbered(3, 100)), draws().random)
+    target = Target(host="x", tunnelled=False, wishes=Wishes(country="DE"))
+    assert chooser.pick(target, ()) is None
+    assert chooser.describe(target) == "3 alive of 3, none of them to be had in DE"
+
+
 @pytest.mark.parametrize(
     ("own", "allow_private", "trusted"),
     [(False, False, False), (True, False, True), (False, True, True)],
