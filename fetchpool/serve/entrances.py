@@ -16,6 +16,7 @@ from fetcher.errors import FetchpoolError
 from fetcher.forward.server import Door
 from fetcher.http import fetch as fetch_handler
 from fetcher.http import handler as handlers
+from fetcher.http import tasks as tasks_handler
 from fetcher.http.gate import Gate
 from fetcher.model import Trust
 from fetcher.route.route import Route, parse_route
@@ -85,10 +86,13 @@ class Entrances:
             concurrency=api.concurrency,
             max_body=api.max_body,
             stall=api.stall,
+            per_host=self._settings.fetcher.per_host,
+            delay=self._settings.fetcher.delay,
         )
         gate = self._gate(api.host, self._keys)
         specs = [
             *fetch_handler.routes(self._fetcher, limits, self._places, gate),
+            *tasks_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
             *more,
         ]

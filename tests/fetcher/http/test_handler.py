@@ -149,7 +149,7 @@ async def test_a_large_request_without_the_key_gets_its_refusal() -> None:
         assert got.json["message"] == "Please provide an API key in header"
 
 
-ROUTES = b"There are: /fetch /healthz /livez\n"
+ROUTES = b"There are: /fetch /healthz /livez /tasks\n"
 
 # -- health, words, logs --------------------------------------------------------------------------
 
