@@ -1,6 +1,6 @@
 """Many tunnels through the service as a process: what is left of them, and what they weigh.
 
-`make test` opens 1,000, 40 at once; `make soak` 200,000, of which 2,000 are open at once.
+`make test` opens 4,000, of which 200 are open at once; `make soak` 200,000 and 2,000.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import json
 import random
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +19,10 @@ import pytest
 from tests.e2e.service import ServiceProcess
 from tests.redis_server import poll
 
-COUNT: Final = 1_000
-AT_ONCE: Final = 40  # and fifty times as many in `make soak`
-EACH: Final = 100  # in a row there
+COUNT: Final = 4_000  # and fifty times as many in `make soak`
+AT_ONCE: Final = 200
+MOST_AT_ONCE: Final = 2_000
+OPENING: Final = 40  # at the same moment
 FAT: Final = 1_500_000  # bytes, of one in FEW: the kernel carries what is more than a megabyte
 FEW: Final = 500
 MOST: Final = 150_000_000  # bytes resident with 2,000 idle ones
@@ -163,20 +165,31 @@ class Side:
         await client.stands
         return client
 
-    async def open_and_end(self, chance: random.Random, count: int) -> None:
-        """One after another."""
-        for _ in range(count):
-            size = FAT if not chance.randrange(FEW) else chance.choice((1, 100, 10_000))
-            client = await self.open(b"x" * size, chance.choice(ENDS))
+    async def open_and_end(self, count: int, at_once: int) -> None:
+        """So many tunnels, each ended when `at_once` younger ones are open."""
+        chance = random.Random(count)
+        standing: deque[Client] = deque()
+        for _ in range(0, count, OPENING):
+            sizes = [chance.choice((1, 100, 10_000)) for _ in range(OPENING)]
+            if not chance.randrange(FEW // OPENING):
+                sizes[0] = FAT
+            ends = [chance.choice(ENDS) for _ in sizes]
+            opened = map(self.open, (b"x" * size for size in sizes), ends)
+            standing += await asyncio.gather(*opened)
+            await self._end(standing, at_once)
+        await self._end(standing, 0)
+
+    async def _end(self, standing: deque[Client], left: int) -> None:
+        leaving = [standing.popleft() for _ in range(max(len(standing) - left, 0))]
+        for client in leaving:
             client.leave()
-            await client.ended
+        await asyncio.gather(*(client.ended for client in leaving))
 
     async def hold(self, count: int) -> list[Client]:
-        """So many at once."""
         clients: list[Client] = []
-        while len(clients) < count:
-            part = min(100, count - len(clients))
-            clients += await asyncio.gather(*(self.open(b"x", ENDS[0]) for _ in range(part)))
+        for _ in range(0, count, OPENING):
+            opened = (self.open(b"x", ENDS[0]) for _ in range(OPENING))
+            clients += await asyncio.gather(*opened)
         return clients
 
     async def quiet(self) -> None:
@@ -192,20 +205,15 @@ async def test_tunnels_that_are_over_leave_nothing_behind(
     service: ServiceProcess, scale: int
 ) -> None:
     async with serving(service) as side:
-        at_once, each = AT_ONCE * scale, EACH if scale > 1 else COUNT // AT_ONCE
-        await run_all(side, at_once, 2)
+        count, at_once = COUNT * scale, min(AT_ONCE * scale, MOST_AT_ONCE)
+        await side.open_and_end(count // 10, at_once)
+        await side.quiet()
         files, resident = side.files, side.resident
-        await run_all(side, at_once, each)
+        await side.open_and_end(count, at_once)
+        await side.quiet()
         assert abs(side.files - files) <= SPARE_FILES
         assert side.resident <= resident + SPARE_BYTES
         assert "Traceback" not in service.said
-
-
-async def run_all(side: Side, at_once: int, each: int) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for seed in range(at_once):
-            tasks.create_task(side.open_and_end(random.Random(seed), each))
-    await side.quiet()
 
 
 @pytest.mark.soak
@@ -213,7 +221,7 @@ async def run_all(side: Side, at_once: int, each: int) -> None:
 async def test_idle_tunnels_weigh_little(service: ServiceProcess, scale: int) -> None:
     """2,000 in 150 MB, the service with all its modules included."""
     async with serving(service) as side:
-        count = min(AT_ONCE * scale, 2_000)
+        count = min(AT_ONCE * scale, MOST_AT_ONCE)
         clients = await side.hold(count)
         assert await asyncio.to_thread(lambda: side.open_tunnels) == count
         assert side.resident < MOST, count
