@@ -1,4 +1,4 @@
-"""A program beside the service that sees how it does: `python -m tests.hostile.watch PORT`.
+"""A program beside the service that sees how it does: `python -m tests.hostile.watch PORT PID`.
 
 It asks for /livez without a pause but a short one, on one connection, and fetches a page of its own
 through /fetch on another, which is what a neighbour of the hostile case does. On each line of its
@@ -25,14 +25,29 @@ class Seen(msgspec.Struct):
     """Times in seconds, the longest of each."""
 
     standstill: float = 0.0  # until /livez was answered
+    held: float = 0.0  # CPU time of the loop's thread meanwhile, of the question that took most
+    waited: float = 0.0  # of `standstill`, for a CPU: that is the machine's, not the service's
     neighbour: float = 0.0  # until the page was there
     served: int = 0
     failed: int = 0
 
+    def joined(self, more: "Seen") -> "Seen":
+        """What was seen in both times; of the page, in the later."""
+        longer = max(self, more, key=lambda one: one.standstill)
+        return Seen(
+            longer.standstill,
+            max(self.held, more.held),
+            longer.waited,
+            max(self.neighbour, more.neighbour),
+            more.served,
+            more.failed,
+        )
+
 
 class Watch:
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pid: int) -> None:
         self.port = port
+        self._times = f"/proc/{pid}/task/{pid}/schedstat"
         self.seen = Seen()
         self._since: dict[str, float] = {}  # what is being waited for -> since when
 
@@ -62,6 +77,7 @@ class Watch:
         streams: Streams | None = None
         while True:
             began = self._since[name] = time.monotonic()
+            held, waited = self._loop_times()
             try:
                 async with asyncio.timeout(PATIENCE):
                     streams = streams or await asyncio.open_connection("127.0.0.1", self.port)
@@ -69,11 +85,23 @@ class Watch:
             except (OSError, EOFError):  # a time-out is an OSError
                 streams, is_well = None, False
             del self._since[name]
-            self._note(name, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            if name == "standstill":
+                now = self._loop_times()
+                self._note("held", now[0] - held)
+                if seconds > self.seen.standstill:
+                    self.seen.waited = now[1] - waited
+            self._note(name, seconds)
             if name == "neighbour":
                 self.seen.served += is_well
                 self.seen.failed += not is_well
             await asyncio.sleep(PAUSE)
+
+    def _loop_times(self) -> tuple[float, float]:
+        """Seconds on a CPU, and of waiting for one, of the thread that the loop runs in."""
+        with open(self._times, "rb") as file:
+            on, waiting, _ = file.read().split()
+        return int(on) / 1e9, int(waiting) / 1e9
 
     def _note(self, name: str, seconds: float) -> None:
         setattr(self.seen, name, max(getattr(self.seen, name), seconds))
@@ -88,4 +116,4 @@ class Watch:
 
 
 if __name__ == "__main__":
-    asyncio.run(Watch(int(sys.argv[1])).run())
+    asyncio.run(Watch(int(sys.argv[1]), int(sys.argv[2])).run())
