@@ -14,6 +14,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from fetcher.client.handle import Handle
+from fetcher.client.pace import LITTLE, Pace
 from fetcher.client.pieces import PIECES, Pieces
 from fetcher.client.poller import MOST, build_poller
 from fetcher.client.watchdog import IDLE, Watchdog
@@ -21,17 +22,9 @@ from fetcher.client.watchdog import IDLE, Watchdog
 # Seconds of a turn in which libcurl is called; what is left then waits for the next one.
 TURN: Final = 0.01
 
-# Seconds by which transfers may be ahead of all else on the loop. Then others have as much time, if
-# they need it within so many turns: an answer of ours takes eight.
-AHEAD: Final = 0.02
-REST: Final = 20
-
 # So many are handed out before we look how long that takes: 26 us each, or 11 ms where a head has
 # 5,000 lines.
 FEW: Final = 8
-
-# Seconds that do not count, as to count them would cost each fetch something.
-LITTLE: Final = 0.001
 
 
 class Multi(CurlAsyncHTTPClient):
@@ -53,10 +46,8 @@ class Multi(CurlAsyncHTTPClient):
         self._asked: deque[int] = deque(maxlen=1)
         self._news: dict[Any, None] = {}  # whom libcurl's callbacks have given something to tell
         self._pieces: Pieces[Handle] = Pieces(self._loop, self._go_on_with_pieces)
-        self._ahead = 0.0  # seconds, of transfers before others
-        self._ran_until = 0.0  # transfers, when that was counted
-        self._rest = 0  # turns, at the most, in which nothing is done for them
-        self._rests_until = 0.0
+        # Who has news comes first: that call goes on with what was left in the middle, too.
+        self._pace = Pace(self._loop, self._on_ready)
         self._late: dict[int, int] = {}  # sockets that a turn was too short for, and whose is next
         self._poller = build_poller(self._loop, self._on_ready)
         self._watchdog = Watchdog(self._poller.sockets)
@@ -73,7 +64,7 @@ class Multi(CurlAsyncHTTPClient):
         return self._multi is None
 
     def _on_ready(self) -> None:
-        if self._rest:
+        if self._pace.rest:
             return  # they are still ready then
         act, watchdog = self._multi.socket_action, self._watchdog
         self._pieces.left = PIECES
@@ -96,7 +87,7 @@ class Multi(CurlAsyncHTTPClient):
         finally:
             watchdog.fd = IDLE
             if now - began > LITTLE:
-                self._count(began, now)
+                self._pace.count(began, now)
             self._end_turn()
 
     def _act_on_time(self) -> None:
@@ -111,30 +102,7 @@ class Multi(CurlAsyncHTTPClient):
             watchdog.fd = IDLE
             now = time.monotonic()
             if now - began > LITTLE:
-                self._count(began, now)
-
-    def _count(self, began: float, now: float) -> None:
-        """Transfers had this time. In each call libcurl reads on for all that it had left in the
-        middle, and nobody can tell it to do less; so others have their time behind it."""
-        self._ahead = max(self._ahead - (began - self._ran_until), 0.0) + now - began
-        self._ran_until = now
-        if self._ahead > AHEAD:
-            if not self._rest:
-                self._loop.call_soon(self._rest_on)
-            self._rest = REST
-            self._rests_until = now + self._ahead
-
-    def _rest_on(self) -> None:
-        if self._is_closed:
-            return
-        self._rest -= 1
-        if self._rest and time.monotonic() < self._rests_until:
-            self._loop.call_soon(self._rest_on)
-        else:
-            self._rest = 0
-            self._ahead = 0.0
-            # Who has news comes first: that call goes on with what was left in the middle, too.
-            self._on_ready()
+                self._pace.count(began, now)
 
     def _settle(self) -> None:
         """Hand out what has ended, and be there when libcurl wants to be called again.
@@ -142,11 +110,11 @@ class Multi(CurlAsyncHTTPClient):
         To be called after whatever may have changed a transfer, but never from inside libcurl.
         """
         self._settle_due = False
-        if self._is_closed or self._rest:
-            return  # the end of a rest leads here
+        if self._is_closed or self._pace.rest:
+            return  # the end of the rest leads here
         asked = self._asked
         self._finish_pending_requests()
-        if self._rest:
+        if self._pace.rest:
             return
         if asked and asked[0] == 0:
             # Now, in the same turn: new transfers are sent. What they lead to waits for its turn.
@@ -163,7 +131,7 @@ class Multi(CurlAsyncHTTPClient):
 
     def _end_turn(self) -> None:
         """`_settle` after calls of libcurl; if they took long, what has ended is handed out."""
-        if self._rest:
+        if self._pace.rest:
             self._finish_pending_requests()
         else:
             self._settle()
@@ -196,7 +164,7 @@ class Multi(CurlAsyncHTTPClient):
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._rest:
+        if self._pace.rest:
             return  # the end of it asks how long to wait on
         try:
             self._act_on_time()
@@ -231,7 +199,7 @@ class Multi(CurlAsyncHTTPClient):
             self._tell_news()
         now = time.monotonic()
         if now - began > LITTLE:
-            self._count(began, now)
+            self._pace.count(began, now)
 
     def _tell_news(self) -> None:
         """For the owner of `_news`."""
@@ -247,6 +215,7 @@ class Multi(CurlAsyncHTTPClient):
             self._timer = None
         self._watchdog.close()
         self._pieces.close()
+        self._pace.close()
         super().close()
         # libcurl has closed its sockets by now, and may have asked for a timer on the way.
         self._poller.close()

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
-from fetcher.client.multi import AHEAD, FEW, REST, TURN, Multi
+from fetcher.client.multi import FEW, TURN, Multi
+from fetcher.client.pace import AHEAD, REST
 from fetchpool.farm import Origin
 from tests.raw_origin import HANG, KEEP, Endless, RawOrigin
 from tests.wait import wait_until
@@ -194,37 +195,13 @@ async def test_when_libcurl_has_taken_much_time_others_have_their_turns(multi, o
         before = len(long_calls)
         for _ in range(ANSWER):
             await asyncio.sleep(0)
-            if multi._rest:
-                rests.add(multi._rests_until)
+            if multi._pace.rest:
+                rests.add(multi._pace.rests_until)
         calls.append(len(long_calls) - before)
     await fetches
     assert len(rests) > 2
     assert max(calls) <= 2  # one that was not too long, and one that was
     assert (await multi.fetch(page(origin))).body == b"ok"
-
-
-async def test_a_rest_is_short_when_nobody_else_has_anything_to_do(multi, origin) -> None:
-    await multi.fetch(page(origin))
-    turns, began = Turns(), time.monotonic()
-    multi._count(began, began + 100)
-    before = turns.count
-    response = await multi.fetch(page(origin))
-    assert response.body == b"ok"
-    assert turns.count - before >= REST - 1
-    assert time.monotonic() - began < 50
-    turns.close()
-
-
-@pytest.mark.parametrize(
-    ("gap", "is_much"), [(0.0, True), (0.3 * AHEAD, True), (0.5 * AHEAD, False)]
-)
-async def test_what_others_have_had_meanwhile_makes_up_for_it(multi, gap, is_much) -> None:
-    now = time.monotonic()
-    multi._count(now, now + 0.9 * AHEAD)
-    assert not multi._rest
-    now += 0.9 * AHEAD + gap
-    multi._count(now, now + 0.5 * AHEAD)
-    assert bool(multi._rest) == is_much
 
 
 async def test_what_has_ended_is_handed_out_in_parts_where_each_takes_long(origin) -> None:
@@ -247,11 +224,20 @@ async def test_what_has_ended_is_handed_out_in_parts_where_each_takes_long(origi
     multi.close()
 
 
+async def test_in_a_rest_libcurl_is_not_called_and_behind_it_all_goes_on(multi, origin) -> None:
+    await multi.fetch(page(origin))
+    multi._pace.count(now := time.monotonic(), now + 100)
+    before, under_way = multi._watchdog.turn, multi.fetch(page(origin))
+    while multi._pace.rest:
+        assert multi._watchdog.turn == before
+        await asyncio.sleep(0)
+    assert (await under_way).body == b"ok"
+
+
 async def test_closed_in_a_rest_it_stays_closed(origin) -> None:
     multi = Multi(force_instance=True)
     await multi.fetch(page(origin))
-    now = time.monotonic()
-    multi._count(now, now + 100)
+    multi._pace.count(now := time.monotonic(), now + 100)
     multi.close()
     for _ in range(REST + 2):
         await asyncio.sleep(0)
