@@ -1,7 +1,7 @@
 """The table of what hostile cases cost: `python -m tests.hostile [WORD...]`, those with the words.
 
-For each: the longest time in which the service did not answer (in brackets: how long its loop was on
-a CPU for an answer at the most, and how long it waited for one in that time, which is the machine's
+For each: the longest time in which the service did not answer (in brackets: the most that its loop
+was on a CPU until an answer, and how much of that time was a wait for one, which is the machine's
 fault), by how much it grew meanwhile, and how often and how slowly a neighbour's fetch was served.
 """
 

@@ -55,7 +55,7 @@ class Watch:
 
     async def run(self) -> None:
         async with serving(self._serve) as page, asyncio.TaskGroup() as tasks:
-            url = f"/fetch?url=http://127.0.0.1:{page}/"
+            url = f"/fetch?timeout=10&url=http://127.0.0.1:{page}/"
             watching = [
                 tasks.create_task(self._ask("standstill", "/livez")),
                 tasks.create_task(self._ask("neighbour", url)),
