@@ -13,6 +13,7 @@ import msgspec
 
 from fetcher.errors import FetchpoolError, TaskError
 from fetcher.model import Fetch, Result, Task
+from fetcher.task.outline import LONG, Refused, read_long
 
 MARK_OPEN: Final = "[BASE64-DATA]"
 MARK_CLOSE: Final = "[/BASE64-DATA]"
@@ -43,6 +44,7 @@ class BadTask(TaskError):
 def parse_message(raw: bytes) -> tuple[Task, bytes]:
     """A task, and the bytes that stand for it in the result pair (`raw`, but for markers).
 
+    The `save` of a long one may be a `msgspec.Raw`: msgpack as it came, and to be encoded so.
     Raises `Undecodable` (for the dead list) or `BadTask` (answered with a 599).
     """
     if _MARK in raw:
@@ -50,7 +52,9 @@ def parse_message(raw: bytes) -> tuple[Task, bytes]:
         if problem:
             raise BadTask(problem, echo_of(_tree(raw)), raw)
     try:
-        return _decode(raw), raw
+        return (_decode(raw) if len(raw) <= LONG else read_long(raw)), raw
+    except Refused as refusal:
+        raise BadTask(plain_words(str(refusal)), refusal.task, raw) from refusal
     except _UNREADABLE as error:
         return _parse_leniently(raw, error), raw
 
@@ -78,7 +82,7 @@ def parse_task(tree: dict[Any, Any]) -> Task:
 
 def encode_pair(raw_task: bytes, result: Result) -> bytes:
     """The out-queue message ``[task, result]``. Raises TypeError for a `save` msgpack lacks."""
-    return _PAIR + raw_task + _encode(result)
+    return b"".join((_PAIR, raw_task, _encode(result)))  # long ones are copied once
 
 
 def encode_result(result: Result) -> bytes:
