@@ -22,6 +22,7 @@ _MARK: Final = MARK_OPEN.encode()
 _decode: Final = msgspec.msgpack.Decoder(Task).decode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
 _encode: Final = msgspec.msgpack.Encoder().encode
+_encode_into: Final = msgspec.msgpack.Encoder().encode_into
 _PAIR: Final = b"\x92"  # msgpack: an array of two
 
 # What the decoder raises: RecursionError for deep nesting, TypeError (older ones) for a map as key.
@@ -80,9 +81,16 @@ def parse_task(tree: dict[Any, Any]) -> Task:
         raise TaskError(plain_words(str(refusal))) from refusal
 
 
-def encode_pair(raw_task: bytes, result: Result) -> bytes:
-    """The out-queue message ``[task, result]``. Raises TypeError for a `save` msgpack lacks."""
-    return b"".join((_PAIR, raw_task, _encode(result)))  # long ones are copied once
+def encode_pair(raw_task: bytes, result: Result) -> bytes | memoryview:
+    """The out-queue message ``[task, result]``. Raises TypeError for a `save` msgpack lacks.
+
+    A long one is made in its place: it would be there twice otherwise, and copied.
+    """
+    if len(raw_task) + len(result.content) <= LONG:
+        return _PAIR + raw_task + _encode(result)
+    pair = bytearray().join((_PAIR, raw_task))
+    _encode_into(result, pair, -1)
+    return memoryview(pair)
 
 
 def encode_result(result: Result) -> bytes:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fetcher.errors import TaskError
 from fetcher.model import Fetch, Result, Task
+from fetcher.task.outline import LONG
 from fetcher.task.wire import (
     BadTask,
     Undecodable,
@@ -143,6 +144,15 @@ def test_so_is_a_long_one(fetch: dict, words: str) -> None:
 def test_a_long_one_with_keys_that_are_no_text_is_read_all_the_same() -> None:
     task, _ = parse_message(pack({"url": "u", 7: "x" * 70_000, "fetch": {"save": 1}}))
     assert task == Task(url="u", fetch=Fetch(save=1))
+
+
+@pytest.mark.parametrize("size", [LONG - 100, LONG, 20 * LONG])
+def test_a_long_pair_is_made_in_its_place(size: int) -> None:
+    result = Result(status_code=200, orig_url="u", url="u", content=b"x" * size)
+    raw = pack({"url": "u" * 90})
+    pair = encode_pair(raw, result)
+    assert bytes(pair) == b"\x92" + raw + pack(result)
+    assert isinstance(pair, memoryview) == (size + len(raw) > LONG)
 
 
 def test_what_a_long_one_wants_saved_comes_back_as_it_was() -> None:
