@@ -49,7 +49,9 @@ class Arena(NamedTuple):
     async def send(self, message: bytes) -> dict[str, Any]:
         """The result of whatever is put in the queue; empty if it went to the dead."""
         await self.redis.rpush(IN, message)
-        popped: Any = await self.redis.blpop([OUT, DEAD], timeout=20)
+        popped: Any = None
+        for _ in range(6):  # a machine that is busy takes its time to send 30 MB
+            popped = popped or await self.redis.blpop([OUT, DEAD], timeout=10)
         assert popped is not None, "no result"
         name, answer = popped
         try:

@@ -97,12 +97,12 @@ def build_cases() -> dict[str, Any]:
 
     def crowd(tree: dict[str, Any]) -> Any:
         async def play(arena: Arena) -> None:
-            await asyncio.gather(*(arena.send(pack(tree)) for _ in range(10)))
+            await asyncio.gather(*(arena.send(pack(tree)) for _ in range(5)))
 
         return play
 
     return {
-        **{f"messages, ten: {name}": crowd(TASKS[name]) for name in CROWDS},
+        **{f"messages, five: {name}": crowd(TASKS[name]) for name in CROWDS},
         **{f"message: {name}": send(raw) for name, raw in RAW.items()},
         **{f"message: {name}": run(tree) for name, tree in TASKS.items()},
     }
