@@ -18,8 +18,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
-from fcntl import ioctl
-from termios import FIONREAD
 from typing import Final
 
 LOOK: Final = 0.05  # seconds
@@ -102,6 +100,9 @@ class Watchdog:
 
 def _count(fd: int) -> int | None:
     """Bytes that have been read from a socket; None if it is none of TCP's, or closed by now."""
+    from fcntl import ioctl  # not everywhere there is one
+    from termios import FIONREAD
+
     try:
         with socket.socket(fileno=os.dup(fd)) as connection:
             told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO)

@@ -51,7 +51,8 @@ class Watch:
         self.port = port
         self._times = Path(f"/proc/{pid}/task/{pid}/schedstat")
         self.seen = Seen()
-        self._since: dict[str, float] = {}  # what is being waited for -> since when
+        # What is being waited for -> since when, and `_loop_times` then.
+        self._since: dict[str, tuple[float, float, float]] = {}
 
     async def run(self) -> None:
         async with serving(self._serve) as page, asyncio.TaskGroup() as tasks:
@@ -61,9 +62,8 @@ class Watch:
                 tasks.create_task(self._ask("neighbour", url)),
             ]
             while await asyncio.to_thread(sys.stdin.readline):
-                now = time.monotonic()
-                for name, since in self._since.items():
-                    self._note(name, now - since)
+                for name in self._since:
+                    self._note(name)
                 sys.stdout.write(msgspec.json.encode(self.seen).decode() + "\n")
                 sys.stdout.flush()
                 self.seen = Seen()
@@ -78,22 +78,15 @@ class Watch:
     async def _ask(self, name: str, path: str) -> None:
         streams: Streams | None = None
         while True:
-            began = self._since[name] = time.monotonic()
-            held, waited = self._loop_times()
+            self._since[name] = (time.monotonic(), *self._loop_times())
             try:
                 async with asyncio.timeout(PATIENCE):
                     streams = streams or await asyncio.open_connection("127.0.0.1", self.port)
                     is_well = await self._get(streams, path)
             except (OSError, EOFError):  # a time-out is an OSError
                 streams, is_well = None, False
+            self._note(name)
             del self._since[name]
-            seconds = time.monotonic() - began
-            if name == "standstill":
-                now = self._loop_times()
-                self._note("held", now[0] - held)
-                if seconds > self.seen.standstill:
-                    self.seen.waited = now[1] - waited
-            self._note(name, seconds)
             if name == "neighbour":
                 self.seen.served += is_well
                 self.seen.failed += not is_well
@@ -106,8 +99,17 @@ class Watch:
         _, ours, _ = map(int, OURS.read_text().split())
         return on / 1e9, (waiting + ours) / 1e9
 
-    def _note(self, name: str, seconds: float) -> None:
-        setattr(self.seen, name, max(getattr(self.seen, name), seconds))
+    def _note(self, name: str) -> None:
+        """How long it has taken until now."""
+        began, on, waiting = self._since[name]
+        seconds, seen = time.monotonic() - began, self.seen
+        if name == "neighbour":
+            seen.neighbour = max(seen.neighbour, seconds)
+            return
+        on_now, waiting_now = self._loop_times()
+        seen.held = max(seen.held, on_now - on)
+        if seconds > seen.standstill:
+            seen.standstill, seen.waited = seconds, waiting_now - waiting
 
     async def _get(self, streams: Streams, path: str) -> bool:
         reader, writer = streams
