@@ -18,8 +18,8 @@ class Limits(NamedTuple):
 
 # A machine may be four times slower than ours, or busy; what these cases are about took ten seconds
 # and a gigabyte, or did not end at all.
-LIMITS = Limits(0.5, 8.0, 150_000_000)
-SOAK = Limits(0.3, 2.0, 100_000_000)
+LIMITS = Limits(1.0, 8.0, 150_000_000)
+SOAK = Limits(0.5, 2.0, 100_000_000)
 
 
 def start(factory: pytest.TempPathFactory, *, checks: bool) -> Iterator[Measure]:
