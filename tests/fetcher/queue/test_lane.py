@@ -75,7 +75,7 @@ async def work_off(redis: Redis, lane: QueueLane, *messages: bytes) -> list[Fini
 
 def message_of(outcome: Finished) -> bytes:
     assert outcome.result is not None
-    return outcome.result
+    return bytes(outcome.result)
 
 
 def result_of(outcome: Finished) -> dict[str, Any]:
