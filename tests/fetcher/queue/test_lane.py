@@ -631,8 +631,8 @@ def narrow(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def task_of(url: int = 0, save: int = 0, more: int = 0) -> bytes:
-    """So many bytes of each: of the URL one in the task and two in the result, and the content is
-    as long; of `save` one in both."""
+    """So many bytes of each: of the URL one in the task, and the content is as long; of `save` one
+    in both."""
     tree = {"url": "data:," + "u" * url, "fetch": {"save": "s" * save}, "more": "m" * more}
     return pack({"taskid": "large", **tree})
 
@@ -642,7 +642,7 @@ def task_of(url: int = 0, save: int = 0, more: int = 0) -> bytes:
     [
         (task_of(url=300_000, save=10), "s" * 10, False),  # too much with the content
         (task_of(save=600_000), None, False),  # too much with `save` as well
-        (task_of(url=400_000, more=300_000), None, True),  # too much in any form
+        (task_of(more=1_048_500), None, True),  # too much in any form, but for the task alone
     ],
 )
 async def test_a_result_that_cannot_be_stored_costs_only_what_is_too_much(
