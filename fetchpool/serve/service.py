@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tornado.routing import URLSpec
+
 from fetcher.politeness.clock import Clock
 from fetcher.queue_loop import QueueLoop
 from fetcher.redis.duties import end_all
@@ -87,6 +89,15 @@ class Service:
             self._counters = build_counters(settings, self._redis, self.fetcher, worker)
         self._parts = [*self._build_parts()]
         self.loop = QueueLoop([lane for part in self._parts for lane in part.lanes])
+        self._watched: list[URLSpec] = []
+        if roles.api and settings.api.enabled:
+            from fetchpool.serve.build_metrics import build_watch  # 0.1 s, and nobody else asks
+
+            watch = build_watch(
+                settings, self._redis, self._view, self._clock, self.fetcher, self.loop, worker
+            )
+            self._parts.append(watch.part)
+            self._watched = watch.routes
         self.entrances = Entrances(
             settings,
             self.fetcher,
@@ -166,7 +177,7 @@ class Service:
         )
         entrances = self.entrances
         opening: dict[str, Callable[[], str]] = {
-            "api": lambda: entrances.open_api(self.problems, routes.api),
+            "api": lambda: entrances.open_api(self.problems, [*routes.api, *self._watched]),
             PROXY_POOL: lambda: entrances.open_proxy_pool(routes.proxy_pool),
             "fetcher.rpc": entrances.open_rpc,
         }

@@ -270,3 +270,16 @@ async def test_the_public_url_is_a_name_of_ours(tmp_path: Path, host: str, statu
         url = f"http://127.0.0.1:{one.service.entrances.api_port}/judge?nonce=n"
         answer = await AsyncHTTPClient().fetch(url, headers={"Host": host}, raise_error=False)
         assert answer.code == status
+
+
+async def test_a_service_tells_what_it_has_counted(tmp_path: Path) -> None:
+    async with running(tmp_path) as one:
+        await one.get("/fetch?url=data:,x")
+        page = (await one.get("/metrics")).body.decode()
+        assert 'fetchpool_fetches_total{kind="data",outcome="answered",worker="1"} 1.0' in page
+        assert "\nfetchpool_workers 1.0\n" in page
+
+
+async def test_one_without_an_api_counts_for_nobody(tmp_path: Path) -> None:
+    async with running(tmp_path, settings(api__enabled=False)) as one, connecting(one) as redis:
+        assert await redis.keys("fetchpool:stats:*") == []
