@@ -1,11 +1,17 @@
 """Means: what all connections of the forward proxy share in one process."""
 
+from functools import cached_property
+
 import msgspec
 
+from fetcher.forward.connect import Network, build_tls
 from fetcher.forward.gate import Gate
+from fetcher.forward.hedge import Hedge
 from fetcher.forward.model import Quotas, Sessions
 from fetcher.forward.own import Own
+from fetcher.forward.shunned import Shunned
 from fetcher.forward.supply import Supply
+from fetcher.forward.vetting import Vetted
 from fetcher.model import ProxyChooser, Trust
 from fetcher.route.route import Route
 from fetcher.run.fetcher import Fetcher
@@ -25,7 +31,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     is_tls: bool = False
 
 
-class Means(msgspec.Struct, kw_only=True):
+class Tally(msgspec.Struct, kw_only=True):
+    """What tunnels have come to, since the start."""
+
+    opened: int = 0  # granted to a client
+    refused: int = 0
+    moved: int = 0  # to another proxy, behind the grant: the exit that it named is outdated
+    broken: int = 0  # closed behind the grant without an answer: no proxy was left
+
+
+class Means(msgspec.Struct, kw_only=True, dict=True):
     """`fetcher` has the clients, the resolver, the route's chooser and all limits of attempts
     (`fetcher.shared.policy`)."""
 
@@ -36,6 +51,26 @@ class Means(msgspec.Struct, kw_only=True):
     gate: Gate = msgspec.field(default_factory=lambda: Gate({}))
     sessions: Sessions | None = None  # None: there is no Redis, and sessions are refused
     own: Own = msgspec.field(default_factory=Own)
+    ca_file: str | None = None  # whom to believe, for proxies that are spoken to over TLS
+    shunned: Shunned = msgspec.field(default_factory=Shunned)
+    vetted: Vetted = msgspec.field(default_factory=Vetted)
+    tally: Tally = msgspec.field(default_factory=Tally)
+
+    @cached_property
+    def hedge(self) -> Hedge:
+        return Hedge(self.rules.hedge)
+
+    @cached_property
+    def network(self) -> Network:
+        """What the attempts to open tunnels share."""
+        shared = self.fetcher.shared
+        return Network(
+            resolver=shared.resolver,
+            trust=self.rules.trust,
+            tls=build_tls(self.ca_file),
+            own=self.own,
+            bindaddress=shared.policy.defaults.bindaddress,
+        )
 
     @property
     def chooser(self) -> ProxyChooser | None:

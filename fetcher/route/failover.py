@@ -10,6 +10,11 @@ Whoever drives attempts (a fetch, a tunnel) asks the same object::
     limits  -> what the attempt may take
     decide  -> Another | Keep | End     when it has come to something
     release                             when the task has ended, however it did
+
+A tunnel may have several attempts under way at once, of which the first that stands is taken::
+
+    race    -> a further exit, or None  beside those under way
+    lose                                one has failed, and others are still under way
 """
 
 from collections.abc import Callable, Sequence
@@ -204,6 +209,45 @@ class Failover:
         if exit.from_pool and exit.proxy is not None and self.ways.chooser is not None:
             self.ways.chooser.release(exit.proxy)
 
+    # -- several attempts at once ------------------------------------------------------------------
+
+    def race(self, url: str, others: Sequence[Proxy]) -> Exit | None:
+        """A further exit, beside those through `others`; None if the pool has none that it would
+        be of use to try."""
+        chooser = self.ways.chooser
+        if chooser is None or type(self.route[self.way]) is not Pool:
+            return None
+        exit = chooser.pick(self._target(url), [*self.tried, *others])
+        if exit is None or self._is_loop(exit):
+            return None
+        if exit.proxy in self.wishes.avoid:
+            self.release(exit)  # it has no better ones
+            return None
+        return self._judged(exit)
+
+    def lose(
+        self, exit: Exit, request: Request, response: Response, *, took: float, left: float
+    ) -> None:
+        """An attempt has failed, and what comes next is not for its failure to say: others are
+        under way, or a session has its own rule. Its use has ended too."""
+        if exit.proxy is None:
+            return
+        if exit.from_pool:
+            self._report(exit.proxy, request.url, response, took + left)
+        self._spend(exit, exit.proxy, response, took)
+        self.release(exit)
+
+    def note(self, exit: Exit, request: Request, response: Response) -> None:
+        """Tell the pool how an attempt ended that is kept whatever it thinks of it."""
+        if exit.from_pool and exit.proxy is not None:
+            self._report(exit.proxy, request.url, response, self.ways.attempt_connect)
+
+    def move(self, wishes: Wishes) -> None:
+        """Ask the pool for something else from now on; a proxy that is `preferred` is taken even if
+        it has been tried."""
+        self.wishes = wishes
+        self.tried = [proxy for proxy in self.tried if proxy != wishes.preferred]
+
     # -- the rules ---------------------------------------------------------------------------------
 
     def _may_go_on(self, request: Request, response: Response) -> bool:
@@ -242,12 +286,15 @@ class Failover:
             if exit is not None and self._is_loop(exit):
                 continue
             if exit is not None:
-                if exit.proxy is not None and self.trust is Trust.GUARDED:
-                    exit = replace(exit, judged=True)
-                return exit
+                return self._judged(exit)
             if self.way + 1 == len(self.route):
                 return None
             self.way += 1
+
+    def _judged(self, exit: Exit) -> Exit:
+        if exit.proxy is not None and self.trust is Trust.GUARDED:
+            return replace(exit, judged=True)
+        return exit
 
     def _is_loop(self, exit: Exit) -> bool:
         """Whether it leads back to us, so that it counts as tried."""

@@ -28,6 +28,7 @@ SEEN_IN_ALL = 100_000  # request heads remembered, about 1 kB each, shared among
 NAMES = (
     *("localhost", "127.0.0.1", "::1", "farm.test", "*.farm.test"),
     *("example.com", "*.example.com", "example.org", "*.example.org"),  # what examples ask for
+    "example.localhost",
 )
 LISTS = ("/lists/proxies.txt", "/lists/proxies.html", "/lists/proxies.json")
 

@@ -79,18 +79,20 @@ class PoolChooser:
             return None
         wishes = target.wishes
         if wishes.preferred is not None and wishes.preferred not in tried:
-            named = snapshot.find_proxy(wishes.preferred)
-            if named:
-                return named[0]
+            # A session goes to many sites, and some may have let go of its exit.
+            for known in (snapshot, self._snapshot):
+                if named := known.find_proxy(wishes.preferred):
+                    return named[0]
         if wishes.only:
             return None
         exits = snapshot.find_exits(
             tunnelled=target.tunnelled, country=wishes.country, unchecked=wishes.unchecked
         )
-        for entries in exits:
-            entry = self._pick(entries, tried, wishes.avoid)
-            if entry is not None:
-                return entry
+        for avoid in (wishes.avoid, ()) if wishes.avoid else ((),):
+            for entries in exits:
+                entry = self._pick(entries, tried, avoid)
+                if entry is not None:
+                    return entry
         return None
 
     def _snapshot_for(self, target: Target) -> Snapshot | None:
@@ -106,7 +108,8 @@ class PoolChooser:
         entry = pick(entries, self._draw, is_free)
         if entry is not None:
             return entry
-        others = filter(untried(tried), shuffled(entries, self._draw))
+        left = (one for one in shuffled(entries, self._draw) if one.proxy not in avoid)
+        others = filter(untried(tried), left)
         compared = islice(others, _COMPARED)
         return min(compared, key=lambda one: self.usage.of(one.proxy), default=None)
 

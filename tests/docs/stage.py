@@ -22,6 +22,8 @@ from tests.redis_server import poll
 DEADLINE: Final = 30.0  # seconds for any one command
 START: Final = 45.0  # seconds until the pool knows its proxies
 
+FORWARD: Final = "127.0.0.1:5556"  # a block that names it goes through the forward proxy
+
 _API: Final = re.compile(r"curl '?(http://127\.0\.0\.1:\d+)/random")
 _SITE: Final = re.compile(r"the site +(http://127\.0\.0\.1:\d+)")
 _KNOWN: Final = re.compile(r"^\$ curl '", re.MULTILINE)  # what it types once all is known
@@ -51,8 +53,13 @@ class Stage:
 
     def __init__(self, folder: Path, api: str, site: str, web: str, settings: Path) -> None:
         self.folder = folder
-        data = Path(yaml.safe_load(settings.read_text())["redis"]["data_dir"])
-        self.socket = socket_path(data)
+        tree = yaml.safe_load(settings.read_text())
+        self.socket = socket_path(Path(tree["redis"]["data_dir"]))
+        trusts = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+        self._known = {
+            **dict.fromkeys(trusts, tree["fetcher"]["ca_file"] or ""),
+            "no_proxy": "127.0.0.1",
+        }
         self._written: Mapping[str, str] = {
             "http://127.0.0.1:8900": site,
             "127.0.0.1:8900": site.partition("://")[2],
@@ -62,7 +69,12 @@ class Stage:
             "http://example.com": site,
             "redis://127.0.0.1:6379/0": f"unix://{self.socket}",
         }
-        self._pattern = re.compile("|".join(map(re.escape, self._written)))
+        self._forwarded: Mapping[str, str] = {
+            **self._written,
+            FORWARD: f"127.0.0.1:{tree['forward']['port']}",
+            "https://example.com": "https://example.localhost",
+            "http://example.com": "http://example.localhost",
+        }
         self._trap = socket.socket()  # bound, and listening to nobody
         self._trap.bind(("127.0.0.1", 0))
         self._left: list[subprocess.Popen[bytes]] = []
@@ -109,22 +121,31 @@ class Stage:
                 os.killpg(process.pid, signal.SIGTERM)
         self._trap.close()
 
-    def place(self, text: str) -> str:
-        """The text with the addresses of this run in place of those that documents name."""
-        return self._pattern.sub(lambda found: self._written[found[0]], text)
+    def place(self, text: str, *, forwarded: bool = False) -> str:
+        """The text with the addresses of this run in place of those that documents name.
+
+        `forwarded`: it goes through the forward proxy, where a name is nothing that is looked up.
+        """
+        written = self._forwarded if forwarded else self._written
+        pattern = "|".join(map(re.escape, written))
+        return re.sub(pattern, lambda found: written[found[0]], text)
 
     def find_folder(self, document: str) -> Path:
         folder = self.folder / document.replace("/", "-").removesuffix(".md")
         folder.mkdir(exist_ok=True)
         return folder
 
-    def run(self, folder: Path, words: list[str], *, stays: bool = False) -> Ran:
-        """Run a program in a document's folder; `stays`: what it has started goes on."""
+    def run(
+        self, folder: Path, words: list[str], *, stays: bool = False, forwarded: bool = False
+    ) -> Ran:
+        """Run a program in a document's folder; `stays`: what it has started goes on. `forwarded`:
+        for it, names of this machine go through proxies too, and the site's certificate is known.
+        """
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 words,
                 cwd=folder,
-                env=self._environment(),
+                env=self._environment() | (self._known if forwarded else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -14,7 +14,8 @@
 They run against `fetchpool demo`: 127.0.0.1:5555 is its API, 127.0.0.1:8900 and example.com the
 farm's site, redis://127.0.0.1:6379/0 (and what redis-cli finds by itself) its Redis, wherever they
 are in this run, and `fetchpool` has its settings. h0.localhost:8901, h1.localhost:8901 ... are the
-hosts of `python -m tests.web`. Nobody else may be named.
+hosts of `python -m tests.web`. Nobody else may be named. 127.0.0.1:5556 is the forward proxy: in a
+block that names it, example.com is a name that goes to the farm's proxies.
 """
 
 import json
@@ -33,7 +34,7 @@ from fetchpool.config.yaml_tree import parse_yaml
 from tests.docs.blocks import ROOT, Block, find_documents, read_blocks
 from tests.docs.console import is_as_expected, parse_console
 from tests.docs.hosts import find_strangers
-from tests.docs.stage import Ran, Stage
+from tests.docs.stage import FORWARD, Ran, Stage
 from tests.redis_server import unavailable
 
 # Documents whose blocks are not written so (yet); their links are looked at all the same.
@@ -75,7 +76,7 @@ def check(block: Block, stage: Stage) -> None:
         pytest.skip(f"{block.place}: {block.skipped}")
     if block.file is not None:
         file = stage.find_folder(block.document) / block.file
-        file.write_text(stage.place(block.text))
+        file.write_text(stage.place(block.text, forwarded=FORWARD in block.text))
     match block.language:
         case "console":
             check_console(block, stage)
@@ -93,26 +94,28 @@ def check(block: Block, stage: Stage) -> None:
 
 
 def check_console(block: Block, stage: Stage) -> None:
-    folder = stage.find_folder(block.document)
+    folder, forwarded = stage.find_folder(block.document), FORWARD in block.text
     for command in parse_console(block.text):
         place = f"{block.document}:{block.line + 1 + command.line}"
         for tool in TOOLS:
             if re.search(rf"(?<![\w/.-]){tool}\b", command.text) and not shutil.which(tool):
                 unavailable(f"{place}: there is no {tool}")
-        text = stage.place(command.text)
+        text = stage.place(command.text, forwarded=forwarded)
         assert not list(find_strangers(text)), f"{place} names hosts that are not ours: {text}"
-        ran = stage.run(folder, ["bash", "-c", text], stays=command.stays)
-        judge(place, ran, command.code, stage.place(command.expected))
+        words = ["bash", "-c", text]
+        ran = stage.run(folder, words, stays=command.stays, forwarded=forwarded)
+        judge(place, ran, command.code, stage.place(command.expected, forwarded=forwarded))
 
 
 def check_program(block: Block, stage: Stage) -> None:
-    text = stage.place(block.text)
+    forwarded = FORWARD in block.text
+    text = stage.place(block.text, forwarded=forwarded)
     assert not list(find_strangers(text)), f"{block.place} names hosts that are not ours"
     folder = stage.find_folder(block.document)
     file = folder / (block.file or f"line_{block.line}.py")
     file.write_text(text)
-    ran = stage.run(folder, [sys.executable, file.name])
-    judge(block.place, ran, 0, stage.place(block.follows or ""))
+    ran = stage.run(folder, [sys.executable, file.name], forwarded=forwarded)
+    judge(block.place, ran, 0, stage.place(block.follows or "", forwarded=forwarded))
 
 
 def judge(place: str, ran: Ran, code: int, expected: str) -> None:

@@ -9,12 +9,15 @@ from fetcher.settings import (
     YEAR,
     Api,
     Fetcher,
+    Forward,
     Log,
     LowSpeed,
+    PerKey,
     Queue,
     Redis,
     Renderer,
     Rpc,
+    Tls,
     check_http_urls,
     check_proxy,
     check_route,
@@ -221,6 +224,17 @@ def test_site_names_are_what_a_proxy_user_name_can_carry(name, fine):
         (Renderer, "pages", [1], [0]),
         (Api, "proxy_pool_port", [None, 0, 65535], [65536]),
         (Api, "rate", [0, 0.5], [-1]),
+        (Forward, "port", [0, 5556, 65535], [-1, 65536]),
+        (Forward, "key", ["k", None], ["", 1]),
+        (Forward, "keys", [{}, {"ann": "k", "": "x"}], [{"ann": ""}, {"ann": 1}, ["k"]]),
+        (Forward, "connect_ports", [[], [1, 65535]], [[0], [65536], ["443"], 443]),
+        (Forward, "max_connections", [0, 1], [-1, 0.5]),
+        (Forward, "idle", [0, YEAR], [-1, YEAR + 1]),
+        (Forward, "replay", [True, False], [1, "yes", None]),
+        (Forward, "hedge", [0, 0.1, 1], [-0.1, 1.1, True]),
+        (PerKey, "connections", [0, 1], [-1, 0.5]),
+        (PerKey, "rate", [0, 0.1, 1000], [-0.1, "1"]),
+        (PerKey, "bytes_per_day", [0, 1 << 50], [-1, 0.5]),
     ],
 )
 def test_annotations_hold_at_the_limits(struct, key, fine, wrong):
@@ -229,3 +243,38 @@ def test_annotations_hold_at_the_limits(struct, key, fine, wrong):
     for value in wrong:
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert({key: value}, struct)
+
+
+def test_the_forward_proxy_has_the_contracts_defaults():
+    forward = Forward()
+    assert (forward.host, forward.port, forward.route) == ("127.0.0.1", 5556, "pool")
+    assert forward.connect_ports == [80, 443, 8080, 8443]
+    assert (forward.key, forward.keys, forward.allow_private) == (None, {}, False)
+    assert (forward.max_connections, forward.idle) == (2000, 300.0)
+    assert (forward.replay, forward.hedge) == (True, 0.1)
+    assert forward.per_key == PerKey(connections=0, rate=0.0, bytes_per_day=0)
+    assert forward.tls == Tls(cert=None, key=None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, None),
+        ({"cert": "a.pem", "key": "b.pem"}, None),
+        ({"cert": "a.pem"}, "key: expected a PEM file, as the other of the two is set"),
+        ({"key": "b.pem"}, "cert: expected a PEM file, as the other of the two is set"),
+        ({"cert": "", "key": "b.pem"}, "length >= 1"),
+    ],
+)
+def test_a_certificate_and_its_key_go_together(given, message):
+    if message is None:
+        assert msgspec.convert({"tls": given}, Forward).tls == Tls(**given)
+    else:
+        with pytest.raises(msgspec.ValidationError, match=message):
+            msgspec.convert({"tls": given}, Forward)
+
+
+@pytest.mark.parametrize("key", ["per_key", "tls"])
+def test_a_key_that_the_forward_proxy_does_not_know_is_refused(key):
+    with pytest.raises(msgspec.ValidationError, match="unknown field `nosuch`"):
+        msgspec.convert({key: {"nosuch": 1}}, Forward)

@@ -3,11 +3,22 @@ from collections.abc import Sequence
 import pytest
 
 from fetcher.errors import Code, Outcome
-from fetcher.model import Attempt, Exit, Request, Response, Target, Trust, Verdict
+from fetcher.model import (
+    NO_WISHES,
+    Attempt,
+    Exit,
+    Request,
+    Response,
+    Target,
+    Trust,
+    Verdict,
+    Wishes,
+)
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.route.failover import (
     IDEMPOTENT,
     KEEP,
+    MOST_UNCHECKED,
     Another,
     End,
     Failover,
@@ -85,10 +96,17 @@ def failover(
     site: str | None = None,
     environment: Environment | None = None,
     retry_unsafe: bool = False,
+    wishes: Wishes = NO_WISHES,
 ) -> Failover:
     ways = WaysOut(environment=environment or Environment(), chooser=chooser)
     return Failover(
-        parse_route(route, ()), ways, retries, trust=trust, site=site, retry_unsafe=retry_unsafe
+        parse_route(route, ()),
+        ways,
+        retries,
+        trust=trust,
+        site=site,
+        retry_unsafe=retry_unsafe,
+        wishes=wishes,
     )
 
 
@@ -307,11 +325,49 @@ def test_the_pool_hears_what_the_proxy_is_wanted_for() -> None:
     failover("pool:shop", 3, chooser, site="other").leave(None, HTTPS)
     failover("pool", 3, chooser, site="other").leave(None, "http://Site.test:81/x")
     failover("pool", 3, chooser).leave(None, URL)
+    wishes = Wishes(preferred=B, country="DE")
+    failover("pool", 3, chooser, wishes=wishes).leave(None, URL)
     assert chooser.targets == [
         Target("site.test", True, "shop"),
         Target("site.test", False, "other"),
         Target("site.test", False, None),
+        Target("site.test", False, None, wishes),
     ]
+
+
+def test_each_attempt_is_made_with_the_same_wishes() -> None:
+    chooser, wishes = Few(A, B), Wishes(unchecked=True)
+    assert order(failover("pool", 3, chooser, wishes=wishes)) == ["a", "b"]
+    assert [target.wishes for target in chooser.targets] == [wishes] * len(chooser.targets)
+    assert [target.wishes for _, target, _ in chooser.reports] == [wishes] * 2
+
+
+@pytest.mark.parametrize("unchecked", [MOST_UNCHECKED - 1, MOST_UNCHECKED, MOST_UNCHECKED + 1])
+@pytest.mark.parametrize("retries", [1, 3])
+def test_attempts_through_unchecked_proxies_use_up_nothing_but_for_so_many(
+    unchecked: int, retries: int
+) -> None:
+    """First those that nobody has checked, then as many checked ones as may be."""
+    proxies = [parse_proxy(f"p{number}:1") for number in range(100)]
+    chooser = Few(*proxies)
+    ways = failover("pool", retries, chooser)
+    chooser.unchecked = True
+    step = ways.leave(None, URL)
+    attempts = 0
+    while isinstance(step, Exit):
+        attempts += 1
+        chooser.unchecked = attempts < unchecked
+        following = ways.decide(step, GET, dead(), took=0.1, left=9.0)
+        if not isinstance(following, Another):
+            ways.release(step)
+            break
+        step = following.exit
+    assert attempts == retries + 1 + min(unchecked, MOST_UNCHECKED)
+    assert chooser.lent == []
+
+
+def test_without_retries_an_unchecked_proxy_is_the_only_one_too() -> None:
+    assert order(failover("pool", 0, Few(A, B, unchecked=True))) == ["a"]
 
 
 # -- what an attempt may take ----------------------------------------------------------------------

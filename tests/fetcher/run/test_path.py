@@ -15,7 +15,18 @@ from msgspec.structs import replace
 from fetcher.client.curl import CurlClient
 from fetcher.errors import Outcome, TaskError
 from fetcher.guard import is_public
-from fetcher.model import Exit, Fetch, Response, Result, Target, Task, Trust, Verdict
+from fetcher.model import (
+    NO_WISHES,
+    Exit,
+    Fetch,
+    Response,
+    Result,
+    Target,
+    Task,
+    Trust,
+    Verdict,
+    Wishes,
+)
 from fetcher.politeness.clock import Clock
 from fetcher.politeness.slots import Slot
 from fetcher.proxy import Proxy, parse_proxy
@@ -375,6 +386,25 @@ async def test_dead_proxies_are_passed_by_on_the_way(farm):
     assert all(attempt.error and attempt.seconds >= 0 for attempt in told.attempts)
     assert [report[0] for report in pool.reports] == [proxy.address for proxy in proxies]
     assert [request.peer for request in farm.origin.requests] == [proxies[-1].host]
+
+
+async def test_the_pool_hears_what_is_wished_of_its_proxies(farm, fetcher):
+    dead, good = farm.add(Kind.REFUSING), farm.add(Kind.GOOD)
+    pool, wishes = FarmPool(dead, good), Wishes(country="DE", unchecked=True)
+    task = Task(url=farm.origin.url + "/ip", fetch=Fetch(proxy="pool"))
+    with fetching(chooser=pool) as fetcher:
+        for wished in (wishes, None):
+            ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+            def done(_: Fetching, result: Result, ended: Any = ended) -> None:
+                ended.set_result(result)
+
+            fetcher.run(task, done, **({} if wished is None else {"wishes": wished}))
+            assert (await ended).status_code == 200
+    told = [target.wishes for target in pool.targets]
+    half = len(told) // 2
+    assert told == [wishes] * half + [NO_WISHES] * half
+    assert half == 2
 
 
 @pytest.mark.parametrize(("hold", "takes", "is_left"), [

@@ -122,7 +122,9 @@ async def test_without_tls_the_farm_says_so() -> None:
             farm.add(Kind.TLS)
 
 
-@pytest.mark.parametrize("host", ["farm.test", "a.farm.test", "example.com", "www.example.org"])
+@pytest.mark.parametrize(
+    "host", ["farm.test", "a.farm.test", "example.com", "www.example.org", "example.localhost"]
+)
 async def test_every_name_leads_to_the_site_and_some_are_in_its_certificate(
     farm: Farm, host: str
 ) -> None:

@@ -204,6 +204,10 @@ def test_an_index_finds_what_looking_at_all_would(changes: list[tuple[str, bool,
         assert names(index.find(filters)) == wanted
     clean = [names(find_clean(index.traits, known)) for known in (True, None, False)]
     assert sorted(name for one in clean for name in one) == sorted(plain)
+    for country, part in index.countries.items():
+        inside = [find_clean(part, known) for known in (True, None, False)]
+        found = names(index.find(Filters(countries=frozenset({country}))))
+        assert sorted(name for one in inside for name in names(one)) == found
     assert sorted(map(id, index.every.entries)) == sorted(map(id, plain.values()))
     if not plain:
         assert (index.traits, index.countries) == ({}, {})

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -443,6 +444,8 @@ def test_any_sequence_of_changes_leaves_what_a_plain_dict_would(
     assert sorted(map(id, pool.every.every.entries)) == every
     good = {id(one) for one in plain.values() if one.score == 100}
     assert {id(one) for one in pool.good.every.entries} == good
+    new = {id(one) for one in plain.values() if one.score == 10 and not one.record.checked}
+    assert {id(one) for one in pool.unchecked.every.entries} == new
     best = {name for name, one in plain.items() if one.score == 100}
     assert {one.member for one in pool.any.best.entries} == best
     germans = {name for name, one in http.items() if one.record.country == "DE"}
@@ -464,3 +467,66 @@ def test_https_leaves_by_those_that_tunnelled_cleanly_and_then_by_unknown_ones()
     assert {every[i].member for i in range(len(every))} == {
         one.member for one in (clean, unknown, refusing)
     }
+
+
+def listed(pool: Snapshot, **wanted: Any) -> list[set[int]]:
+    """The ports of the exits, list by list."""
+    return [{exits[i].proxy.port for i in range(len(exits))} for exits in pool.find_exits(**wanted)]
+
+
+@pytest.mark.parametrize(
+    ("tunnelled", "country", "unchecked", "expected"),
+    [
+        (False, None, False, [{1, 2, 3}]),
+        (False, None, True, [{1, 2, 3}, {4, 5, 6}]),
+        (True, None, True, [{1}, {3}, {4}, {6}]),
+        (False, "de", False, [{1, 2}]),
+        (False, "de", True, [{1, 2}, {4, 5}]),
+        (True, "DE", False, [{1}, set()]),
+        (True, "DE", True, [{1}, set(), {4}, set()]),
+        (False, "FR", True, [set(), set()]),
+        (True, "FR", True, [set(), set(), set(), set()]),
+    ],
+)
+def test_exits_may_be_wished_for_by_country_and_of_those_that_nobody_has_checked(
+    tunnelled: bool, country: str | None, unchecked: bool, expected: list[set[int]]
+) -> None:
+    pool = snapshot(
+        *(
+            one
+            for first, score in ((1, 100), (4, 10))
+            for one in (
+                entry(f"192.0.2.1:{first}", score, connect=True, tls=True, country="DE"),
+                entry(f"192.0.2.1:{first + 1}", score, connect=False, country="DE"),
+                entry(f"192.0.2.1:{first + 2}", score, country="US"),
+            )
+        ),
+        entry("192.0.2.1:7", 10, checked=1.0, country="DE"),
+        entry("192.0.2.1:8", 99, country="DE"),
+    )
+    assert listed(pool, tunnelled=tunnelled, country=country, unchecked=unchecked) == expected
+
+
+@pytest.mark.parametrize(
+    ("score", "checked", "lists"),
+    [
+        (100, 1.0, [{1}, set()]),
+        (100, 0.0, [{1}, set()]),  # ProxyPool's: the score says it
+        (10, 0.0, [set(), {1}]),
+        (10, 1.0, [set(), set()]),
+        (9, 0.0, [set(), set()]),
+    ],
+)
+def test_each_change_moves_a_proxy_between_the_good_and_the_unknown_ones(
+    score: float, checked: float, lists: list[set[int]]
+) -> None:
+    for before in [(100.0, 1.0), (10.0, 0.0), (9.0, 1.0)]:
+        pool = snapshot(entry("192.0.2.1:1", before[0], checked=before[1]))
+        now = entry("192.0.2.1:1", score, checked=checked)
+        pool.put(now)
+        assert listed(pool, tunnelled=False, unchecked=True) == lists
+        assert pool.is_checked(now) is (not lists[1])
+        assert pool.status().checked == (not lists[1])
+        pool.remove("192.0.2.1:1")
+        assert listed(pool, tunnelled=False, unchecked=True) == [set(), set()]
+        assert pool.status() == Status(0, 0, 0)

@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 
 from fetcher.errors import Outcome
-from fetcher.model import Response, Target, Verdict
+from fetcher.model import Response, Target, Verdict, Wishes
 from fetcher.proxy import Proxy, parse_proxy
 from pool.check.rule import BODY_SEEN
+from pool.model import Entry
 from pool.settings import Ban, Site
 from pool.traffic.chooser import PoolChooser
 from pool.traffic.evidence import Finding, Seen
@@ -124,6 +127,171 @@ def test_whoever_only_looks_uses_nothing() -> None:
     assert not chooser.has_other(TARGET, [one.proxy, other.proxy])
     assert not chooser.has_other(Target("a", tunnelled=False, site="nosuch"), ())
     assert len(chooser.usage) == 0
+
+
+# -- what may be wished for ------------------------------------------------------------------------
+
+
+def target(*, tunnelled: bool = False, site: str | None = None, **wishes: Any) -> Target:
+    return Target("shop.example", tunnelled, site, Wishes(**wishes))
+
+
+def ports(chooser: PoolChooser, target: Target) -> set[int]:
+    return {proxy.port for proxy in picked(chooser, target)}
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        entry("192.0.2.9:9"),
+        entry("192.0.2.9:9", 1),
+        entry("192.0.2.9:9", 10),
+        entry("192.0.2.9:9", connect=False),
+        entry("192.0.2.9:9", country="US"),
+    ],
+)
+@pytest.mark.parametrize("only", [False, True])
+def test_a_preferred_proxy_is_taken_whatever_the_pool_thinks_of_it(
+    known: Entry, only: bool
+) -> None:
+    chooser = PoolChooser(snapshot(*numbered(3, 100), known), draws().random)
+    for _ in range(CAP):
+        chooser.usage.begin(known.proxy)
+    wanted = target(tunnelled=True, preferred=known.proxy, only=only, country="DE")
+    exit = chooser.pick(wanted, ())
+    assert exit is not None
+    assert (exit.proxy, exit.from_pool, exit.unchecked) == (known.proxy, True, False)
+    assert chooser.usage.of(known.proxy) == CAP + 1
+    assert chooser.has_other(wanted, ())
+
+
+@pytest.mark.parametrize(("is_there", "tried"), [(False, False), (True, True)])
+def test_without_a_preferred_proxy_others_are_taken_unless_it_is_to_be_the_only_one(
+    is_there: bool, tried: bool
+) -> None:
+    [known] = numbered(1, 100, first=100)
+    others = numbered(3, 100)
+    chooser = PoolChooser(snapshot(*others, *([known] if is_there else [])), draws().random)
+    before = [known.proxy] if tried else []
+    exit = chooser.pick(target(preferred=known.proxy), before)
+    assert exit is not None
+    assert exit.proxy in {one.proxy for one in others}
+    only = target(preferred=known.proxy, only=True)
+    assert chooser.pick(only, before) is None
+    assert not chooser.has_other(only, before)
+    assert len(chooser.usage) == 1
+
+
+def test_a_preferred_proxy_that_its_site_has_let_go_of_is_taken_all_the_same() -> None:
+    chooser = site_chooser()
+    universals, zhihus = parse_proxy("192.0.2.1:1"), parse_proxy("192.0.2.1:2")
+    for proxy, site, is_known in [
+        (universals, "zhihu", True),
+        (universals, None, True),
+        (zhihus, "zhihu", True),
+        (zhihus, None, False),
+        (universals, "nosuch", False),
+    ]:
+        exit = chooser.pick(target(site=site, preferred=proxy, only=True), ())
+        assert (exit is not None) is is_known
+
+
+def test_a_preferred_proxy_is_found_however_others_spell_it() -> None:
+    chooser = PoolChooser(snapshot(entry("HTTP://192.0.2.1:1")), draws().random)
+    exit = chooser.pick(target(preferred=parse_proxy("192.0.2.1:1"), only=True), ())
+    assert exit is not None
+
+
+@pytest.mark.parametrize(
+    ("country", "tunnelled", "expected"),
+    [
+        ("DE", False, {1, 2}),
+        ("de", False, {1, 2}),
+        ("DE", True, {1}),
+        ("US", False, {3}),
+        ("US", True, set()),
+        ("FR", False, set()),
+    ],
+)
+def test_a_country_is_the_one_of_the_exit_or_none_is_taken(
+    country: str, tunnelled: bool, expected: set[int]
+) -> None:
+    pool = snapshot(
+        entry("192.0.2.1:1", country="DE", connect=True, tls=True),
+        entry("192.0.2.1:2", country="de", connect=False),
+        entry("192.0.2.1:3", country="US", connect=False),
+        entry("192.0.2.1:4", 99, country="FR"),
+        entry("192.0.2.1:5"),
+    )
+    chooser = PoolChooser(pool, draws().random)
+    assert ports(chooser, target(tunnelled=tunnelled, country=country)) == expected
+
+
+@pytest.mark.parametrize("tunnelled", [False, True])
+def test_those_that_nobody_has_checked_are_taken_where_there_is_no_good_one(
+    tunnelled: bool,
+) -> None:
+    fresh, known = entry("192.0.2.1:1", 10), entry("192.0.2.1:2", 10, checked=5.0)
+    pool = snapshot(fresh, known, entry("192.0.2.1:3", 9))
+    chooser = PoolChooser(pool, draws().random)
+    assert ports(chooser, target(tunnelled=tunnelled)) == set()
+    wanted = target(tunnelled=tunnelled, unchecked=True)
+    exit = chooser.pick(wanted, ())
+    assert exit is not None
+    assert (exit.proxy, exit.unchecked) == (fresh.proxy, True)
+    assert not chooser.has_other(wanted, [fresh.proxy])
+    good = entry("192.0.2.1:4", 100, checked=5.0)
+    pool.put(good)
+    assert ports(chooser, wanted) == {4}
+    exit = chooser.pick(wanted, ())
+    assert exit is not None
+    assert exit.unchecked is False
+    exit = chooser.pick(wanted, [good.proxy])
+    assert exit is not None
+    assert exit.unchecked is True
+
+
+def test_those_that_nobody_has_checked_may_have_a_country() -> None:
+    pool = snapshot(entry("192.0.2.1:1", 10, country="DE"), entry("192.0.2.1:2", 10))
+    chooser = PoolChooser(pool, draws().random)
+    assert ports(chooser, target(country="DE", unchecked=True)) == {1}
+    assert ports(chooser, target(country="US", unchecked=True)) == set()
+
+
+@pytest.mark.parametrize("tunnelled", [False, True])
+def test_those_to_be_avoided_are_taken_when_there_is_no_other(tunnelled: bool) -> None:
+    clean, unknown = entry("192.0.2.1:1", connect=True, tls=True), entry("192.0.2.1:2")
+    chooser = PoolChooser(snapshot(clean, unknown), draws().random)
+    one, both = {clean.proxy}, {clean.proxy, unknown.proxy}
+    assert ports(chooser, target(tunnelled=tunnelled, avoid=one)) == {2}
+    for _ in range(10 * CAP):  # however busy the other is
+        chooser.usage.begin(unknown.proxy)
+    assert ports(chooser, target(tunnelled=tunnelled, avoid=one)) == {2}
+    assert ports(chooser, target(tunnelled=tunnelled, avoid=both)) == {1}
+    exit = chooser.pick(target(tunnelled=tunnelled, avoid=one), [unknown.proxy])
+    assert exit is not None
+    assert exit.proxy == clean.proxy
+
+
+@pytest.mark.parametrize(
+    ("checks", "site", "expected"),
+    [
+        (True, None, True),
+        (True, "universal", True),
+        (True, "plain", False),
+        (True, "nosuch", False),
+        (False, None, False),
+    ],
+)
+def test_checks_that_are_due_may_soon_find_one(
+    checks: bool, site: str | None, expected: bool
+) -> None:
+    pool = snapshot(entry("192.0.2.1:1", 10), entry("192.0.2.1:2", 9))
+    plain = snapshot(entry("192.0.2.1:1", 9), entry("192.0.2.1:2", 10, checked=1.0))
+    chooser = PoolChooser(
+        pool, draws().random, checks=checks, sites=SITES, snapshots={"plain": plain}
+    )
+    assert chooser.expects(target(site=site)) is expected
 
 
 # -- sites -----------------------------------------------------------------------------------------

@@ -1,0 +1,459 @@
+"""Opening: all attempts for one tunnel, until one stands, its route ends, or its time does.
+
+A driver, readable from top to bottom:
+
+    politeness -> supply -> session -> leave -> attempt -> vetting -> the tunnel has it
+                                          ^        |
+                                          +--------+  failed: as fail-over decides
+    and again from there, when what stood turns out to have lied.
+
+While a CONNECT is slow, another proxy's may race it; see `hedge`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from msgspec.structs import replace
+
+from fetcher.errors import ANSWERED, Outcome, TaskError
+from fetcher.forward.connect import Connecting
+from fetcher.forward.means import Means
+from fetcher.forward.model import Authority, Caller, Refused, Sticky
+from fetcher.forward.refusals import (
+    NO_SESSIONS,
+    refuse_by_end,
+    refuse_by_response,
+    refuse_impolite,
+    refuse_late,
+)
+from fetcher.forward.vetting import TLS_PORTS, Vetting
+from fetcher.model import Cancellable, Exit, Request, Response, Target, Wishes
+from fetcher.proxy import Proxy
+from fetcher.route.failover import Another, End, Failover, is_certificate_failure
+from fetcher.route.route import Pool
+from fetcher.run.polite import build_polite
+
+MOST_AT_ONCE: Final = 3  # attempts, of which two race
+# Openings through other proxies that failed TLS alike, after which the target itself is to blame.
+_ALIKE: Final = 2
+
+
+class Opening:
+    """`stands` is called with each path that was opened, `refused` at most once, at the end; none
+    of them behind `cancel`, and perhaps in `begin` itself.
+
+    The path that stands, and the use of its exit, are this object's until `cancel` or `again`;
+    `settle` says that it was good.
+    """
+
+    standing: Connecting | None = None
+    moves = 0  # of the session
+    _racers = 0  # begun so far
+    _session: Sticky | None = None
+    _waits_for: Cancellable | None = None
+    _vetting: Vetting | None = None
+    _timer: asyncio.Handle | None = None
+    _tls_failures = 0  # while vetting
+    _session_failures = 0
+
+    def __init__(
+        self,
+        means: Means,
+        caller: Caller,
+        target: Authority,
+        *,
+        stands: Callable[[Connecting], None],
+        refused: Callable[[Refused], None],
+    ) -> None:
+        shared, rules = means.fetcher.shared, means.rules
+        policy = shared.policy
+        self.means = means
+        self.caller = caller
+        self.target = target
+        self._stands = stands
+        self._refused: Callable[[Refused], None] | None = refused
+        self._loop = asyncio.get_running_loop()
+        self._began = monotonic()
+        self._timeout = policy.defaults.timeout or policy.defaults.max_timeout or 3600.0
+        self.deadline = self._began + self._timeout
+        self._request = Request(
+            url=target.url, method="CONNECT", connect_timeout=policy.defaults.connect_timeout
+        )
+        self._failover = Failover(
+            rules.route,
+            policy.ways,
+            policy.defaults.retries,
+            trust=rules.trust,
+            site=caller.steering.site,
+        )
+        self._running: list[Connecting] = []
+        self._suspects: list[Proxy] = []  # to blame if another one does it
+        steering = caller.steering
+        self._keeps_exit = (steering.session is not None or steering.is_sticky) and any(
+            type(way) is Pool for way in rules.route
+        )
+
+    @property
+    def exit(self) -> Exit | None:
+        """Of what stands."""
+        return self.standing.exit if self.standing is not None else None
+
+    # 1. Its start: when the politeness clock says, if there is to be a delay.
+
+    def begin(self) -> None:
+        if not self.caller.steering.is_polite:
+            self._ask_supply()
+            return
+        try:
+            polite = build_polite(
+                self.means.fetcher.shared, self.means.rules.delay, self._timeout, None
+            )
+        except TaskError as error:
+            self._refuse(refuse_impolite(str(error)))
+            return
+        self._waits_for = polite
+        polite.line_up(self.target.url, self._may_start, is_direct=self._failover.is_direct)
+
+    def _may_start(self, reason: str | None) -> None:
+        self._waits_for = None
+        self._put_off(monotonic() - self._began)
+        if reason is not None:
+            self._refuse(refuse_impolite(reason))
+        else:
+            self._ask_supply()
+
+    def _put_off(self, waited: float) -> None:
+        """Its time begins later, by what was waited for others than proxies."""
+        self._began += waited
+        self.deadline += waited
+
+    # 2. What to ask the pool for.
+
+    def _ask_supply(self) -> None:
+        steering, shunned = self.caller.steering, self.means.shunned
+        shunned.look(monotonic())
+        wishes = Wishes(country=steering.country, avoid=shunned)
+        if self._failover.is_direct or type(self._failover.route[0]) is not Pool:
+            self._failover.wishes = wishes
+            self._leave()
+            return
+        site = self._failover.route[0].site or steering.site
+        target = Target(self.target.host, tunnelled=True, site=site, wishes=wishes)
+        waiting = self.means.supply.wait(target, self._supplied)
+        if waiting is not None:
+            self._waits_for = waiting
+
+    def _supplied(self, wishes: Wishes) -> None:
+        self._waits_for = None
+        self._failover.wishes = wishes
+        if self._keeps_exit:
+            self._find_session()
+        else:
+            self._leave()
+
+    # 2a. A session's exit.
+
+    def _find_session(self) -> None:
+        sessions = self.means.sessions
+        if sessions is None:
+            self._refuse(NO_SESSIONS)
+            return
+        self._waits_for = sessions.find(self.caller, self.target, self._propose, self._found)
+
+    def _propose(self) -> Proxy | None:
+        """Who might become the session's exit; its use is not lent by this."""
+        chooser = self.means.chooser
+        if chooser is None:
+            return None
+        wishes = replace(self._failover.wishes, preferred=None, only=False)
+        way = next(way for way in self._failover.route if type(way) is Pool)
+        site = way.site or self.caller.steering.site
+        exit = chooser.pick(
+            Target(self.target.host, tunnelled=True, site=site, wishes=wishes),
+            self._failover.tried,
+        )
+        if exit is None or exit.proxy is None:
+            return None
+        chooser.release(exit.proxy)
+        return exit.proxy
+
+    def _found(self, found: Sticky | Refused) -> None:
+        self._waits_for = None
+        if isinstance(found, Refused):
+            self._refuse(replace(found, attempts=self._failover.attempts))
+            return
+        self._session = found
+        self.moves = found.moves
+        if found.proxy is not None:
+            self._failover.move(replace(self._failover.wishes, preferred=found.proxy, only=True))
+        self._leave()
+
+    def _fail_session(self, proxy: Proxy) -> None:
+        """It was not reached: who comes next, its session says. No more often than another tunnel
+        would try."""
+        self._session_failures += 1
+        sessions = self.means.sessions
+        if sessions is None or self._session_failures > self._failover.budget:
+            self._refuse_last("the session's proxy was not reached")
+            return
+        self._waits_for = sessions.fail(self.caller, self.target, proxy, self._propose, self._found)
+
+    # 3. An attempt.
+
+    def _leave(self) -> None:
+        way = self._failover.leave(None, self.target.url)
+        if isinstance(way, End):
+            wanted = self._session.proxy if self._session is not None else None
+            if wanted is not None:
+                self._fail_session(wanted)  # the pool has lost it
+            else:
+                self._refuse(refuse_by_end(way, self._failover.attempts))
+            return
+        if self._session is not None and way.proxy != self._session.proxy:
+            self._failover.release(way)  # the pool has lost it, and the route went on
+            if self._session.proxy is None:
+                self._refuse_last("no proxy in the pool for this session")
+            else:
+                self._fail_session(self._session.proxy)
+            return
+        self._attempt(way)
+
+    def _attempt(self, exit: Exit, *, races: bool = False) -> None:
+        left = self.deadline - monotonic()
+        if left <= 0:
+            self._failover.release(exit)
+            self._refuse(refuse_late(self._timeout, self._failover.attempts))
+            return
+        if not races:
+            self.means.hedge.begin()
+        limits = self._failover.limits(exit, self._request, left)
+        connecting = Connecting(self.means.network, exit, self.target, limits, self._ended)
+        self._running.append(connecting)
+        connecting.begin()
+        if exit.from_pool and self._running:
+            self._arm()
+
+    # 3a. Another one beside it, while it is slow.
+
+    def _arm(self) -> None:
+        may_race = self._session is None and self.means.rules.hedge > 0
+        if may_race and self._timer is None and len(self._running) < MOST_AT_ONCE:
+            self._timer = self._loop.call_later(self.means.hedge.after, self._race)
+
+    def _race(self) -> None:
+        self._timer = None
+        others = [one.exit.proxy for one in self._running if one.exit.proxy is not None]
+        if not others:
+            return
+        exit = self._failover.race(self.target.url, others)
+        if exit is None:
+            return
+        if not self.means.hedge.spend():
+            self._failover.release(exit)
+            return
+        self._attempt(exit, races=True)
+
+    # 4. It has come to something.
+
+    def _ended(self, connecting: Connecting, response: Response) -> None:
+        self._running.remove(connecting)
+        if response.outcome is ANSWERED:
+            self._take(connecting)
+        else:
+            self._fail(connecting, response)
+
+    def _take(self, connecting: Connecting) -> None:
+        """The first that stands; the others are closed before a byte of the client has left."""
+        now = monotonic()
+        took = now - connecting.began
+        if connecting.exit.proxy is not None:
+            self.means.hedge.learn(took)
+        self._stop_racing(slower_than=2 * took)
+        self.standing = connecting
+        if self._needs_vetting(connecting.exit, now):
+            self._vet(connecting)
+        else:
+            self._stands(connecting)
+
+    def _stop_racing(self, slower_than: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = monotonic()
+        for other in self._running:
+            other.cancel()
+            self._failover.release(other.exit)
+            proxy = other.exit.proxy
+            if slower_than is not None and proxy is not None and now - other.began > slower_than:
+                self.means.shunned.blame(proxy, now)
+        self._running.clear()
+
+    def _fail(self, connecting: Connecting, response: Response) -> None:
+        exit, now = connecting.exit, monotonic()
+        took, left = now - connecting.began, self.deadline - now
+        self._suspect(exit, response, now)
+        if self._running:
+            self._failover.lose(exit, self._request, response, took=took, left=left)
+            self._arm()
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._go_on(exit, response, took, left)
+
+    def _suspect(self, exit: Exit, response: Response, now: float) -> None:
+        if exit.proxy is None or response.unproven:
+            return
+        if response.outcome is Outcome.PROXY:
+            self.means.shunned.blame(exit.proxy, now)
+        elif response.outcome is Outcome.PATH:
+            self._suspects.append(exit.proxy)
+
+    def _go_on(self, exit: Exit, response: Response, took: float, left: float) -> None:
+        """Through another proxy, if fail-over says so."""
+        if self._session is not None and exit.proxy is not None:
+            self._failover.lose(exit, self._request, response, took=took, left=left)
+            self._go_on_in_session(exit.proxy, response, left)
+            return
+        step = self._failover.decide(exit, self._request, response, took=took, left=left)
+        if isinstance(step, Another):
+            self._attempt(step.exit)
+            return
+        self._failover.release(exit)
+        if isinstance(step, End):
+            self._refuse(refuse_by_end(step, self._failover.attempts))
+        else:
+            self._refuse(refuse_by_response(response, self._failover.attempts))
+
+    def _go_on_in_session(self, proxy: Proxy, response: Response, left: float) -> None:
+        sessions = self.means.sessions
+        lied = response.connect_code // 100 == 2
+        if left > 0 and (response.outcome is Outcome.PROXY or lied) and not response.unproven:
+            self._fail_session(proxy)
+            return
+        if sessions is not None and response.connect_code:
+            sessions.confirm(self.caller, self.target, proxy)  # it has said no for its target
+        self._refuse(refuse_by_response(response, self._failover.attempts))
+
+    # 5. Whether a proxy that nobody has checked leaves TLS alone.
+
+    def _needs_vetting(self, exit: Exit, now: float) -> bool:
+        return (
+            exit.unchecked
+            and exit.proxy is not None
+            and self.target.port in TLS_PORTS
+            and self._tls_failures < _ALIKE
+            and not self.means.vetted.has(exit.proxy, now)
+        )
+
+    def _vet(self, connecting: Connecting) -> None:
+        left = max(self.deadline - monotonic(), 0.001)
+        limits = self._failover.limits(connecting.exit, self._request, left)
+        self.means.hedge.begin()
+        self._vetting = Vetting(
+            self.means.network,
+            connecting.exit,
+            self.target,
+            limits,
+            lambda response: self._vetted(connecting, response),
+        )
+        self._vetting.begin()
+
+    def _vetted(self, connecting: Connecting, response: Response) -> None:
+        self._vetting = None
+        proxy = connecting.exit.proxy
+        assert proxy is not None
+        if response.outcome is ANSWERED:
+            self.means.vetted.add(proxy, monotonic())
+            self._stands(connecting)
+            return
+        if is_certificate_failure(response):
+            self._tls_failures += 1
+            if self._tls_failures >= _ALIKE:  # the target's own, for the client to judge
+                self._stands(connecting)
+                return
+        self.again(response)
+
+    # 6. What the tunnel says of it.
+
+    def again(self, response: Response) -> None:
+        """What stood was of no use, as `response` says; go on, or refuse."""
+        connecting, self.standing = self.standing, None
+        assert connecting is not None
+        connecting.cancel()
+        now = monotonic()
+        self._suspect(connecting.exit, response, now)
+        took, left = now - connecting.began, self.deadline - now
+        self._go_on(connecting.exit, response, took, left)
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another proxy could follow what stands, were that of no use."""
+        exit = self.exit
+        replays = self.means.rules.replay and self._failover.fails_over
+        return replays and exit is not None and exit.proxy is not None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that what stands may take for its first byte."""
+        left = max(self.deadline - monotonic(), 0.001)
+        exit = self.exit
+        if exit is None:
+            return left
+        return self._failover.limits(exit, self._request, left).first_byte or left
+
+    def absolve(self) -> None:
+        """What other proxies were suspected of was the target's own doing."""
+        self._suspects.clear()
+
+    def put_off(self, waited: float) -> None:
+        """So long the client has sent nothing; that time was his."""
+        self._put_off(waited)
+
+    def settle(self, response: Response | None) -> None:
+        """What stands is what the client asked for; `response`: what that shows the pool, if
+        anything. The exit is used on."""
+        exit, now = self.exit, monotonic()
+        if exit is None or exit.proxy is None:
+            return
+        self.means.shunned.forgive(exit.proxy)
+        for proxy in self._suspects:
+            if proxy != exit.proxy:
+                self.means.shunned.blame(proxy, now)
+        self._suspects.clear()
+        if response is not None:
+            self._failover.note(exit, self._request, response)
+        if self._session is not None and self.means.sessions is not None:
+            self.means.sessions.confirm(self.caller, self.target, exit.proxy)
+
+    # 7. The end, in one place.
+
+    def cancel(self) -> None:
+        """Nobody wants it any more, or the tunnel has ended: everything stops, and what was lent
+        is given back. Harmless when that has been done."""
+        self._refused = None
+        if self._waits_for is not None:
+            self._waits_for.cancel()
+            self._waits_for = None
+        if self._vetting is not None:
+            self._vetting.cancel()
+            self._vetting = None
+        self._stop_racing(slower_than=None)
+        connecting, self.standing = self.standing, None
+        if connecting is not None:
+            connecting.cancel()
+            self._failover.release(connecting.exit)
+
+    def _refuse_last(self, reason: str) -> None:
+        attempts = self._failover.attempts
+        if attempts:
+            reason = f"{attempts[-1].error} (then: {reason})"
+        self._refuse(refuse_by_end(End(reason, no_way=not attempts), attempts))
+
+    def _refuse(self, refused: Refused) -> None:
+        tell = self._refused
+        self.cancel()
+        if tell is not None:
+            tell(refused)

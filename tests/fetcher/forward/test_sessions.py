@@ -1,0 +1,253 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from fetcher.forward import sessions as module
+from fetcher.forward.model import Authority, Caller, Refused, Steering, Sticky
+from fetcher.forward.sessions import BATCH, KeptSessions, record_of
+from fetcher.forward.store.sessions import SessionStore
+from fetcher.model import Cancellable
+from fetcher.proxy import Proxy
+from fetchpool.redis.connect import connect
+from tests.redis_server import RedisServer
+
+pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("nothing_breaks_on_the_loop")]
+
+A, B, C = (Proxy("http", f"127.0.0.{n}", 8080) for n in (1, 2, 3))
+SITE = Authority("www.site.test", 443)
+CALLER = Caller(steering=Steering(session="s"))
+STRICT = Caller(steering=Steering(session="s", is_strict=True))
+
+
+@pytest_asyncio.fixture
+async def workers(one_redis: RedisServer, redis: Redis) -> AsyncIterator[list[KeptSessions]]:
+    """Of two processes, as far as Redis can tell."""
+    clients = [connect(one_redis.url) for _ in range(2)]
+    workers = [KeptSessions(SessionStore(client, "p")) for client in clients]
+    yield workers
+    for worker in workers:
+        worker.close()
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def kept(workers: list[KeptSessions]) -> KeptSessions:
+    return workers[0]
+
+
+def says(proxy: Proxy | None) -> Callable[[], Proxy | None]:
+    return lambda: proxy
+
+
+async def find(
+    worker: KeptSessions, proxy: Proxy | None, caller: Caller = CALLER, target: Authority = SITE
+) -> Sticky | Refused:
+    told: asyncio.Future[Sticky | Refused] = asyncio.get_running_loop().create_future()
+    worker.find(caller, target, says(proxy), told.set_result)
+    assert not told.done()  # later, from the loop
+    return await told
+
+
+async def fail(
+    worker: KeptSessions, failed: Proxy, proxy: Proxy | None, caller: Caller = CALLER
+) -> Sticky | Refused:
+    told: asyncio.Future[Sticky | Refused] = asyncio.get_running_loop().create_future()
+    worker.fail(caller, SITE, failed, says(proxy), told.set_result)
+    assert not told.done()
+    return await told
+
+
+async def calls(redis: Redis) -> int:
+    """Scripts that were run since the server's counters were reset."""
+    stats = await redis.info("commandstats")
+    return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+async def test_a_session_keeps_its_exit_whichever_worker_is_asked(workers) -> None:
+    assert await find(workers[0], A) == Sticky(A)
+    assert await find(workers[1], B) == Sticky(A)
+    for worker in workers * 2:
+        worker.confirm(CALLER, SITE, A)
+        assert await find(worker, C) == Sticky(A)
+
+
+async def test_two_who_come_at_once_agree(workers) -> None:
+    found = await asyncio.gather(
+        *(find(worker, proxy) for proxy in (A, B, C) for worker in workers)
+    )
+    assert found[0] in (Sticky(A), Sticky(B), Sticky(C))
+    assert found == [found[0]] * 6
+
+
+async def test_a_session_moves_once_however_many_see_its_proxy_die(workers) -> None:
+    await find(workers[0], A)
+    workers[0].confirm(CALLER, SITE, A)
+    told = await asyncio.gather(*(fail(worker, A, B) for worker in workers * 5))
+    assert told.count(Sticky(A)) == 1
+    assert told.count(Sticky(B, moves=1)) == 9
+    for worker in workers:
+        assert await find(worker, C) == Sticky(B, moves=1)
+
+
+async def test_an_exit_that_is_reached_again_has_not_failed(workers) -> None:
+    await find(workers[0], A)
+    workers[0].confirm(CALLER, SITE, A)
+    for _ in range(3):
+        assert await fail(workers[0], A, B) == Sticky(A)
+        assert await find(workers[1], C) == Sticky(A)
+        workers[1].confirm(CALLER, SITE, A)
+        await find(workers[1], C)  # behind it
+
+
+async def test_one_whose_proxy_has_left_the_pool_moves(kept) -> None:
+    # The pool gives none where only that one is wished for, so nothing is ever reached.
+    await find(kept, A)
+    kept.confirm(CALLER, SITE, A)
+    assert await fail(kept, A, B) == Sticky(A)
+    assert await fail(kept, A, B) == Sticky(B, moves=1)
+
+
+async def test_a_strict_session_ends_in_words(kept) -> None:
+    await find(kept, A, STRICT)
+    kept.confirm(STRICT, SITE, A)
+    assert await fail(kept, A, B, STRICT) == Sticky(A)
+    refused = await fail(kept, A, B, STRICT)
+    assert isinstance(refused, Refused)
+    assert (refused.status, refused.error) == (502, "destination_unavailable")
+    assert "strict-1 wants no other" in refused.sentence
+    assert await find(kept, B, STRICT) == Sticky(A)
+
+
+async def test_where_nobody_is_proposed_there_is_none(kept) -> None:
+    assert await find(kept, None) == Sticky(None)
+    assert await find(kept, A) == Sticky(A)
+
+
+async def test_who_has_left_hears_nothing_and_may_leave_twice(kept) -> None:
+    told: list[Sticky | Refused] = []
+    asking = kept.find(CALLER, SITE, says(A), told.append)
+    failing = kept.fail(CALLER, SITE, A, says(B), told.append)
+    for one in (asking, failing) * 2:
+        one.cancel()
+    assert await find(kept, C) == Sticky(C)
+    assert told == []
+
+
+async def test_one_who_leaves_when_the_answer_is_on_its_way_hears_nothing(kept) -> None:
+    told: list[str] = []
+    later: list[Cancellable] = []
+
+    def first(sticky: Sticky | Refused) -> None:
+        told.append("first")
+        later[0].cancel()
+
+    kept.find(CALLER, SITE, says(A), first)
+    later.append(kept.find(CALLER, SITE, says(A), lambda sticky: told.append("second")))
+    await find(kept, A)
+    assert told == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("count", "scripts"), [(1, 1), (BATCH - 1, 1), (BATCH, 1), (BATCH + 1, 2), (3 * BATCH, 3)]
+)
+async def test_all_who_ask_in_one_turn_cost_one_call(kept, redis, count, scripts) -> None:
+    await find(kept, A)  # the script is loaded
+    await redis.config_resetstat()
+    callers = [Caller(steering=Steering(session=f"s{n}")) for n in range(count)]
+    assert (
+        await asyncio.gather(*(find(kept, A, caller) for caller in callers)) == [Sticky(A)] * count
+    )
+    assert await calls(redis) == scripts
+
+
+async def test_what_is_certain_is_not_confirmed_again(kept, redis) -> None:
+    await find(kept, A)
+    kept.confirm(CALLER, SITE, A)
+    await find(kept, A)
+    await redis.config_resetstat()
+    for _ in range(5):
+        assert await find(kept, A) == Sticky(A)
+        kept.confirm(CALLER, SITE, A)
+        kept.confirm(CALLER, SITE, A)
+    assert await calls(redis) == 5
+    await fail(kept, A, B)
+    kept.confirm(CALLER, SITE, A)
+    await find(kept, A)
+    assert await calls(redis) == 8
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1])
+async def test_only_so_many_doubts_are_remembered(kept, redis, monkeypatch, extra) -> None:
+    monkeypatch.setattr(module, "DOUBTFUL", 3)
+    await find(kept, A)
+    for n in range(2 + extra):
+        await find(kept, A, Caller(steering=Steering(session=f"s{n}")))
+    await redis.config_resetstat()
+    kept.confirm(CALLER, SITE, A)  # the oldest
+    await find(kept, A)
+    assert await calls(redis) == (1 if extra > 0 else 2)
+
+
+async def test_redis_away_is_said_in_words_and_over_when_it_is_back(tmp_path) -> None:
+    with RedisServer.start(tmp_path) as server:
+        client = connect(server.url)
+        kept = KeptSessions(SessionStore(client, "p"))
+        assert await find(kept, A) == Sticky(A)
+    kept.confirm(CALLER, SITE, A)
+    for _ in range(2):
+        refused = await find(kept, A)
+        assert isinstance(refused, Refused)
+        assert (refused.status, refused.error) == (503, "proxy_internal_error")
+        assert "kept in Redis, which does not answer" in refused.sentence
+        assert await fail(kept, A, B) == refused
+    with RedisServer.start(tmp_path):
+        assert await find(kept, B) == Sticky(B)
+    kept.close()
+    await client.aclose()
+
+
+async def test_what_redis_refuses_is_logged_once_without_the_proxy(kept, redis, caplog) -> None:
+    secret = Proxy("http", "127.0.0.1", 1, "user", "hunter2")
+    await redis.set("{p:forward}:exit:session:s::", "no hash")
+    for _ in range(2):
+        assert isinstance(await find(kept, secret), Refused)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "sessions of the forward proxy are refused: Redis failed: " in record.getMessage()
+    assert "hunter2" not in caplog.text
+
+
+async def test_who_waits_at_the_end_hears_nothing(workers) -> None:
+    told: list[Sticky | Refused] = []
+    workers[0].find(CALLER, SITE, says(A), told.append)
+    workers[0].fail(CALLER, SITE, A, says(A), told.append)
+    workers[0].close()
+    workers[0].close()
+    await find(workers[1], B)
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("steering", "key", "host", "record"),
+    [
+        (Steering(session="s"), "", "a.test", "session:s::"),
+        (Steering(session="s"), "ann", "a.test", "session:s::ann"),
+        (Steering(session="s"), "a:b", "a.test", "session:s::a:b"),
+        (Steering(session="s", country="DE"), "ann", "a.test", "session:s:DE:ann"),
+        (Steering(session="s", site="zhihu"), "ann", "b.test", "session:s::ann"),
+        (Steering(session="s", is_sticky=True), "ann", "b.test", "session:s::ann"),
+        (Steering(is_sticky=True), "ann", "a.test", "target:[a.test]::ann"),
+        (Steering(is_sticky=True), "ann", "www.a.co.uk", "target:[a.co.uk]::ann"),
+        (Steering(is_sticky=True), "ann", "a.co.uk.", "target:[a.co.uk]::ann"),
+        (Steering(is_sticky=True, country="DE"), "", "b.github.io", "target:[b.github.io]:DE:"),
+        (Steering(is_sticky=True), "", "127.0.0.1", "target:[127.0.0.1]::"),
+        (Steering(is_sticky=True), "", "::1", "target:[::1]::"),
+        (Steering(is_sticky=True), "", "localhost", "target:[localhost]::"),
+    ],
+)
+def test_a_record_is_one_of_a_key(steering: Steering, key: str, host: str, record: str) -> None:
+    assert record_of(Caller(key=key, steering=steering), Authority(host, 443)) == record
