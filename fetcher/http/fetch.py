@@ -38,6 +38,7 @@ from fetcher.http.asked import Asked, read_asked, read_switch
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
+from fetcher.http.request_id import FIELD, find_id
 from fetcher.model import Fetch, Result, Task, Trust
 from fetcher.route.route import Route
 from fetcher.run.fetcher import Fetcher
@@ -226,7 +227,8 @@ class FetchCall(HTTPMessageDelegate):
         try:
             if self.refusal is not None:
                 kind = ("Content-Type", self.refusal.content_type)
-                self._write(self.refusal.status, [kind], self.refusal.body.encode())
+                name = (FIELD, find_id(self.request))
+                self._write(self.refusal.status, [kind, name], self.refusal.body.encode())
                 return
             task, wish = self._wish()
             if places.closed:
@@ -370,6 +372,7 @@ class FetchCall(HTTPMessageDelegate):
             ("X-Fetch-Url", shown_url(result.url)),  # ASCII without controls, as all below
             ("X-Fetch-Attempts", str(result.attempts)),
             ("X-Fetch-Time", f"{result.time:.3f}"),
+            (FIELD, find_id(self.request)),
         )
         if result.proxy is not None:
             fields.append(("X-Fetch-Proxy", result.proxy))
@@ -388,6 +391,7 @@ class FetchCall(HTTPMessageDelegate):
         body = json.dumps({"error": error, "attempts": msgspec.to_builtins(attempts)}) + "\n"
         own = {
             "X-Fetch-Error": "1",
+            FIELD: find_id(self.request),
             "Date": format_timestamp(time.time()),
             "Content-Type": "application/json",
             **(fields or {}),
@@ -514,7 +518,7 @@ class FetchCall(HTTPMessageDelegate):
             self.router.places.give_back()
         if self.is_served:
             self.is_served = False
-            log_access(self.request, status)
+            log_access(self.request, status, self.router.fetcher.meters.responses)
         self.fetching = None  # it knows us too
 
 

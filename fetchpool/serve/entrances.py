@@ -2,12 +2,12 @@
 
 import asyncio
 import errno
+import resource
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application
@@ -16,6 +16,7 @@ from fetcher.errors import FetchpoolError
 from fetcher.http import fetch as fetch_handler
 from fetcher.http import handler as handlers
 from fetcher.http.gate import Gate
+from fetcher.http.server import MOST, Server
 from fetcher.model import Trust
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
@@ -24,9 +25,9 @@ from fetchpool.config.settings import Settings
 from fetchpool.serve.roles import PROXY_POOL, Roles, find_doors
 from fetchpool.serve.workers import Listeners
 
-# A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
-_IDLE: Final = 120.0
-_BODY: Final = 300.0
+# The part of the files that may be open which connections to an entrance may take.
+_SHARE: Final = 4
+_LEAST: Final = 100
 
 
 class ListenError(FetchpoolError):
@@ -58,7 +59,9 @@ class Entrances:
         self._counters = counters
         self._places = handlers.Places("/fetch")
         self._calls = handlers.Places("XML-RPC")
-        self._servers: list[HTTPServer] = []
+        self._servers: list[Server] = []
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = min(max(files // _SHARE, _LEAST), MOST) if files > 0 else MOST
         self._keys = frozenset(
             [*([settings.api.key] if settings.api.key else []), *settings.api.keys.values()]
         )
@@ -85,7 +88,7 @@ class Entrances:
             *handlers.health_routes(problems),
             *more,
         ]
-        application = handlers.application(specs, gate)
+        application = handlers.application(specs, gate, self._fetcher.meters.responses)
         self.api_port = self._open("api", api.host, api.port, application)
         return build_url(api.host, self.api_port)
 
@@ -94,7 +97,8 @@ class Entrances:
         URL. Raises `ListenError`."""
         api = self._settings.api
         assert api.proxy_pool_port is not None
-        application = handlers.application([*specs], self._gate(api.host, self._keys))
+        gate = self._gate(api.host, self._keys)
+        application = handlers.application([*specs], gate, self._fetcher.meters.responses)
         port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application)
         return build_url(api.host, port)
 
@@ -123,10 +127,11 @@ class Entrances:
         return Gate(keys=keys, hosts=hosts, wildcard=host in ("", "0.0.0.0", "::"))
 
     def _open(self, section: str, host: str, port: int, application: Application) -> int:
-        server = HTTPServer(
+        server = Server(
             application,
-            idle_connection_timeout=_IDLE,
-            body_timeout=_BODY,
+            most=self._most,
+            stall=self._settings.api.stall,
+            responses=self._fetcher.meters.responses,
         )
         if self._listeners is None:
             sockets: Sequence[socket.socket] = open_sockets(section, host, port)

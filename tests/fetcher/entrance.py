@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest_asyncio
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from fetcher.client.curl import CurlClient
@@ -18,6 +17,7 @@ from fetcher.http import fetch as fetch_handler
 from fetcher.http.fetch import FetchLimits
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, application, health_routes
+from fetcher.http.server import Server
 from fetcher.model import ProxyChooser, Trust
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, Route
@@ -138,15 +138,14 @@ async def entrance(
     fetcher = build_fetcher(clients, Defaults(user_agent="test"), clock=clock, chooser=chooser)
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
-    server = HTTPServer(
+    server = Server(
         application(
             [
                 *health_routes(lambda: problems),
                 *fetch_handler.routes(fetcher, allowed, places, gate),
             ],
             gate,
-        ),
-        max_header_size=200_000,
+        )
     )
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)

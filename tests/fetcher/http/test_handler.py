@@ -14,6 +14,7 @@ from tornado.routing import URLSpec
 
 from fetcher.http.gate import Gate
 from fetcher.http.handler import SMALL, Handler, application, health_routes
+from fetcher.settings import LOG_FIELDS
 from tests.fetcher.entrance import KEY, Entrance, door, entrance
 from tests.serving import calling
 
@@ -220,7 +221,8 @@ async def test_a_bug_of_ours_is_500_and_logged_without_the_query(
     assert (got.status, got.body) == (500, b"Internal Server Error\n")
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info
-    assert record.getMessage() == "GET /healthz(token) failed"
+    name = (got.one(b"x-request-id") or b"").decode()
+    assert record.getMessage() == f"GET /healthz(token) failed [{name}]"
     assert "secret" not in caplog.text
 
 
@@ -361,3 +363,61 @@ async def test_a_method_that_is_not_served_is_answered_with_those_that_are(door:
     assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
     got = await door.call("/livez", method="BREW")
     assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
+
+
+# -- by what name a request is known ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        ("/livez", (), 200),
+        ("/healthz", (), 200),
+        ("/nothing", (), 404),
+        ("/livez", (b"Host: other",), 400),
+        ("/fetch?url=data:,x", (), 200),
+        ("/fetch", (), 400),
+        ("/fetch?url=data:,x", (b"Sec-Fetch-Site: cross-site",), 403),
+    ],
+)
+async def test_every_answer_names_its_request(
+    door: Entrance, path: str, lines: tuple[bytes, ...], status: int
+) -> None:
+    got = await door.call(path, b"X-Request-Id: mine", *lines)
+    assert got.status == status
+    named = got.one(b"x-request-id")
+    assert named == b"mine" or status == 400 and lines  # there it is no request yet
+    other = await door.call(path, *lines)
+    assert other.one(b"x-request-id") not in (None, b"mine", named)
+
+
+async def test_an_answer_of_the_target_names_it_too(door: Entrance) -> None:
+    door.origin.answer = b"HTTP/1.1 200 OK\r\nX-Request-Id: t\r\nContent-Length: 0\r\n\r\n"
+    got = await door.fetch(b"X-Request-Id: mine")
+    assert got.one(b"x-request-id") == b"mine"
+    assert got.one(b"x-fetch-request-id") == b"t"
+    assert door.origin.seen[0].one(b"x-request-id") == b"mine"
+
+
+async def test_the_log_names_each_request_and_what_it_came_to(
+    door: Entrance, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "fetcher.http.handler")
+    for path in ("/livez?token=secret", "/fetch?url=data:,x"):
+        await door.call(path, b"X-Request-Id: mine")
+    records = [one for one in caplog.records if one.name == "fetcher.http.handler"]
+    assert [one.getMessage().rpartition(" ")[2] for one in records] == ["[mine]"] * 2
+    fields = [one.__dict__[LOG_FIELDS] for one in records]
+    assert [one["request"] for one in fields] == ["GET /livez(token)", "GET /fetch(url=data:)"]
+    assert [one["status"] for one in fields] == [200, 200]
+    assert {one["client"] for one in fields} == {"127.0.0.1"}
+    assert all(0 < one["seconds"] < 10 for one in fields)
+
+
+async def test_answers_are_counted(door: Entrance) -> None:
+    counts = door.fetcher.meters.responses
+    before = list(counts)
+    for path in ("/fetch?url=data:,x", "/fetch"):
+        await door.call(path)
+    assert counts[2] - before[2] == 1
+    assert counts[4] - before[4] == 1
