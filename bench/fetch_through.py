@@ -42,7 +42,12 @@ def api(**fetcher: Any) -> Iterator[Server]:
     with redis() as url, tempfile.TemporaryDirectory(prefix="bench-") as name:
         port, settings = free_port(), Path(name, "bench.yaml")
         section = {"port": port, "allow_private": True, "proxy": "direct"}
-        written = {"redis": {"url": url}, "api": section, "fetcher": fetcher}
+        written = {
+            "redis": {"url": url},
+            "api": section,
+            "fetcher": fetcher,
+            "forward": {"enabled": False},
+        }
         settings.write_text(yaml.safe_dump(written))
         words = [sys.executable, "main.py", "-c", str(settings), "--log-level", "error", "api"]
         with running(words, f"127.0.0.1:{port}", core=MEASURED) as server:

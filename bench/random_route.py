@@ -58,7 +58,11 @@ def pool_of(size: int) -> Iterator[Server]:
     with redis() as url, tempfile.TemporaryDirectory(prefix="bench-") as name:
         asyncio.run(fill(url, size))
         port, settings = free_port(), Path(name, "bench.yaml")
-        settings.write_text(yaml.safe_dump({"redis": {"url": url}, "api": {"port": port}}))
+        settings.write_text(
+            yaml.safe_dump(
+                {"redis": {"url": url}, "api": {"port": port}, "forward": {"enabled": False}}
+            )
+        )
         words = [sys.executable, "main.py", "-c", str(settings), "--log-level", "error", "api"]
         with running(words, f"127.0.0.1:{port}", core=MEASURED) as server:
             poll(lambda: load.get(port, "/count") == str(size).encode(), "the pool to be read", 30)

@@ -103,14 +103,20 @@ class Upload(Protocol):
         """At most `n` bytes; b"" at the end; None: nothing yet, ask again when woken."""
 
 
+# Accept-Encoding of one who hands bodies on as they come. No caller's field can begin with a blank.
+AS_IT_CAME: Final = " *"
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP request of a task: what is sent, and the limits it is under.
 
-    `url` is ASCII. `headers` are wire lines (``b"Name: value"``) without Cookie, which is made
-    anew for each hop. Seconds and bytes.
+    `url` is ASCII. `target` is how the request line spells path and query, where that is not as the
+    URL does; ``*`` is the server as a whole. `headers` are wire lines (``b"Name: value"``) without
+    Cookie, which is made anew for each hop. Seconds and bytes.
     """
 
     url: str
+    target: str = ""
     method: str = "GET"
     headers: tuple[bytes, ...] = ()
     body: bytes | Upload | None = None
@@ -119,6 +125,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int = 0  # decoded bytes; 0 = no limit
     decode: bool = True  # offer content codings; False asks for identity. They are undone anyway
     takes: str = ""  # the Accept-Encoding of one who reads a stream: what he takes is left as it is
+    # (`AS_IT_CAME`: whatever that is)
     validate_cert: bool = True
     client_cert: str | None = None  # PEM files of the operator
     client_key: str | None = None

@@ -378,6 +378,24 @@ def undo_short(codings: tuple[str, ...], body: bytes, limit: int) -> bytes | Non
     return out if is_all else None
 
 
+def undo_beginning(head: bytes, body: bytes) -> bytes:
+    """What comes out of a body that may be cut, as far as a part of a turn goes; the body as it is
+    where it has no coding, or is not what that says."""
+    codings = codings_of(head)
+    if not codings:
+        return body
+    undo, pieces = Undo(codings, 0), list[bytes]()
+    undo.give(body)
+    undo.end()
+    try:
+        for piece in undo.work(Turn(SLICE)):
+            pieces.append(piece)
+    except BadCoding:  # as one that is cut may be
+        if not pieces:
+            return body
+    return b"".join(pieces)
+
+
 class Undo:
     """One body on its way through its layers; `limit`: bytes that may come out, 0 for no limit.
 

@@ -101,6 +101,8 @@ def set_options(
     set_(pycurl.HTTP_CONTENT_DECODING, 0)  # offered only: libcurl would undo it in one call
     _set_method(set_, request)
     _set_exit(set_, request, exit, found, http2=common.http2)
+    if request.target:
+        set_(pycurl.REQUEST_TARGET, _spelled_target(request, exit))
     if common.resolved and not is_left_to_libcurl(exit):
         # libcurl walks through its cache after each transfer; a thousand addresses cost 20 us.
         set_(pycurl.DNS_CACHE_TIMEOUT, 0)
@@ -178,6 +180,8 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Lookups, *, htt
     elif proxy.scheme == "https":
         # Else libcurl 8.23 opens a new TLS connection to the proxy for each plain request.
         set_(pycurl.HTTPPROXYTUNNEL, 1)
+    elif request.target:
+        pass  # as it is spelled
     elif proxy.scheme == "http" and not _is_https(request) and _EMPTY_QUERY.match(request.url):
         # Else libcurl leaves out the "?", and "/a" is another resource than "/a?".
         set_(pycurl.REQUEST_TARGET, _absolute_form(request.url))
@@ -227,6 +231,17 @@ def _set_absolute_form(set_: Setter, request: Request, proxy: Proxy) -> None:
     set_(pycurl.PROXY, "")
     set_(pycurl.URL, f"{proxy.scheme}://{userinfo}{at}{proxy.authority}/")
     set_(pycurl.HTTPHEADER, lines)
+
+
+def _spelled_target(request: Request, exit: Exit) -> str:
+    """The request line's target for one that spells it: absolute for a proxy that is not tunnelled
+    through, where ``*`` has no path at all (RFC 9112 3.2.4)."""
+    proxy, target = exit.proxy, request.target
+    if proxy is None or proxy.scheme.startswith("socks") or is_tunnelled(request, exit):
+        return target
+    scheme, _, rest = request.url.partition("://")
+    place = _AUTHORITY_END.split(rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}://{place}{'' if target == '*' else target}"
 
 
 def _absolute_form(url: str) -> str:

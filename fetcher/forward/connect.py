@@ -24,7 +24,7 @@ from fetcher.forward.handshakes import Failed, Granted, Handshake, Send, build_h
 from fetcher.forward.model import Authority
 from fetcher.forward.own import Own
 from fetcher.guard import is_public, literal_address
-from fetcher.model import Cancellable, Exit, Limits, Response, Timing, Trust
+from fetcher.model import Cancellable, Exit, Response, Timing, Trust
 
 # Of the process or the machine: nobody else's fault.
 _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -79,20 +79,19 @@ class Connecting(asyncio.Protocol):
         network: Network,
         exit: Exit,
         target: Authority,
-        limits: Limits,
+        limit: float,
         done: Callable[["Connecting", Response], None],
     ) -> None:
         self.exit = exit
         self.target = target
-        self.limits = limits
+        self.limit = limit  # seconds
         self.began = monotonic()
         self._network = network
         self._done: Callable[[Connecting, Response], None] | None = done
         self._loop = asyncio.get_running_loop()
 
     def begin(self) -> None:
-        limit = min(self.limits.connect, self.limits.total)
-        self._timer = self._loop.call_later(limit, self._late)
+        self._timer = self._loop.call_later(self.limit, self._late)
         self._resolve_target()
 
     def cancel(self) -> None:
@@ -202,7 +201,7 @@ class Connecting(asyncio.Protocol):
                         self._itself, address, port, ssl=tls, server_hostname=name, local_addr=local
                     )
                     return
-                left = self.began + self.limits.connect - monotonic()
+                left = self.began + self.limit - monotonic()
                 async with asyncio.timeout(left / 2):
                     await self._loop.create_connection(
                         self._itself, address, port, ssl=tls, server_hostname=name, local_addr=local

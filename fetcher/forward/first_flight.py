@@ -63,14 +63,12 @@ class FirstFlight:
     def feed(self, data: bytes) -> Stage:
         """Some more of it. What is beyond the limit, or behind a whole one, cannot be repeated."""
         self.data = self.data + data if self.data else data
-        if self.stage is Stage.WHOLE:
+        if self.stage is Stage.WHOLE or len(self.data) > MAX_FLIGHT:
             self.stage = Stage.OTHER
-        elif self.kind is Flight.REQUEST:
+        elif self.stage is Stage.PARTIAL and self.kind is Flight.REQUEST:
             self.stage = Stage.WHOLE
-        elif len(self.data) >= self._needed and self.stage is Stage.PARTIAL:
+        elif self.stage is Stage.PARTIAL and len(self.data) >= self._needed:
             self.stage = self._look()
-        if len(self.data) > MAX_FLIGHT:
-            self.stage = Stage.OTHER
         return self.stage
 
     def _look(self) -> Stage:

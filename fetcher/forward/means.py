@@ -11,9 +11,10 @@ from fetcher.forward.model import Quotas, Sessions
 from fetcher.forward.own import Own
 from fetcher.forward.shunned import Shunned
 from fetcher.forward.supply import Supply
+from fetcher.forward.tunnels import Tunnels
 from fetcher.forward.vetting import Vetted
 from fetcher.model import ProxyChooser, Trust
-from fetcher.route.route import Route
+from fetcher.route.route import Pool, Route
 from fetcher.run.fetcher import Fetcher
 
 
@@ -25,6 +26,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     connect_ports: frozenset[int] = frozenset()  # empty: all
     max_connections: int = 0
     idle: float = 300.0
+    retries: int = 3  # other proxies that are tried for a request
     replay: bool = True
     hedge: float = 0.1
     delay: float = 1.0  # between two starts at one host, for those who are polite
@@ -55,6 +57,7 @@ class Means(msgspec.Struct, kw_only=True, dict=True):
     shunned: Shunned = msgspec.field(default_factory=Shunned)
     vetted: Vetted = msgspec.field(default_factory=Vetted)
     tally: Tally = msgspec.field(default_factory=Tally)
+    tunnels: Tunnels = msgspec.field(default_factory=Tunnels)
 
     @cached_property
     def hedge(self) -> Hedge:
@@ -71,6 +74,11 @@ class Means(msgspec.Struct, kw_only=True, dict=True):
             own=self.own,
             bindaddress=shared.policy.defaults.bindaddress,
         )
+
+    @cached_property
+    def has_pool(self) -> bool:
+        """Whether the route leads through the pool's proxies at all."""
+        return any(type(way) is Pool for way in self.rules.route)
 
     @property
     def chooser(self) -> ProxyChooser | None:

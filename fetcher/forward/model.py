@@ -71,6 +71,7 @@ class Sticky(msgspec.Struct, frozen=True):
 
     proxy: Proxy | None  # None: there was none to be had
     moves: int = 0
+    is_new: bool = False  # nobody has reached it yet: whatever fails, another may take its place
 
 
 class Sessions(Protocol):

@@ -72,7 +72,7 @@ class Opening:
         self.means = means
         self.caller = caller
         self.target = target
-        self._stands = stands
+        self._stands: Callable[[Connecting], None] | None = stands
         self._refused: Callable[[Refused], None] | None = refused
         self._loop = asyncio.get_running_loop()
         self._began = monotonic()
@@ -84,16 +84,15 @@ class Opening:
         self._failover = Failover(
             rules.route,
             policy.ways,
-            policy.defaults.retries,
+            rules.retries,
             trust=rules.trust,
             site=caller.steering.site,
         )
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it
         steering = caller.steering
-        self._keeps_exit = (steering.session is not None or steering.is_sticky) and any(
-            type(way) is Pool for way in rules.route
-        )
+        wants_exit = steering.session is not None or steering.is_sticky
+        self._keeps_exit = wants_exit and means.has_pool
 
     @property
     def exit(self) -> Exit | None:
@@ -135,11 +134,18 @@ class Opening:
         steering, shunned = self.caller.steering, self.means.shunned
         shunned.look(monotonic())
         wishes = Wishes(country=steering.country, avoid=shunned)
-        if self._failover.is_direct or type(self._failover.route[0]) is not Pool:
-            self._failover.wishes = wishes
+        self._failover.wishes = wishes
+        route = self._failover.route
+        way = route[0]
+        if type(way) is not Pool:
             self._leave()
             return
-        site = self._failover.route[0].site or steering.site
+        if len(route) == 1 and not self._keeps_exit:
+            exit = self._failover.leave(None, self.target.url)
+            if not isinstance(exit, End):  # whoever has one need not look for it
+                self._attempt(exit)
+                return
+        site = way.site or steering.site
         target = Target(self.target.host, tunnelled=True, site=site, wishes=wishes)
         waiting = self.means.supply.wait(target, self._supplied)
         if waiting is not None:
@@ -228,8 +234,8 @@ class Opening:
             return
         if not races:
             self.means.hedge.begin()
-        limits = self._failover.limits(exit, self._request, left)
-        connecting = Connecting(self.means.network, exit, self.target, limits, self._ended)
+        limit = min(self._failover.limit_connect(exit, self._request), left)
+        connecting = Connecting(self.means.network, exit, self.target, limit, self._ended)
         self._running.append(connecting)
         connecting.begin()
         if exit.from_pool and self._running:
@@ -275,7 +281,7 @@ class Opening:
         if self._needs_vetting(connecting.exit, now):
             self._vet(connecting)
         else:
-            self._stands(connecting)
+            self._tell(connecting)
 
     def _stop_racing(self, slower_than: float | None) -> None:
         if self._timer is not None:
@@ -328,9 +334,12 @@ class Opening:
             self._refuse(refuse_by_response(response, self._failover.attempts))
 
     def _go_on_in_session(self, proxy: Proxy, response: Response, left: float) -> None:
-        sessions = self.means.sessions
+        sessions, session = self.means.sessions, self._session
         lied = response.connect_code // 100 == 2
-        if left > 0 and (response.outcome is Outcome.PROXY or lied) and not response.unproven:
+        # A session's first exit has still to show that it is of any use.
+        of_no_use = response.outcome is Outcome.PATH and session is not None and session.is_new
+        failed = response.outcome is Outcome.PROXY or lied or of_no_use
+        if left > 0 and failed and not response.unproven:
             self._fail_session(proxy)
             return
         if sessions is not None and response.connect_code:
@@ -350,13 +359,13 @@ class Opening:
 
     def _vet(self, connecting: Connecting) -> None:
         left = max(self.deadline - monotonic(), 0.001)
-        limits = self._failover.limits(connecting.exit, self._request, left)
+        limit = min(self._failover.limit_connect(connecting.exit, self._request), left)
         self.means.hedge.begin()
         self._vetting = Vetting(
             self.means.network,
             connecting.exit,
             self.target,
-            limits,
+            limit,
             lambda response: self._vetted(connecting, response),
         )
         self._vetting.begin()
@@ -367,14 +376,18 @@ class Opening:
         assert proxy is not None
         if response.outcome is ANSWERED:
             self.means.vetted.add(proxy, monotonic())
-            self._stands(connecting)
+            self._tell(connecting)
             return
         if is_certificate_failure(response):
             self._tls_failures += 1
             if self._tls_failures >= _ALIKE:  # the target's own, for the client to judge
-                self._stands(connecting)
+                self._tell(connecting)
                 return
         self.again(response)
+
+    def _tell(self, connecting: Connecting) -> None:
+        if self._stands is not None:
+            self._stands(connecting)
 
     # 6. What the tunnel says of it.
 
@@ -397,12 +410,19 @@ class Opening:
 
     @property
     def patience(self) -> float:
-        """Seconds that what stands may take for its first byte."""
-        left = max(self.deadline - monotonic(), 0.001)
-        exit = self.exit
-        if exit is None:
-            return left
-        return self._failover.limits(exit, self._request, left).first_byte or left
+        """Seconds that what stands may take for its first byte, if it is not the last."""
+        return max(min(self._failover.ways.attempt_timeout, self.deadline - monotonic()), 0.001)
+
+    @property
+    def patience_of_last(self) -> float:
+        """The same for the last one that there is, which has all of the time; 0 for others."""
+        left, exit = self.deadline - monotonic(), self.exit
+        if exit is None or left <= 0 or self._failover.limits(exit, self._request, left).first_byte:
+            return 0.0
+        # Of a session's exits fail-over sees one at a time.
+        if self._session is not None and self._session_failures < self._failover.budget:
+            return 0.0
+        return left
 
     def absolve(self) -> None:
         """What other proxies were suspected of was the target's own doing."""
@@ -433,7 +453,7 @@ class Opening:
     def cancel(self) -> None:
         """Nobody wants it any more, or the tunnel has ended: everything stops, and what was lent
         is given back. Harmless when that has been done."""
-        self._refused = None
+        self._refused = self._stands = None
         if self._waits_for is not None:
             self._waits_for.cancel()
             self._waits_for = None

@@ -34,7 +34,7 @@ MAX_DIGITS: Final = 18  # of a Content-Length: below 2 ** 63, which C programs c
 
 _END: Final = b"\r\n\r\n"
 
-Fields = list[tuple[bytes, bytes]]
+Fields = Sequence[tuple[bytes, bytes]]
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ class Reader:
         self._parsed = 0  # bytes of it that llhttp has judged: whole lines
         self._line: _Line | None = None
         self._parser: HttpRequestParser | None = None
-        self._fields: Fields = []
+        self._fields: list[tuple[bytes, bytes]] = []
         self._has_blank = False  # an empty line came before the request
         self._keeps = True
         self._left = 0  # bytes of a body
@@ -137,10 +137,10 @@ class Reader:
         last = data.rfind(b"\n") + 1 if end < 0 else size - before
         lines = before + last if last else self._parsed
         if self._line is None:
+            if not _TOKEN.match(raw):
+                raise _Wrong(_explain_start(raw))
             if lines:
                 self._line = _read_line(raw)
-            elif not _TOKEN.match(raw):
-                raise _Wrong(_explain_start(bytes(raw)))
         if lines > self._parsed:
             self._parse(raw, lines)
         if end >= 0:
@@ -183,7 +183,7 @@ class Reader:
     def _begin(self) -> None:
         """The head is whole: what it means for the connection."""
         assert self._line is not None
-        head = _read_fields(self._line, self._fields)
+        head = _read_fields(self._line, tuple(self._fields))
         self._events.append(head)
         self._held.clear()
         self._has_blank, self._parsed = False, 0
@@ -464,7 +464,7 @@ class _Wrong(Exception):
         self.refused = Refused(status=status, error="http_request_error", sentence=sentence)
 
 
-def _explain_start(raw: bytes) -> str:
+def _explain_start(raw: bytes | bytearray) -> str:
     """Why `raw` begins no request."""
     if raw[:1] == b"\x16":
         return "this looks like TLS: plain HTTP was expected, unless forward.tls is set"
@@ -473,8 +473,6 @@ def _explain_start(raw: bytes) -> str:
 
 def _explain_line(raw: bytes) -> _Wrong:
     """Why the first line is none."""
-    if not _TOKEN.match(raw):
-        return _Wrong(_explain_start(raw))
     if raw[:6] == b"PRI * ":
         return _Wrong("this is HTTP/2: HTTP/1.1 was expected", status=505)
     if _OLDEST.match(raw):

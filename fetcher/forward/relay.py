@@ -2,7 +2,8 @@
 
 A driver. What one side sends goes to the other as it comes, ends as ends and resets as resets. A
 side that reads slowly slows its own tunnel only: it has `HIGH` bytes and one read in memory, then
-the other is not read from. Nothing here looks at what passes.
+the other is not read from. Where much passes, the kernel carries it (`splice`). Nothing here looks
+at what passes.
 """
 
 import asyncio
@@ -12,12 +13,16 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from fetcher.forward.splice import CAN_SPLICE, Splice, begin_splice
+
 HIGH: Final = 65_536  # bytes that wait for a slow reader; what is read at once comes on top
+SPLICE_AT: Final = 1_048_576  # bytes from one side, from which on the kernel carries the rest
 LOOK: Final = 1.0  # seconds between two looks at all relays: idle times and quotas are as exact
 
 # Seconds without a byte, once the client has ended and the upstream cannot be told so: TLS has no
 # half of a close. Its answer is passed on; if it waits for that end before, it waits for ever.
 UNTOLD: Final = 30.0
+NEVER: Final = 1 << 63
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -30,8 +35,8 @@ class Relay:
     """
 
     __slots__ = (
-        "_client", "_ended", "_idle", "_quiet_since", "_spend", "_told", "_upstream", "_waiting",
-        "reason",
+        "_client", "_ended", "_idle", "_quiet_since", "_spend", "_splice", "_told", "_upstream",
+        "_waiting", "is_seeking", "reason", "splice_at",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +60,9 @@ class Relay:
         self._told = 0
         self._waiting = 0
         self._quiet_since = 0.0
+        self._splice: Splice | None = None
+        self.is_seeking = False
+        self.splice_at = SPLICE_AT if CAN_SPLICE else NEVER
         self.reason = ""
 
     @property
@@ -86,9 +94,42 @@ class Relay:
         client.start()
         upstream.start()
 
+    def seek_splice(self) -> None:
+        """Have the kernel carry it, as soon as there is a moment in which nothing waits.
+
+        Neither way is stopped for that: who is not read from may be what the other waits for.
+        """
+        self.splice_at = NEVER
+        self.is_seeking = True
+        for side in (self._client, self._upstream):
+            side.transport.set_write_buffer_limits(0)
+        self.try_splice()
+
+    def try_splice(self) -> None:
+        client, upstream = self._client, self._upstream
+        if client.waiting or upstream.waiting or client.is_closing or upstream.is_closing:
+            return
+        self.is_seeking = False
+        client.pause()
+        upstream.pause()
+        self._splice = begin_splice(client, upstream)
+        if self._splice is None:
+            for side in (client, upstream):
+                side.transport.set_write_buffer_limits(HIGH)
+                side.resume()
+
+    def flushed(self, side: "_Side") -> None:
+        """The transport of `side` takes more."""
+        if self._splice is not None:
+            self._splice.flushed(side)
+        else:
+            side.other.resume()
+            if self.is_seeking:
+                self.try_splice()
+
     def close(self) -> None:
         """From outside. What was on its way is cut off, and neither side takes that for an end."""
-        self._break("closed")
+        self.break_off("closed")
 
     def pass_end(self, side: "_Side") -> None:
         """`side` has sent all that it will."""
@@ -97,6 +138,7 @@ class Relay:
         if other.has_ended or (other is self._client and not can_be_told):
             # A client behind TLS may wait for the end of its answer: that is told by all of it.
             self._give_reason(f"{side.name} ended")
+            self._leave_splice()
             side.transport.close()
             other.transport.close()
         elif not can_be_told:
@@ -105,11 +147,12 @@ class Relay:
             try:
                 other.transport.write_eof()
             except OSError:  # its peer has gone, and it is not being read from: nobody has noticed
-                self._break(f"{other.name} reset")
+                self.break_off(f"{other.name} reset")
 
     def lose(self, side: "_Side", error: Exception | None) -> None:
         """The connection of `side` is gone; without an `error` it was closed in order."""
         self._give_reason(f"{side.name} {'ended' if error is None else 'reset'}")
+        self._leave_splice()
         other = side.other
         if other.is_lost:
             self._end()
@@ -127,20 +170,29 @@ class Relay:
             self._told = passed
         elif self._idle and now - self._quiet_since >= self._idle:
             waiting = self._client.waiting + self._upstream.waiting
+            waiting += self._splice.waiting if self._splice is not None else 0
             if waiting != self._waiting:  # a slow reader reads
                 self._quiet_since = now
                 self._waiting = waiting
             elif waiting:
-                self._break("idle")
+                self.break_off("idle")
             else:
                 self._give_reason("idle")
+                self._leave_splice()
                 self._client.transport.abort()
                 self._upstream.transport.abort()
 
-    def _break(self, reason: str) -> None:
+    def break_off(self, reason: str) -> None:
+        """Both ends hear that this was no orderly end."""
         self._give_reason(reason)
+        self._leave_splice()
         _reset(self._client.transport)
         _reset(self._upstream.transport)
+
+    def _leave_splice(self) -> None:
+        if self._splice is not None:
+            self._splice.leave()
+            self._splice = None
 
     def _give_reason(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -187,6 +239,10 @@ class _Side(asyncio.Protocol):
         """Bytes for it that it has not taken."""
         return self.transport.get_write_buffer_size()
 
+    @property
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
     def begin(self, first: bytes) -> None:
         transport = self.transport
         self.is_paused = not transport.is_reading()
@@ -214,22 +270,32 @@ class _Side(asyncio.Protocol):
             self.is_paused = False
             self.transport.resume_reading()
 
+    # What the splice calls, and the transport.
+
+    def end(self) -> None:
+        self.has_ended = True
+        self.relay.pass_end(self)
+
+    def broke(self) -> None:
+        self.relay.break_off(f"{self.name} reset")
+
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
         self.passed += len(data)
         self.out.write(data)
+        if self.passed > self.relay.splice_at:
+            self.relay.seek_splice()
 
     def eof_received(self) -> bool:
-        self.has_ended = True
-        self.relay.pass_end(self)
+        self.end()
         return self.transport.can_write_eof()  # TLS closes both ways at once
 
     def pause_writing(self) -> None:
         self.other.pause()
 
     def resume_writing(self) -> None:
-        self.other.resume()
+        self.relay.flushed(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True

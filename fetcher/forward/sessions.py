@@ -134,7 +134,8 @@ class KeptSessions(Sessions):
         self._is_away = False
         for asking, kept in zip(batch, answers, strict=True):
             self._remember(asking.asked.record, kept)
-            call_soon(asking.hear, _STRICT if kept.is_over else Sticky(kept.proxy, kept.moves))
+            sticky = Sticky(kept.proxy, kept.moves, kept.is_new)
+            call_soon(asking.hear, _STRICT if kept.is_over else sticky)
 
     def _remember(self, record: str, kept: Kept) -> None:
         self._doubtful.pop(record, None)

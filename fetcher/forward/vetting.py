@@ -14,7 +14,7 @@ from typing import Final
 from fetcher.errors import ANSWERED, Code, Outcome
 from fetcher.forward.connect import Connecting, Network, explain_tls
 from fetcher.forward.model import Authority
-from fetcher.model import Exit, Limits, Response
+from fetcher.model import Exit, Response
 from fetcher.proxy import Proxy
 
 # Ports at which servers speak TLS from the first byte on, and so may be asked.
@@ -49,13 +49,13 @@ class Vetting(asyncio.Protocol):
         network: Network,
         exit: Exit,
         target: Authority,
-        limits: Limits,
+        limit: float,
         done: Callable[[Response], None],
     ) -> None:
         self._done: Callable[[Response], None] | None = done
         self._target = target
-        self._limit = min(limits.connect, limits.total)
-        self._connecting = Connecting(network, exit, target, limits, self._stands)
+        self._limit = limit  # seconds
+        self._connecting = Connecting(network, exit, target, limit, self._stands)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = network.tls.wrap_bio(
             self._incoming, self._outgoing, server_hostname=target.host

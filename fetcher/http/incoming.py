@@ -14,6 +14,8 @@ class IncomingBody:
 
     wake: Callable[[], None] | None = None
     failed = False
+    on_room: Callable[[], None] | None = None  # there is, perhaps again
+    on_read: Callable[[], None] | None = None  # the target wants the first of it
 
     def __init__(self, size: int | None) -> None:
         self.size = size
@@ -25,14 +27,23 @@ class IncomingBody:
 
     async def put(self, chunk: bytes) -> None:
         """Some more of it; returns when there is room for the next, or nobody wants it."""
-        if not self._is_wanted:
-            return
-        self._chunks.append(chunk)
-        self._waiting += len(chunk)
-        self._call_client()
-        while self._waiting >= MOST and self._is_wanted:
+        has_room = self.add(chunk)
+        while not has_room:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
+            has_room = self.has_room
+
+    def add(self, chunk: bytes) -> bool:
+        """Some more of it; False: there is no room for the next, and `on_room` will be called."""
+        if self._is_wanted:
+            self._chunks.append(chunk)
+            self._waiting += len(chunk)
+            self._call_client()
+        return self.has_room
+
+    @property
+    def has_room(self) -> bool:
+        return self._waiting < MOST or not self._is_wanted
 
     def end(self) -> None:
         """That was all."""
@@ -55,6 +66,9 @@ class IncomingBody:
 
     def read(self, n: int) -> bytes | None:
         """See `Upload`."""
+        if self.on_read is not None:
+            wanted, self.on_read = self.on_read, None
+            wanted()
         if not self._chunks:
             return b"" if self._is_whole else None
         chunk = self._chunks.popleft()
@@ -71,5 +85,7 @@ class IncomingBody:
             self.wake()
 
     def _make_room(self) -> None:
+        if self.on_room is not None:
+            self.on_room()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)

@@ -156,14 +156,23 @@ class Failover:
 
         The last one has all of them: only the others must answer in time.
         """
-        connect, first_byte = request.connect_timeout, 0.0
-        if self.fails_over and exit.proxy is not None:
-            connect = min(connect, self.ways.attempt_connect)
-            if not self._is_last(exit.proxy, request.url):
-                first_byte = min(self.ways.attempt_timeout, left)
+        connect, first_byte = self.limit_connect(exit, request), 0.0
+        if (
+            self.fails_over
+            and exit.proxy is not None
+            and not self._is_last(exit.proxy, request.url)
+        ):
+            first_byte = min(self.ways.attempt_timeout, left)
         # On a kept connection libcurl repeats silently.
         fresh = not (self.retry_unsafe or request.method in IDEMPOTENT) or is_upload(request.body)
         return Limits(total=left, connect=connect, first_byte=first_byte, fresh=fresh)
+
+    def limit_connect(self, exit: Exit, request: Request) -> float:
+        """Seconds that an attempt through `exit` may take until its path stands."""
+        connect = request.connect_timeout
+        if self.fails_over and exit.proxy is not None:
+            connect = min(connect, self.ways.attempt_connect)
+        return connect
 
     def find_hold(self, exit: Exit, url: str) -> int:
         """Bytes of a body that must be looked at before anybody may have it."""

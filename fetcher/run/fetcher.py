@@ -135,7 +135,8 @@ class Fetcher:
         head alone, the whole may take `fetcher.max_timeout`. `takes`: the receiver's
         Accept-Encoding, so that what is coded like that comes as it is. `delay` is kept by a task
         that says nothing of one; `line` hears whether it waits for its start. `plan`: what
-        `build_plan` made of a task with the same options (5 us less). `wishes` are what the proxies
+        `build_plan` made of a task with the same options (5 us less); one for that very URL, the
+        same object, is taken as it is. `wishes` are what the proxies
         of a pool shall be for it.
         """
         fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)

@@ -15,11 +15,13 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from fetcher.client.coding import undo_beginning
 from fetcher.client.sinks import WholeBody
 from fetcher.errors import ANSWERED, Code, TaskError
 from fetcher.guard import next_trust, refusal
 from fetcher.head import field, fields_dict
 from fetcher.model import (
+    AS_IT_CAME,
     GUARDED,
     NO_WISHES,
     Attempt,
@@ -67,6 +69,7 @@ class Ending(enum.Enum):
 
 
 _NO_OPTIONS = Fetch()
+_LEFT = ("", AS_IT_CAME)  # a site's rules read it as it is, or beside
 _ENDED_WELL = Ending.ANSWERED
 
 
@@ -158,6 +161,8 @@ class Fetching:
             defaults = policy.defaults if self.receiver is None else self.shared.stream_defaults
             if self.prepared is None:
                 plan = build_plan(task, defaults)
+            elif self.prepared.request.url is task.url:
+                plan = self.prepared  # for this very URL, which is fit
             else:
                 plan = plan_for(self.prepared, fit_url(task.url, defaults.schemes))
             route = parse_route(fetch.proxy, self.route)
@@ -305,7 +310,7 @@ class Fetching:
         if self.upload is not None and self.is_patient:
             # Its time begins when all of it has been sent.
             limits = replace(limits, total=self._longest, first_byte=limits.first_byte or left)
-        if request.takes and self.failover.find_hold(exit, request.url):
+        if request.takes not in _LEFT and self.failover.find_hold(exit, request.url):
             request = replace(request, takes="")  # a site's rules are to read it
         sink = WholeBody(self.answered) if self.receiver is None else Held(self)
         self.transfer = self.clients[self.trust].start(request, exit, limits, sink)
@@ -367,7 +372,10 @@ class Fetching:
         """Whether what came through a proxy is the task's own; else it goes on, or has ended."""
         now = monotonic()
         took, left = now - self.trying_since, self.deadline - now
-        step = self.failover.decide(exit, self.request, response, took=took, left=left)
+        seen = response
+        if self.takes == AS_IT_CAME and response.body and exit.from_pool:
+            seen = replace(response, body=undo_beginning(response.head, response.body))
+        step = self.failover.decide(exit, self.request, seen, took=took, left=left)
         if isinstance(step, Another):
             self._try_another(step.exit)
         elif isinstance(step, End):

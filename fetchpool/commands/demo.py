@@ -41,7 +41,7 @@ MIXTURE: Final = {
     Kind.SOCKS5: 2,
 }
 NAMED: Final = (Kind.GOOD, Kind.SLOW, Kind.HANGING, Kind.REFUSING)  # in a line of their own
-SITE, API = 8900, 5555  # ports
+SITE, API, PROXY = 8900, 5555, 5556  # ports
 LOOK: Final = 1.0  # seconds between two looks at the pool
 LINE: Final = 5  # looks between two lines
 TABLE: Final = 60  # looks between two tables
@@ -79,6 +79,8 @@ class Demo:
         self.data = folder.resolve() / "data"
         self.port = choose_port(API)
         self.api = f"http://127.0.0.1:{self.port}"
+        self.proxy_port = choose_port(PROXY)
+        self.proxy = f"http://127.0.0.1:{self.proxy_port}"
 
     def write_settings(self) -> None:
         origin, has_tls = self.farm.origin, self.farm.certificate is not None
@@ -101,6 +103,7 @@ class Demo:
                 ],
             },
             "api": {"port": self.port, "public_url": self.api, "allow_private": True},
+            "forward": {"port": self.proxy_port, "allow_private": True},
         }
         self.settings.write_text(yaml.safe_dump(settings))
 
@@ -188,7 +191,12 @@ def explain(demo: Demo) -> Iterator[str]:
     for path in LISTS:
         yield f"  proxy list    {demo.farm.origin.url}{path}"
     yield "(to those proxies every host name is that site, example.com too)"
-    for what, usual, port in (("site", SITE, demo.farm.origin.port), ("API", API, demo.port)):
+    ports = (
+        ("site", SITE, demo.farm.origin.port),
+        ("API", API, demo.port),
+        ("forward proxy", PROXY, demo.proxy_port),
+    )
+    for what, usual, port in ports:
         if port != usual:
             yield f"port {usual} is taken, so the {what} is at {port}"
     yield "and the whole service, which knows nothing but those lists. While it finds out, try:"
@@ -196,6 +204,7 @@ def explain(demo: Demo) -> Iterator[str]:
     yield f"  curl {demo.api}/count"
     yield f"  curl '{demo.api}/random?anonymity=transparent&format=json'"
     yield f"  curl -i '{demo.api}/fetch?url={demo.farm.origin.url}/ip'"
+    yield f"  curl -i -x {demo.proxy} http://example.com/ip"
     yield f"  curl {demo.api}/api/stats"
     yield "and commands, once they know its settings:"
     yield f"  export FETCHPOOL_CONFIG={demo.settings}"

@@ -13,25 +13,13 @@ NOT_YET: Final = (
     "queue.transport",
     "fetcher.renderer",
     "api.rate",
-    "forward",
 )
 
 
 def find_ineffective(settings: Settings) -> list[str]:
-    """The paths in `NOT_YET` at which `settings` differs from the defaults.
-
-    That something is switched off which is not there yet is no difference.
-    """
+    """The paths in `NOT_YET` at which `settings` differs from the defaults."""
     defaults = Settings()
-    return [
-        path
-        for path in NOT_YET
-        if _at(settings, path) != _at(defaults, path) and not _is_switched_off(settings, path)
-    ]
-
-
-def _is_switched_off(settings: Settings, path: str) -> bool:
-    return getattr(_at(settings, path), "enabled", None) is False
+    return [path for path in NOT_YET if _at(settings, path) != _at(defaults, path)]
 
 
 def _at(value: Any, path: str) -> Any:

@@ -22,6 +22,7 @@ from fetchpool.farm.exchange import Exchange
 
 PORTAL_PAGE = b"<html><title>Login</title><form>Welcome! Please log in to go online.</form></html>"
 FALSE_ADDRESS = b"198.51.100.7"  # RFC 5737: nobody's
+HANDSHAKE_FAILURE = bytes((21, 3, 3, 0, 2, 2, 40))  # RFC 8446 6: a fatal alert
 ADVERTISEMENT = b"<script src='//ads.invalid/inserted-by-proxy.js'></script>"
 
 
@@ -48,6 +49,11 @@ class Kind(enum.StrEnum):
     FLAKY = "flaky"  # drops every second request
     RESETTING = "resetting"  # grants CONNECT, then resets
     SILENT = "silent"  # grants CONNECT, then says nothing
+    BABBLING = "babbling"  # grants CONNECT, then sends bytes that are not TLS
+    ALERTING = "alerting"  # grants CONNECT, then refuses TLS as if it were the target
+    CLOSING = "closing"  # grants CONNECT and closes at once
+    PAGING = "paging"  # answers CONNECT with a page and 200
+    ENDLESS_HEAD = "endless-head"  # an answer to CONNECT whose fields never end
     TLS_INTERCEPTING = (
         "tls-intercepting"  # grants CONNECT, then is the target by its own certificate
     )
@@ -75,6 +81,7 @@ FAITHFUL = frozenset(
     {
         *(Kind.GOOD, Kind.SLOW, Kind.NO_CONNECT, Kind.AUTH, Kind.TRANSPARENT, Kind.OTHER_EXIT),
         *(Kind.RESETTING, Kind.SILENT, Kind.TLS_INTERCEPTING, Kind.TLS),
+        *(Kind.BABBLING, Kind.ALERTING, Kind.CLOSING, Kind.PAGING, Kind.ENDLESS_HEAD),
         *(Kind.SOCKS4, Kind.SOCKS4A, Kind.SOCKS5, Kind.SOCKS5_AUTH),
     }
 )
@@ -215,6 +222,49 @@ async def silent(exchange: Exchange) -> None:
         await exchange.forward()
 
 
+async def babbling(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.grant()
+        await garbage(exchange)
+        await exchange.hang()
+    else:
+        await exchange.forward()
+
+
+async def alerting(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.grant()
+        await exchange.first_bytes()
+        await exchange.send(HANDSHAKE_FAILURE)
+        exchange.close()
+    else:
+        await exchange.forward()
+
+
+async def closing(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await exchange.grant()
+        exchange.close()
+    else:
+        await exchange.forward()
+
+
+async def paging(exchange: Exchange) -> None:
+    if exchange.is_connect:
+        await portal(exchange)
+    else:
+        await exchange.forward()
+
+
+async def endless_head(exchange: Exchange) -> None:
+    if not exchange.is_connect:
+        await exchange.forward()
+        return
+    await exchange.send(b"HTTP/1.1 200 OK\r\n")
+    for number in itertools.count():
+        await exchange.send(b"X-Field-%d: bottles of beer on the wall\r\n" % number * 100)
+
+
 async def tls_intercepting(exchange: Exchange) -> None:
     if exchange.is_connect:
         await exchange.grant()
@@ -268,6 +318,11 @@ BEHAVIOURS: dict[Kind, Behaviour] = {
     Kind.FLAKY: flaky,
     Kind.RESETTING: resetting,
     Kind.SILENT: silent,
+    Kind.BABBLING: babbling,
+    Kind.ALERTING: alerting,
+    Kind.CLOSING: closing,
+    Kind.PAGING: paging,
+    Kind.ENDLESS_HEAD: endless_head,
     Kind.TLS_INTERCEPTING: tls_intercepting,
     Kind.TLS: good,  # FarmProxy puts TLS under it
     Kind.SOCKS4: good,  # the SOCKS kinds differ in their handshake: see socks.py

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import mask_url
-from fetchpool.serve.roles import PROXY_POOL, Roles
+from fetchpool.serve.roles import FORWARD, PROXY_POOL, Roles
 from pool.settings import Pool
 
 
@@ -23,6 +23,8 @@ def build_announcement(
         lines.append(f"Settings     {settings_from}")
     if "api" in urls:
         lines.append(f"HTTP API     {urls['api']}/  (/random /all /count /fetch?url= /healthz)")
+    if FORWARD in urls:
+        lines.append(f"Proxy        {urls[FORWARD]}  (HTTP, CONNECT and SOCKS5, for any client)")
     if PROXY_POOL in urls:
         lines.append(f"proxy_pool   {urls[PROXY_POOL]}/  (/get /pop /delete /all /count)")
     if "fetcher.rpc" in urls:

@@ -13,6 +13,7 @@ from tornado.routing import URLSpec
 from tornado.web import Application
 
 from fetcher.errors import FetchpoolError
+from fetcher.forward.server import Door
 from fetcher.http import fetch as fetch_handler
 from fetcher.http import handler as handlers
 from fetcher.http.gate import Gate
@@ -22,7 +23,7 @@ from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.stats.shared import Counters
 from fetchpool.config.settings import Settings
-from fetchpool.serve.roles import PROXY_POOL, Roles, find_doors
+from fetchpool.serve.roles import FORWARD, PROXY_POOL, Roles, find_doors
 from fetchpool.serve.workers import Listeners
 
 # The part of the files that may be open which connections to an entrance may take.
@@ -38,7 +39,8 @@ class Entrances:
     """The API and XML-RPC, as far as the settings ask for them.
 
     `listeners` are sockets that listen already, by the section of their entrance; None: they are
-    opened here. `counters` are those of all workers, for XML-RPC; None: there are no others.
+    opened here. `counters` are those of all workers, for XML-RPC; None: there are no others. `door`
+    is the forward proxy's, if there is to be one.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Entrances:
         *,
         listeners: Mapping[str, Sequence[socket.socket]] | None = None,
         counters: Counters | None = None,
+        door: Door | None = None,
     ) -> None:
         self.api_port = 0  # once it is open
         self.rpc_port = 0
@@ -56,6 +59,9 @@ class Entrances:
         self._fetcher = fetcher
         self._quit = quit
         self._listeners = listeners
+        self._door = door
+        self._waiting: Sequence[socket.socket] = ()  # of the door, until `start`
+        self.forward_port = 0
         self._counters = counters
         self._places = handlers.Places("/fetch")
         self._calls = handlers.Places("XML-RPC")
@@ -69,7 +75,8 @@ class Entrances:
     @property
     def taken(self) -> int:
         """Answers that callers wait for."""
-        return self._places.taken + self._calls.taken
+        behind = self._door.taken if self._door is not None else 0
+        return self._places.taken + self._calls.taken + behind
 
     def open_api(self, problems: Callable[[], list[str]], more: Sequence[URLSpec]) -> str:
         """Serve the API with `more` routes; its URL. Raises `ListenError`."""
@@ -102,6 +109,20 @@ class Entrances:
         port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application)
         return build_url(api.host, port)
 
+    def open_forward(self) -> str:
+        """Listen as the forward proxy, which serves from `start` on; its URL. Raises
+        `ListenError`."""
+        forward = self._settings.forward
+        self._waiting = self._sockets(FORWARD, forward.host, forward.port)
+        self.forward_port = int(self._waiting[0].getsockname()[1])
+        scheme = "https" if forward.tls.cert is not None else "http"
+        return build_url(forward.host, self.forward_port, scheme)
+
+    async def start(self) -> None:
+        """Serve what a listener alone does not."""
+        if self._door is not None and self._waiting:
+            await self._door.open(self._waiting)
+
     def open_rpc(self) -> str:
         """Serve pyspider's XML-RPC; its URL. Raises `ListenError`."""
         from fetcher.http.rpc import rpc_application  # 85 ms, and seldom asked for
@@ -133,28 +154,35 @@ class Entrances:
             stall=self._settings.api.stall,
             responses=self._fetcher.meters.responses,
         )
-        if self._listeners is None:
-            sockets: Sequence[socket.socket] = open_sockets(section, host, port)
-        else:
-            sockets = self._listeners[section]
+        sockets = self._sockets(section, host, port)
         server.add_sockets(sockets)
         self._servers.append(server)
         return int(sockets[0].getsockname()[1])
+
+    def _sockets(self, section: str, host: str, port: int) -> Sequence[socket.socket]:
+        if self._listeners is None:
+            return open_sockets(section, host, port)
+        return self._listeners[section]
 
     async def drain(self, seconds: float) -> None:
         """Let nobody in any more, and wait for the answers that are due, at most `seconds`."""
         for server in self._servers:
             server.stop()
-        await asyncio.gather(self._places.close(seconds), self._calls.close(seconds))
+        waits = [self._places.close(seconds), self._calls.close(seconds)]
+        if self._door is not None:
+            waits.append(self._door.drain(seconds))
+        await asyncio.gather(*waits)
 
     async def close(self) -> None:
+        if self._door is not None:
+            await self._door.close()
         for server in self._servers:
             await server.close_all_connections()
 
 
-def build_url(host: str, port: int) -> str:
+def build_url(host: str, port: int, scheme: str = "http") -> str:
     """Where an entrance is, without the last slash."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def build_route(setting: Any) -> Route:
@@ -223,6 +251,10 @@ def open_listeners(settings: Settings, roles: Roles) -> Listeners:
 def find_urls(settings: Settings, roles: Roles, listeners: Listeners) -> dict[str, str]:
     """Section of the settings -> URL of the entrance that listens there."""
     return {
-        section: build_url(host, listeners[section][0].getsockname()[1])
+        section: build_url(
+            host,
+            listeners[section][0].getsockname()[1],
+            "https" if section == FORWARD and settings.forward.tls.cert is not None else "http",
+        )
         for section, (host, _) in find_doors(settings, roles).items()
     }

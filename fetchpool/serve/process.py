@@ -74,21 +74,28 @@ def fit_windows(settings: Settings) -> Settings:
     limit = raise_file_limit()
     room = max((limit - _FILES_BESIDE) // _FILES_PER_TRANSFER, 20)
     queue, checks = settings.fetcher.poolsize, settings.pool.check.concurrency
-    if queue + checks <= room:
-        return settings
-    share = room / (queue + checks)
-    queue, checks = max(int(queue * share), 10), max(int(checks * share), 10)
-    logger.warning(
-        "%d files may be open: fetcher.poolsize is cut to %d, pool.check.concurrency to %d"
-        " (raise the limit: ulimit -n)",
-        limit, queue, checks,
-    )  # fmt: skip
+    wanted = settings.forward.max_connections or room
+    # Clients of the forward proxy may have what the others leave, and a quarter in any case.
+    clients = min(wanted, max(room - queue - checks, room // 4)) if settings.forward.enabled else 0
+    room -= clients
+    if queue + checks > room:
+        share = room / (queue + checks)
+        queue, checks = max(int(queue * share), 10), max(int(checks * share), 10)
     replace = msgspec.structs.replace
-    return replace(
+    fitted = replace(
         settings,
         fetcher=replace(settings.fetcher, poolsize=queue),
         pool=replace(settings.pool, check=replace(settings.pool.check, concurrency=checks)),
     )
+    cut = [("fetcher.poolsize", queue), ("pool.check.concurrency", checks)] * (fitted != settings)
+    if settings.forward.enabled and clients != settings.forward.max_connections:
+        fitted = replace(fitted, forward=replace(fitted.forward, max_connections=clients))
+        # Nobody has said how many there shall be: then as many as there is room for.
+        cut += [("forward.max_connections", clients)] * (settings.forward.max_connections > 0)
+    if cut:
+        words = ", ".join(f"{name} is cut to {value}" for name, value in cut)
+        logger.warning("%d files may be open: %s (raise the limit: ulimit -n)", limit, words)
+    return fitted
 
 
 def stop_on_signals(

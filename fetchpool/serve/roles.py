@@ -14,13 +14,15 @@ MOST_WORKERS: Final = 256
 # An entrance of the API's on a port of its own; it is named by the setting that says which.
 PROXY_POOL: Final = "api.proxy_pool_port"
 
+FORWARD: Final = "forward"
+
 
 Duty = Callable[[], Coroutine[Any, Any, None]]
 """What runs beside all else until the service stops."""
 
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process does."""
+    """What one process does; `api` has the forward proxy beside it."""
 
     queue: bool = False
     pool: bool = False
@@ -37,12 +39,14 @@ ALL: Final = Roles(queue=True, pool=True, api=True, rpc=True)
 
 def find_doors(settings: Settings, roles: Roles) -> dict[str, tuple[str, int]]:
     """Section of the settings -> host and port, of each entrance that the roles have."""
-    api, rpc = settings.api, settings.fetcher.rpc
+    api, forward, rpc = settings.api, settings.forward, settings.fetcher.rpc
     doors = {}
     if roles.api and api.enabled:
         doors["api"] = (api.host, api.port)
         if api.proxy_pool_port is not None:
             doors[PROXY_POOL] = (api.host, api.proxy_pool_port)
+    if roles.api and forward.enabled:
+        doors[FORWARD] = (forward.host, forward.port)
     if roles.rpc and rpc.enabled:
         doors["fetcher.rpc"] = (rpc.host, rpc.port)
     return doors

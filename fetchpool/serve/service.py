@@ -15,6 +15,10 @@ from typing import Final
 
 from tornado.routing import URLSpec
 
+from fetcher.forward.own import Own
+from fetcher.forward.routes import routes as tunnel_routes
+from fetcher.forward.server import Door
+from fetcher.forward.tunnels import Everywhere
 from fetcher.politeness.clock import Clock
 from fetcher.queue_loop import QueueLoop
 from fetcher.redis.duties import end_all
@@ -25,6 +29,7 @@ from fetchpool.redis.embedded import keep_running
 from fetchpool.redis.presence import Presence
 from fetchpool.serve.announcement import build_announcement
 from fetchpool.serve.build_api import build_pool_routes
+from fetchpool.serve.build_forward import build_forward
 from fetchpool.serve.build_judges import build_echo_judge_list
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.build_queue import build_counters, build_queue
@@ -32,7 +37,7 @@ from fetchpool.serve.build_upkeep import build_upkeep
 from fetchpool.serve.entrances import Entrances
 from fetchpool.serve.filling import Filling, Say, Work
 from fetchpool.serve.process import fit_windows
-from fetchpool.serve.roles import PROXY_POOL, Part, Roles, find_doors
+from fetchpool.serve.roles import FORWARD, PROXY_POOL, Part, Roles, find_doors
 from fetchpool.serve.workers import Worker, build_patience
 from fetchpool.terminal.live import LiveLine
 from pool.check.lane import CheckLane
@@ -77,12 +82,16 @@ class Service:
         self._view = PoolView(settings, self._redis)
         self._judge_list = build_echo_judge_list(settings, self._redis)
         self._clock = Clock(self._redis, settings.redis.prefix)
+        self._own = Own()
         self.fetcher = Fetcher.from_settings(
             settings.fetcher,
             environment=environment,
             chooser=self._view.chooser,
             clock=self._clock,
+            is_own=self._own.is_proxy,
         )
+        self._door: Door | None = None
+        self._tunnels: Everywhere | None = None
         self._counters = None
         # Nobody else can ask for them.
         if worker is not None and roles.queue and settings.fetcher.rpc.enabled:
@@ -104,6 +113,7 @@ class Service:
             quit,
             listeners=worker.listeners if worker is not None else None,
             counters=self._counters,
+            door=self._door,
         )
 
     # -- build -------------------------------------------------------------------------------------
@@ -117,6 +127,11 @@ class Service:
             yield Part(duties=[self._counters.run])
         if roles.queue and settings.queue.enabled:
             yield build_queue(settings, self._redis, self._blocking, fetcher, self._wake)
+        if FORWARD in find_doors(settings, roles):
+            self._door, self._tunnels, part = build_forward(
+                settings, fetcher, self._redis, self._blocking, self._own
+            )
+            yield part
         if roles.pool:
             yield build_upkeep(settings, view, self._judge_list, fetcher)
             yield Part(duties=[self._build_filling().run])
@@ -151,6 +166,7 @@ class Service:
         duties: list[asyncio.Task[None]] = []
         try:
             urls = self._open()
+            await self.entrances.start()
             if self._worker is None:
                 lines = build_announcement(
                     self.settings,
@@ -175,10 +191,13 @@ class Service:
         routes = build_pool_routes(
             self.settings, self._view, self._judge_list, self._redis, self._clock
         )
+        tunnels = tunnel_routes(self._tunnels) if self._tunnels is not None else []
+        more = [*routes.api, *tunnels, *self._watched]
         entrances = self.entrances
         opening: dict[str, Callable[[], str]] = {
-            "api": lambda: entrances.open_api(self.problems, [*routes.api, *self._watched]),
+            "api": lambda: entrances.open_api(self.problems, more),
             PROXY_POOL: lambda: entrances.open_proxy_pool(routes.proxy_pool),
+            FORWARD: entrances.open_forward,
             "fetcher.rpc": entrances.open_rpc,
         }
         return {section: opening[section]() for section in find_doors(self.settings, self.roles)}

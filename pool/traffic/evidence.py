@@ -119,6 +119,8 @@ def weigh_traffic(response: Response, ban: BanRule | None) -> Finding:
 def _weigh_answer(response: Response, ban: BanRule | None) -> Finding:
     if response.stranger:
         return Finding.PROXY
+    if not response.status:
+        return Finding.ANSWERED  # through a tunnel, in which nobody has read it
     if ban is not None and _is_ban(response, ban):
         return Finding.BANNED
     if response.status in _BEHIND:

@@ -71,7 +71,7 @@ class Stage:
         }
         self._forwarded: Mapping[str, str] = {
             **self._written,
-            FORWARD: f"127.0.0.1:{tree['forward']['port']}",
+            FORWARD: f"127.0.0.1:{tree.get('forward', {}).get('port', 5556)}",
             "https://example.com": "https://example.localhost",
             "http://example.com": "http://example.localhost",
         }

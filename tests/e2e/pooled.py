@@ -53,6 +53,7 @@ class Running:
         times = {"cycle": 3600, "timeout": 2, "connect_timeout": 1, "rate": 0, **check}
         tree = {
             "api": {"port": 0, "allow_private": True, "proxy": "pool"},
+            "forward": {"port": 0, "allow_private": True},
             "fetcher": {"attempt_timeout": 1, "ca_file": farm.ca_file if tls else None},
             "pool": {
                 "sources": [

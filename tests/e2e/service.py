@@ -35,7 +35,9 @@ class ServiceProcess:
     def __init__(self, folder: Path, *words: str, **settings: object) -> None:
         self.folder = folder
         self._words = words
-        (folder / "config.yaml").write_text(yaml.safe_dump({"api": {"port": 0}, **settings}))
+        (folder / "config.yaml").write_text(
+            yaml.safe_dump({"api": {"port": 0}, "forward": {"port": 0}, **settings})
+        )
         self.socket = str(socket_path((folder / "data").resolve()))
 
     def start(self) -> Self:

@@ -82,7 +82,12 @@ def test_the_command_shows_the_settings_that_come_with_it(installed: Path, tmp_p
 
 def test_the_command_serves_in_any_folder(installed: Path, tmp_path: Path) -> None:
     output = tmp_path / "said"
-    offline = ("pool.harvest.enabled=false", "pool.check.enabled=false", "api.port=0")
+    offline = (
+        "pool.harvest.enabled=false",
+        "pool.check.enabled=false",
+        "api.port=0",
+        "forward.port=0",
+    )
     with output.open("wb") as file:
         service = subprocess.Popen(
             [

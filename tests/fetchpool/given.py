@@ -7,6 +7,7 @@ def settings(**changes: object) -> Settings:
     """Settings of a service that contacts nobody: `section__key=value`."""
     tree: dict[str, dict[str, object]] = {
         "api": {"port": 0, "allow_private": True, "proxy": "direct"},
+        "forward": {"port": 0, "allow_private": True, "route": "direct"},
         "pool": {"sources": [], "check": {"enabled": False}},
     }
     for path, value in changes.items():

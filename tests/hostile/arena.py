@@ -158,6 +158,7 @@ def settings(redis: str, certificate: Certificate, *, checks: bool) -> dict[str,
             "sites": {"universal": page},
         },
         "api": {"port": 0, "proxy": False, "allow_private": True, "stall": 2},
+        "forward": {"port": 0, "route": False, "allow_private": True},
     }
 
 

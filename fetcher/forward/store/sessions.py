@@ -60,12 +60,13 @@ local function say(proxy, moves, code)
   out[#out + 1] = code
 end
 local function say_as_it_is(record)
-  say(record.proxy, record.moves, (record.works and record.failures == 0) and 0 or 1)
+  local code = record.works and (record.failures == 0 and 0 or 1) or 3
+  say(record.proxy, record.moves, code)
 end
 """
 
 # ARGV behind, for each record: who is proposed or '', lifetime
-# -> for each: proxy or '', moves, 0 it works | 1 who knows
+# -> for each: proxy or '', moves, 0 it works | 1 it has failed since | 3 it never worked yet
 _FIND: Final = """
 for i = 2, #KEYS do
   local key = KEYS[i]
@@ -76,7 +77,7 @@ for i = 2, #KEYS do
     say_as_it_is(record)
   else
     if proposed ~= '' then create(key, proposed, lifetime) end
-    say(proposed, 0, 1)
+    say(proposed, 0, 3)
   end
 end
 return out
@@ -102,7 +103,7 @@ for i = 2, #KEYS do
   if proposed == failed then proposed = '' end
   if not record then
     if proposed ~= '' then create(key, proposed, lifetime) end
-    say(proposed, 0, 1)
+    say(proposed, 0, 3)
   elseif record.proxy ~= failed then
     say_as_it_is(record)
   else
@@ -117,7 +118,7 @@ for i = 2, #KEYS do
       -- Whoever never worked had been nobody's exit.
       local moves = record.moves + (record.works and 1 or 0)
       redis.call('HSET', key, 'proxy', proposed, 'moves', moves, 'failures', 0, 'works', 0)
-      say(proposed, moves, 1)
+      say(proposed, moves, 3)
     end
   end
 end
@@ -144,12 +145,13 @@ class Failing(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A record as it is now. `is_certain`: its proxy was reached last time. `is_over`: there is no
-    other, as the session is strict."""
+    """A record as it is now. `is_certain`: its proxy was reached last time. `is_new`: it never was.
+    `is_over`: there is no other, as the session is strict."""
 
     proxy: Proxy | None
     moves: int = 0
     is_certain: bool = False
+    is_new: bool = False
     is_over: bool = False
 
 
@@ -203,6 +205,7 @@ def _read(answer: Sequence[Any]) -> list[Kept]:
             parse_proxy(member.decode()) if member else None,
             moves,
             is_certain=code == 0,
+            is_new=bool(member) and code == 3,
             is_over=code == 2,
         )
         for member, moves, code in zip(answer[::3], answer[1::3], answer[2::3], strict=True)

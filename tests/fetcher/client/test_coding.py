@@ -22,6 +22,7 @@ from fetcher.client.coding import (
     codings_of,
     is_accepted,
     over_limit,
+    undo_beginning,
     undo_short,
     wire_limit,
 )
@@ -366,6 +367,29 @@ def test_a_short_body_of_gzip_takes_one_step(
 ) -> None:
     out = undo_short(codings, body, limit)
     assert out == (Undone(codings, [body], limit).body if is_short else None)
+
+
+@EACH
+@pytest.mark.parametrize("size", [0, 1, 100, 1000, 100_000])
+def test_the_beginning_of_a_body_can_be_read(
+    coding: str, code: Callable[[bytes], bytes], size: int
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: " + coding.encode() + b"\r\n\r\n"
+    out = undo_beginning(head, code(TEXT[:size]))
+    assert TEXT[:size].startswith(out)
+    assert len(out) >= min(size, 32768)
+    whole = code(TEXT)
+    half = whole[: len(whole) // 2]
+    out = undo_beginning(head, half)
+    assert TEXT.startswith(out) or out == half  # nothing has come out of that
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\n\r\n", b"A\r\nContent-Encoding: gzip\r\n\r\n"]
+)
+@pytest.mark.parametrize("body", [b"", b"plain", b"\x1f\x8b\x08 and then nonsense"])
+def test_what_is_not_coded_is_read_as_it_is(head: bytes, body: bytes) -> None:
+    assert undo_beginning(head, body) == body
 
 
 # -- limits ----------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ def draw_ask(draw: random.Random, tap: Tap, number: int) -> Ask:
     own = tap.certificates.own if draw.random() < 0.2 else None
     request = Request(
         url=f"{scheme}://{userinfo}127.0.0.1:{port}/{number}?q",
+        target=draw.choice(["", "", "", f"/../{number}%7e?"]),
         method=draw.choice(METHODS),
         headers=(AGENT, *draw.sample(LINES, draw.randrange(4))),
         body=draw.choice(BODIES),
@@ -493,6 +494,35 @@ async def test_a_proxy_is_told_of_an_empty_query(certificates, url, target):
             f"GET http://{place}/b?c HTTP/1.1",
         ]
         assert response.url.endswith(url.partition("}")[2])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [
+        *(("http", kind) for kind in ("direct", "http", "socks5", "https", "noconnect")),
+        *(("https", kind) for kind in ("http", "socks5", "https", "noconnect")),
+    ],
+)
+async def test_a_request_line_is_spelled_as_the_request_has_it(certificates, scheme, kind):
+    async with Tap(certificates) as tap:
+        port = tap.http if scheme == "http" else tap.https
+        url = f"{scheme}://u:p@127.0.0.1:{port}/fit"
+        ports = {"socks5": tap.socks_proxy, "https": tap.https_proxy}
+        own = "http" if kind == "noconnect" else kind
+        proxy = Proxy(own, "127.0.0.1", ports.get(kind, tap.http_proxy), None, None, own != kind)
+        exit = DIRECT if kind == "direct" else Exit(proxy=proxy)
+        is_absolute = kind == "noconnect" or (kind == "http" and scheme == "http")
+        before = f"{scheme}://127.0.0.1:{port}" if is_absolute else ""
+        with closing(CurlClient(force_instance=True, ca_file=certificates.trusted.file)) as client:
+            for target in ("/a/../%7e?", "*", ""):
+                request = Request(url=url, target=target, method="OPTIONS")
+                assert (await run(client, request, exit)).status == 200
+        starts = [arrival.wire.partition(b"\r\n")[0].decode() for arrival in tap.arrivals]
+        assert [start for start in starts if start.startswith("OPTIONS ")] == [
+            f"OPTIONS {before}/a/../%7e? HTTP/1.1",
+            f"OPTIONS {before or '*'} HTTP/1.1",
+            f"OPTIONS {before}/fit HTTP/1.1",
+        ]
 
 
 # -- TLS ---------------------------------------------------------------------------------------

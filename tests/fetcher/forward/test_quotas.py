@@ -9,6 +9,7 @@ from fetcher.forward import quotas as module
 from fetcher.forward.model import Refused
 from fetcher.forward.quotas import KeyQuotas
 from fetcher.forward.store.quotas import QuotaStore
+from fetcher.redis.duties import end_all
 from fetcher.settings import PerKey
 from fetchpool.redis.connect import connect
 from tests.redis_server import RedisServer
@@ -295,8 +296,7 @@ async def test_it_goes_on_when_redis_was_away(tmp_path: Path, monkeypatch, caplo
     await wait_until(lambda: len(caplog.records) > 2)
     with RedisServer.start(tmp_path):
         await wait_until(lambda: client.exists("{p:forward}:connections"))
-    duty.cancel()
-    await asyncio.gather(duty, return_exceptions=True)
+    await end_all([duty])
     await client.aclose()
 
 

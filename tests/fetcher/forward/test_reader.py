@@ -79,7 +79,7 @@ def test_a_head_comes_as_it_was_spelled() -> None:
         Head(
             method=b"GET",
             target=b"http://a.test/",
-            fields=[(b"HOST", b"a.test"), (b"x-A", b"1"), (b"X-a", b"2 \xe9 3"), (b"Empty", b"")],
+            fields=((b"HOST", b"a.test"), (b"x-A", b"1"), (b"X-a", b"2 \xe9 3"), (b"Empty", b"")),
         ),
         End(),
     ]
@@ -492,7 +492,7 @@ def seen_by_us(events: list[Event]) -> Iterator[Seen]:
             body += event.chunk
             at += 1
         is_whole = at < len(events) and isinstance(events[at], End)
-        yield Seen(head.method, head.target, head.fields, body if is_whole else None)
+        yield Seen(head.method, head.target, list(head.fields), body if is_whole else None)
         at += 1
 
 

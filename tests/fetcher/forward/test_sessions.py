@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,9 @@ from fetcher.forward.sessions import BATCH, KeptSessions, record_of
 from fetcher.forward.store.sessions import SessionStore
 from fetcher.model import Cancellable
 from fetcher.proxy import Proxy
-from fetchpool.redis.connect import connect
+from fetchpool.farm.kinds import Kind
+from fetchpool.redis.connect import connect as connect_redis
+from tests.fetcher.forward.tunnelled import TARGET, built, close, connect, farmed, fetch, opened
 from tests.redis_server import RedisServer
 
 pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("nothing_breaks_on_the_loop")]
@@ -25,7 +28,7 @@ STRICT = Caller(steering=Steering(session="s", is_strict=True))
 @pytest_asyncio.fixture
 async def workers(one_redis: RedisServer, redis: Redis) -> AsyncIterator[list[KeptSessions]]:
     """Of two processes, as far as Redis can tell."""
-    clients = [connect(one_redis.url) for _ in range(2)]
+    clients = [connect_redis(one_redis.url) for _ in range(2)]
     workers = [KeptSessions(SessionStore(client, "p")) for client in clients]
     yield workers
     for worker in workers:
@@ -37,6 +40,11 @@ async def workers(one_redis: RedisServer, redis: Redis) -> AsyncIterator[list[Ke
 @pytest.fixture
 def kept(workers: list[KeptSessions]) -> KeptSessions:
     return workers[0]
+
+
+def new(proxy: Proxy, moves: int = 0) -> Sticky:
+    """Nobody has reached it yet."""
+    return Sticky(proxy, moves, is_new=True)
 
 
 def says(proxy: Proxy | None) -> Callable[[], Proxy | None]:
@@ -68,8 +76,10 @@ async def calls(redis: Redis) -> int:
 
 
 async def test_a_session_keeps_its_exit_whichever_worker_is_asked(workers) -> None:
-    assert await find(workers[0], A) == Sticky(A)
-    assert await find(workers[1], B) == Sticky(A)
+    assert await find(workers[0], A) == new(A)
+    assert await find(workers[1], B) == new(A)
+    workers[1].confirm(CALLER, SITE, A)
+    await find(workers[1], C)  # behind it
     for worker in workers * 2:
         worker.confirm(CALLER, SITE, A)
         assert await find(worker, C) == Sticky(A)
@@ -79,7 +89,7 @@ async def test_two_who_come_at_once_agree(workers) -> None:
     found = await asyncio.gather(
         *(find(worker, proxy) for proxy in (A, B, C) for worker in workers)
     )
-    assert found[0] in (Sticky(A), Sticky(B), Sticky(C))
+    assert found[0] in (new(A), new(B), new(C))
     assert found == [found[0]] * 6
 
 
@@ -88,9 +98,9 @@ async def test_a_session_moves_once_however_many_see_its_proxy_die(workers) -> N
     workers[0].confirm(CALLER, SITE, A)
     told = await asyncio.gather(*(fail(worker, A, B) for worker in workers * 5))
     assert told.count(Sticky(A)) == 1
-    assert told.count(Sticky(B, moves=1)) == 9
+    assert told.count(new(B, moves=1)) == 9
     for worker in workers:
-        assert await find(worker, C) == Sticky(B, moves=1)
+        assert await find(worker, C) == new(B, moves=1)
 
 
 async def test_an_exit_that_is_reached_again_has_not_failed(workers) -> None:
@@ -108,7 +118,7 @@ async def test_one_whose_proxy_has_left_the_pool_moves(kept) -> None:
     await find(kept, A)
     kept.confirm(CALLER, SITE, A)
     assert await fail(kept, A, B) == Sticky(A)
-    assert await fail(kept, A, B) == Sticky(B, moves=1)
+    assert await fail(kept, A, B) == new(B, moves=1)
 
 
 async def test_a_strict_session_ends_in_words(kept) -> None:
@@ -124,7 +134,7 @@ async def test_a_strict_session_ends_in_words(kept) -> None:
 
 async def test_where_nobody_is_proposed_there_is_none(kept) -> None:
     assert await find(kept, None) == Sticky(None)
-    assert await find(kept, A) == Sticky(A)
+    assert await find(kept, A) == new(A)
 
 
 async def test_who_has_left_hears_nothing_and_may_leave_twice(kept) -> None:
@@ -133,7 +143,7 @@ async def test_who_has_left_hears_nothing_and_may_leave_twice(kept) -> None:
     failing = kept.fail(CALLER, SITE, A, says(B), told.append)
     for one in (asking, failing) * 2:
         one.cancel()
-    assert await find(kept, C) == Sticky(C)
+    assert await find(kept, C) == new(C)
     assert told == []
 
 
@@ -158,9 +168,7 @@ async def test_all_who_ask_in_one_turn_cost_one_call(kept, redis, count, scripts
     await find(kept, A)  # the script is loaded
     await redis.config_resetstat()
     callers = [Caller(steering=Steering(session=f"s{n}")) for n in range(count)]
-    assert (
-        await asyncio.gather(*(find(kept, A, caller) for caller in callers)) == [Sticky(A)] * count
-    )
+    assert await asyncio.gather(*(find(kept, A, caller) for caller in callers)) == [new(A)] * count
     assert await calls(redis) == scripts
 
 
@@ -194,9 +202,9 @@ async def test_only_so_many_doubts_are_remembered(kept, redis, monkeypatch, extr
 
 async def test_redis_away_is_said_in_words_and_over_when_it_is_back(tmp_path) -> None:
     with RedisServer.start(tmp_path) as server:
-        client = connect(server.url)
+        client = connect_redis(server.url)
         kept = KeptSessions(SessionStore(client, "p"))
-        assert await find(kept, A) == Sticky(A)
+        assert await find(kept, A) == new(A)
     kept.confirm(CALLER, SITE, A)
     for _ in range(2):
         refused = await find(kept, A)
@@ -205,7 +213,7 @@ async def test_redis_away_is_said_in_words_and_over_when_it_is_back(tmp_path) ->
         assert "kept in Redis, which does not answer" in refused.sentence
         assert await fail(kept, A, B) == refused
     with RedisServer.start(tmp_path):
-        assert await find(kept, B) == Sticky(B)
+        assert await find(kept, B) == new(B)
     kept.close()
     await client.aclose()
 
@@ -229,6 +237,64 @@ async def test_who_waits_at_the_end_hears_nothing(workers) -> None:
     workers[0].close()
     await find(workers[1], B)
     assert told == []
+
+
+# -- tunnels of a session ------------------------------------------------------------------------
+
+
+def tunnelling(kept: KeptSessions, *kinds: Kind) -> Any:
+    return farmed(*kinds, sessions=kept, attempt_timeout=0.4, attempt_connect=0.4, retries=5)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Kind.REFUSING,
+        Kind.HANGING,
+        Kind.BAD_GATEWAY,
+        Kind.NO_CONNECT,
+        Kind.RESETTING,
+        Kind.SILENT,
+        Kind.PORTAL,
+    ],
+)
+async def test_a_new_session_takes_an_exit_that_is_of_use(kept, kind: Kind) -> None:
+    async with tunnelling(kept, kind, kind, Kind.GOOD) as (farm, pool, door):
+        door.caller = CALLER
+        for _ in range(2):
+            assert b"127.77.0.3" in await fetch(door, farm.ca_file)
+        assert await find(kept, None, target=TARGET) == Sticky(pool.proxies[2])
+        assert [moves for _, moves in door.granted] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", [Kind.REFUSING, Kind.SILENT, Kind.RESETTING])
+async def test_a_session_moves_once_when_its_proxy_dies(workers, kind: Kind) -> None:
+    async with (
+        tunnelling(workers[0], Kind.GOOD, Kind.GOOD) as (farm, pool, door),
+        built(pool, sessions=workers[1], ca_file=farm.ca_file, attempt_timeout=0.4) as means,
+        opened(means) as other,
+    ):
+        for one in (door, other):
+            one.caller = CALLER
+            for _ in range(5):
+                assert b"127.77.0.1" in await fetch(one, farm.ca_file)
+        farm.proxies[0].kind = kind
+        for one in (door, other):
+            for _ in range(5):
+                assert b"127.77.0.2" in await fetch(one, farm.ca_file)
+        assert await find(workers[0], None, target=TARGET) == Sticky(pool.proxies[1], moves=1)
+
+
+async def test_what_the_exit_of_a_session_refuses_moves_nothing(kept) -> None:
+    async with tunnelling(kept, Kind.GOOD, Kind.GOOD) as (farm, pool, door):
+        door.caller = CALLER
+        await fetch(door, farm.ca_file)
+        farm.proxies[0].kind = Kind.BAD_GATEWAY
+        for _ in range(3):
+            head, _, writer = await connect(door)
+            await close(writer)
+            assert head.startswith(b"HTTP/1.1 502")
+        assert await find(kept, None, target=TARGET) == Sticky(pool.proxies[0])
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from fetchpool.farm.kinds import Kind
 from fetchpool.farm.proxies import FarmProxy
 from tests.fetcher.fetchers import build_fetcher
 from tests.fetcher.forward.quotas import Unlimited
+from tests.serving import Serve, serving
 
 HOST = "shop.farm.test"
 TARGET = Authority(HOST, 443)
@@ -207,14 +208,36 @@ async def opened(
 
 @contextlib.asynccontextmanager
 async def farmed(
-    *kinds: Kind, delay: float = 1.0, unchecked: bool = False, **changes: Any
+    *kinds: Kind,
+    delay: float = 1.0,
+    unchecked: bool = False,
+    first: Flight = Flight.TLS_OR_ANY,
+    **changes: Any,
 ) -> AsyncIterator[tuple[Farm, Listed, Door]]:
     """A farm whose proxies are the pool, in this order."""
     async with Farm(Counter(kinds), delay=delay) as farm:
         left = {kind: farm.of(kind) for kind in set(kinds)}
         pool = Listed(*(proxy_of(left[kind].pop(0)) for kind in kinds), unchecked=unchecked)
-        async with built(pool, ca_file=farm.ca_file, **changes) as means, opened(means) as door:
+        async with (
+            built(pool, ca_file=farm.ca_file, **changes) as means,
+            opened(means, first=first) as door,
+        ):
             yield farm, pool, door
+
+
+@contextlib.asynccontextmanager
+async def led_to(
+    serve: Serve, *kinds: Kind, first: Flight = Flight.TLS_OR_ANY, **changes: Any
+) -> AsyncIterator[tuple[Listed, Door, Authority]]:
+    """The same with a target of the test's own, which all are led to."""
+    async with (
+        farmed(*kinds, first=first, **changes) as (_, pool, door),
+        serving(serve) as port,
+    ):
+        target = Authority("127.0.0.1", port)
+        if first is Flight.REQUEST:
+            door.target = target
+        yield pool, door, target
 
 
 def trusting(ca_file: str) -> ssl.SSLContext:

@@ -42,6 +42,24 @@ async def test_a_sender_waits_while_so_much_waits_for_the_target(size: int, wait
     assert body.read(1 << 30) == b"x" * (size - 2)
 
 
+async def test_who_may_not_wait_is_told_when_there_is_room() -> None:
+    told: list[str] = []
+    body = IncomingBody(None)
+    body.on_room = lambda: told.append("room")
+    body.on_read = lambda: told.append("read")
+    assert body.add(b"x" * (MOST - 1))
+    assert not body.add(b"x")
+    assert not body.has_room
+    assert body.read(1) == b"x"
+    assert told == ["read", "room"]
+    assert body.has_room
+    assert not body.add(b"x")
+    body.drop()
+    assert body.has_room
+    assert body.add(b"x" * MOST)
+    assert told == ["read", "room", "room"]
+
+
 async def test_nobody_waits_for_a_target_that_wants_no_more() -> None:
     body = IncomingBody(None)
     putting = asyncio.get_running_loop().create_task(body.put(b"x" * MOST))

@@ -679,3 +679,94 @@ def test_a_body_that_comes_bit_by_bit_is_sent_once(
     response = ended(Outcome.PROXY, sent=sent, stranger=stranger)
     assert may_repeat(request, response, retry_unsafe=True) is expected
     assert failover("direct", retry_unsafe=True).limits(Exit(), request, 9.0).fresh
+
+
+# -- several attempts at once ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("trust", "judged"), [(Trust.OPEN, False), (Trust.GUARDED, True)])
+def test_a_racer_goes_through_a_further_proxy_of_the_pool(trust: Trust, judged: bool) -> None:
+    pool = Few(A, B)
+    ways = failover("pool", chooser=pool, trust=trust)
+    first = leave(ways)
+    racer = ways.race(URL, [A])
+    assert racer is not None
+    assert (racer.proxy, racer.judged) == (B, judged)
+    assert pool.lent == [A, B]
+    assert ways.race(URL, [A, B]) is None
+    ways.release(first)
+    ways.release(racer)
+    assert pool.lent == []
+
+
+def test_nothing_races_where_there_is_no_pool() -> None:
+    assert failover("a:1").race(URL, [A]) is None
+    assert failover("pool").race(URL, [A]) is None
+    listed = failover(["a:1", "pool"], chooser=Few(B))
+    assert name(leave(listed)) == "a"
+    assert listed.race(URL, [A]) is None
+
+
+def test_one_that_is_to_be_avoided_wins_no_race() -> None:
+    pool = Few(A, B)
+    ways = failover("pool", chooser=pool, wishes=Wishes(avoid={B}))
+    assert ways.race(URL, [A]) is None
+    assert pool.lent == []
+
+
+def test_we_do_not_race_through_ourselves() -> None:
+    pool = Few(A, B)
+    ways = WaysOut(chooser=pool, is_own=lambda proxy: proxy == B)
+    assert Failover(parse_route("pool", ()), ways, 3, trust=Trust.OPEN).race(URL, [A]) is None
+    assert pool.lent == []
+
+
+def test_who_has_lost_is_reported_and_given_back_and_nobody_follows() -> None:
+    pool = Few(A, B, C)
+    ways = failover("pool", chooser=pool)
+    exit = leave(ways)
+    ways.lose(exit, GET, dead(), took=0.1, left=9.0)
+    assert pool.lent == []
+    assert [proxy for proxy, _, _ in pool.reports] == [A]
+    assert [attempt.proxy for attempt in ways.attempts] == [A.url]
+    assert name(leave(ways)) == "b"
+
+
+def test_a_proxy_of_no_pool_loses_unreported() -> None:
+    pool = Few(B)
+    ways = failover(["a:1", "pool"], chooser=pool)
+    ways.lose(leave(ways), GET, dead(), took=0.1, left=9.0)
+    assert pool.reports == []
+    assert [attempt.proxy for attempt in ways.attempts] == [A.url]
+    failover("direct").lose(Exit(), GET, dead(), took=0.1, left=9.0)
+
+
+def test_what_is_kept_anyhow_may_still_be_told_to_the_pool() -> None:
+    pool = Few(A, banned=True)
+    ways = failover("pool", chooser=pool)
+    exit = leave(ways)
+    ways.note(exit, GET, ended(Outcome.ANSWERED))
+    assert [proxy for proxy, _, _ in pool.reports] == [A]
+    assert pool.lent == [A]
+    assert ways.attempts == ()
+    for other in (Exit(), Exit(proxy=B)):
+        ways.note(other, GET, ended(Outcome.ANSWERED))
+    assert len(pool.reports) == 1
+
+
+def test_a_session_may_try_its_exit_again() -> None:
+    pool = Few(A, B)
+    ways = failover("pool", chooser=pool)
+    ways.lose(leave(ways), GET, dead(), took=0.1, left=9.0)
+    ways.move(Wishes(preferred=A, only=True))
+    assert name(leave(ways)) == "a"
+    assert pool.targets[-1].wishes == Wishes(preferred=A, only=True)
+
+
+def test_an_attempt_may_take_so_long_to_stand() -> None:
+    ways = failover("pool", chooser=Few(A, B))
+    patient = Request(url=URL, connect_timeout=20.0)
+    assert ways.limit_connect(leave(ways), patient) == 5.0
+    assert ways.limit_connect(leave(ways), Request(url=URL, connect_timeout=2.0)) == 2.0
+    assert failover("a:1").limit_connect(Exit(proxy=A), patient) == 20.0
+    assert failover("direct").limit_connect(Exit(), patient) == 20.0

@@ -15,6 +15,8 @@ from tests.terminal import shown
 
 pytestmark = pytest.mark.timeout(60)
 
+FREE = ("-s", "api.port=0", "-s", "forward.port=0")
+
 
 @pytest.mark.parametrize("words", [["all"], ["api"]])
 def test_a_port_in_use_is_said_in_a_sentence(tmp_path: Path, words: list[str]) -> None:
@@ -30,7 +32,9 @@ def test_a_port_in_use_is_said_in_a_sentence(tmp_path: Path, words: list[str]) -
 
 
 def test_an_address_that_is_not_ours_is_said_in_a_sentence(tmp_path: Path) -> None:
-    got = run(tmp_path, "-s", "api.host=192.0.2.1", "-s", "api.key=k-1", "api")
+    got = run(
+        tmp_path, "-s", "forward.port=0", "-s", "api.host=192.0.2.1", "-s", "api.key=k-1", "api"
+    )
     assert got.code == 1
     assert "cannot listen on 192.0.2.1:5555" in got.err
 
@@ -39,7 +43,7 @@ def test_an_address_that_is_not_ours_is_said_in_a_sentence(tmp_path: Path) -> No
 def test_a_redis_that_is_not_there_is_one_line_and_the_end(
     tmp_path: Path, words: list[str]
 ) -> None:
-    got = run(tmp_path, "-s", "api.port=0", "--redis", "redis://:secret@127.0.0.1:1/0", *words)
+    got = run(tmp_path, *FREE, "--redis", "redis://:secret@127.0.0.1:1/0", *words)
     assert (got.code, got.out) == (1, "")
     assert got.err == (
         "fetchpool: redis.url: redis://:***@127.0.0.1:1/0 cannot be reached: Connection refused."
@@ -50,6 +54,7 @@ def test_a_redis_that_is_not_there_is_one_line_and_the_end(
 
 SETTINGS = {
     "api": {"port": 0},
+    "forward": {"port": 0},
     "pool": {
         "check": {"enabled": False},
         "sources": [{"name": name, "url": "http://127.0.0.1:9/"} for name in "ab"],

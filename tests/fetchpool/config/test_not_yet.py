@@ -15,9 +15,8 @@ def test_the_defaults_name_nothing() -> None:
     ("settings", "named"),
     [
         (Settings(queue=Queue(transport="stream")), ["queue.transport"]),
-        (Settings(forward=Forward(port=9999)), ["forward"]),
+        (Settings(forward=Forward(port=9999)), []),
         (Settings(fetcher=Fetcher(rpc=Rpc(enabled=True))), []),
-        (Settings(forward=Forward(enabled=False, port=9999)), []),
         (Settings(fetcher=Fetcher(poolsize=3)), []),
     ],
 )

@@ -7,6 +7,7 @@ import pycurl
 import pytest
 
 from fetchpool.farm import ADVERTISEMENT, FAITHFUL, FALSE_ADDRESS, PORTAL_PAGE, Farm, Kind, body_of
+from fetchpool.farm.kinds import HANDSHAKE_FAILURE
 from tests.fetchpool.farm.curl import (
     CONNECT_FAILED,
     NOT_VERIFIED,
@@ -36,6 +37,7 @@ async def test_a_faithful_kind_passes_a_plain_page_on_unaltered(farm: Farm, kind
 
 TUNNELLING = FAITHFUL - {
     *(Kind.NO_CONNECT, Kind.RESETTING, Kind.SILENT, Kind.TLS_INTERCEPTING),
+    *(Kind.BABBLING, Kind.ALERTING, Kind.CLOSING, Kind.PAGING, Kind.ENDLESS_HEAD),
 }
 
 
@@ -205,6 +207,11 @@ async def test_portals_and_block_pages_name_what_was_asked_for(farm: Farm) -> No
         (Kind.RESETTING, 200),
         (Kind.SILENT, 200),
         (Kind.TLS_INTERCEPTING, 200),
+        (Kind.BABBLING, 200),
+        (Kind.ALERTING, 200),
+        (Kind.CLOSING, 200),
+        (Kind.PAGING, 200),
+        (Kind.ENDLESS_HEAD, 200),
         (Kind.ENDLESS, 200),
     ],
 )
@@ -228,6 +235,16 @@ async def test_resetting_resets_and_silent_stays_silent(farm: Farm) -> None:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(reader.read(1), 0.2)
         writer.close()
+
+
+async def test_an_alert_comes_when_the_client_has_spoken(farm: Farm) -> None:
+    proxy = farm.one(Kind.ALERTING)
+    reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+    writer.write(b"CONNECT farm.test:443 HTTP/1.1\r\nHost: farm.test\r\n\r\n")
+    assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"hello")
+    assert await reader.read() == HANDSHAKE_FAILURE
+    writer.close()
 
 
 @pytest.mark.parametrize("path", ["/html", "/get", "/stream/3", "/bytes/70000"])

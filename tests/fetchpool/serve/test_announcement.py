@@ -6,16 +6,18 @@ from tests.fetchpool.given import settings
 
 
 def test_a_start_says_what_it_serves_and_no_secret() -> None:
-    urls = {"api": "http://a:1", "fetcher.rpc": "http://b:2"}
+    urls = {"api": "http://a:1", "forward": "http://c:3", "fetcher.rpc": "http://b:2"}
     lines = build_announcement(settings(), ALL, urls, "redis://:secret@h:1/0")
     assert [line.split("  ")[0] for line in lines] == [
         "HTTP API",
+        "Proxy",
         "XML-RPC",
         "Redis queue",
         "Proxy pool",
     ]
     assert "http://a:1/  (" in lines[0]
-    assert lines[1].endswith(" http://b:2/")
+    assert lines[1].startswith("Proxy        http://c:3  (")
+    assert lines[2].endswith(" http://b:2/")
     assert "secret" not in "".join(lines)
 
 

@@ -18,7 +18,7 @@ from fetchpool.serve.entrances import (
     open_sockets,
     share_sockets,
 )
-from fetchpool.serve.roles import ALL, PROXY_POOL
+from fetchpool.serve.roles import ALL, FORWARD, PROXY_POOL
 from tests.fetchpool.given import settings
 
 # Tornado leaves a socket that it cannot bind to the garbage collector.
@@ -109,7 +109,7 @@ def test_workers_share_the_sockets_of_all_entrances() -> None:
     given = settings(api__proxy_pool_port=0, fetcher__rpc={"enabled": True, "port": 0})
     listeners = open_listeners(given, ALL)
     try:
-        assert list(listeners) == ["api", PROXY_POOL, "fetcher.rpc"]
+        assert list(listeners) == ["api", PROXY_POOL, FORWARD, "fetcher.rpc"]
         assert find_urls(given, ALL, listeners) == {
             section: f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
             for section, sockets in listeners.items()

@@ -76,6 +76,7 @@ def interrupt(program: str) -> tuple[int, str, str]:
 
 SERVICE = (
     *("-s", "api.port=0"),
+    *("-s", "forward.port=0"),
     *("-s", "pool.sources=[]", "-s", "pool.check.enabled=false"),
 )
 HELP = ("fetchpool.serve.interrupts", "click", "msgspec", "yaml", "fetchpool.commands.cli.main")

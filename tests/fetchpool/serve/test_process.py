@@ -6,7 +6,7 @@ import weakref
 import pytest
 from msgspec.structs import replace
 
-from fetcher.settings import Fetcher
+from fetcher.settings import Fetcher, Forward
 from fetchpool.config.settings import Settings
 from fetchpool.serve.process import collect_rarely, fit_windows, raise_file_limit, run_on_loop
 
@@ -73,7 +73,7 @@ def test_windows_that_do_not_fit_are_cut_with_one_warning(
     expected: tuple[int, int],
 ) -> None:
     monkeypatch.setattr("fetchpool.serve.process.raise_file_limit", lambda: limit)
-    given = Settings(fetcher=Fetcher(poolsize=poolsize))
+    given = Settings(fetcher=Fetcher(poolsize=poolsize), forward=Forward(enabled=False))
     check = replace(given.pool.check, concurrency=checks)
     fitted = fit_windows(replace(given, pool=replace(given.pool, check=check)))
     assert (fitted.fetcher.poolsize, fitted.pool.check.concurrency) == expected
@@ -85,3 +85,28 @@ def test_a_coroutine_runs_on_a_loop_of_its_own() -> None:
         return type(asyncio.get_running_loop()).__module__
 
     assert run_on_loop(name) in ("uvloop", "asyncio.unix_events")
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "expected"),
+    [
+        (5400, 2000, (100, 500, 2000)),
+        (5398, 2000, (100, 500, 1999)),
+        (1800, 2000, (100, 500, 200)),
+        (1400, 2000, (75, 375, 150)),
+        (1400, 100, (83, 416, 100)),
+        (5400, 0, (100, 500, 2000)),
+    ],
+)
+def test_clients_of_the_forward_proxy_have_what_is_left_and_a_quarter_at_least(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: int,
+    most: int,
+    expected: tuple[int, int, int],
+) -> None:
+    monkeypatch.setattr("fetchpool.serve.process.raise_file_limit", lambda: limit)
+    fitted = fit_windows(Settings(forward=Forward(max_connections=most)))
+    check = fitted.pool.check.concurrency
+    assert (fitted.fetcher.poolsize, check, fitted.forward.max_connections) == expected
+    assert len(caplog.records) == (expected != (100, 500, most or expected[2]))

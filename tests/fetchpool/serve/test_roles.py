@@ -1,6 +1,6 @@
 import pytest
 
-from fetchpool.serve.roles import ALL, PROXY_POOL, Roles, find_doors
+from fetchpool.serve.roles import ALL, FORWARD, PROXY_POOL, Roles, find_doors
 from tests.fetchpool.given import settings
 
 RPC: dict[str, object] = {"fetcher__rpc": {"enabled": True, "port": 0}}
@@ -18,15 +18,16 @@ def test_one_worker_looks_after_the_pool_and_answers_xml_rpc(
 @pytest.mark.parametrize(
     ("roles", "changes", "sections"),
     [
-        (ALL, RPC, ["api", "fetcher.rpc"]),
-        (ALL, {}, ["api"]),
-        (ALL, {"api__proxy_pool_port": 0}, ["api", PROXY_POOL]),
+        (ALL, RPC, ["api", FORWARD, "fetcher.rpc"]),
+        (ALL, {}, ["api", FORWARD]),
+        (ALL, {"forward__enabled": False}, ["api"]),
+        (ALL, {"api__proxy_pool_port": 0}, ["api", PROXY_POOL, FORWARD]),
         (Roles(queue=True, rpc=True), RPC, ["fetcher.rpc"]),
         (Roles(queue=True, rpc=True), {}, []),
         (Roles(queue=True), RPC, []),
         (Roles(pool=True), RPC, []),
-        (Roles(api=True), RPC, ["api"]),
-        (ALL, {"api__enabled": False, "api__proxy_pool_port": 0}, []),
+        (Roles(api=True), RPC, ["api", FORWARD]),
+        (ALL, {"api__enabled": False, "api__proxy_pool_port": 0}, [FORWARD]),
     ],
 )
 def test_a_role_has_the_entrances_that_are_switched_on(

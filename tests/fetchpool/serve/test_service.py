@@ -90,8 +90,9 @@ async def test_a_service_becomes_ready_and_answers(tmp_path: Path) -> None:
         assert (await one.get("/healthz")).code == 200
         assert (await one.get("/count")).body == b"0"
         assert (await one.get("/fetch?url=data:,x")).body == b"x"
-        assert [line.split("  ")[0] for line in one.said[:3]] == [
+        assert [line.split("  ")[0] for line in one.said[:4]] == [
             "HTTP API",
+            "Proxy",
             "Redis queue",
             "Proxy pool",
         ]

@@ -85,6 +85,11 @@ def test_an_answer_is_held_against_the_sites_bans(
     assert weigh_traffic(answer(status), build_ban_rule(ban([403]))) is banned_by_403
 
 
+def test_a_tunnel_that_answered_shows_nothing_of_a_sites_rules() -> None:
+    rule = build_ban_rule(ban([403], body=""))
+    assert weigh_traffic(answer(0), rule) is Finding.ANSWERED
+
+
 def test_who_asks_for_credentials_does_not_let_us_through() -> None:
     response = answer(407)
     response.stranger = True

@@ -19,6 +19,11 @@ def store(any_redis: Redis) -> SessionStore:
     return SessionStore(any_redis, "p")
 
 
+def new(proxy: Proxy, moves: int = 0) -> Kept:
+    """Nobody has reached it yet."""
+    return Kept(proxy, moves, is_new=True)
+
+
 async def find(store: SessionStore, proposed: Proxy | None, record: str = "r") -> Kept:
     [kept] = await store.find([Finding(record, proposed)])
     return kept
@@ -39,9 +44,9 @@ async def has(store: SessionStore, proxy: Proxy) -> None:
 
 async def test_who_is_proposed_first_is_the_exit(store: SessionStore) -> None:
     assert await find(store, None) == Kept(None)
-    assert await find(store, A) == Kept(A)
-    assert await find(store, B) == Kept(A)
-    assert await find(store, None) == Kept(A)
+    assert await find(store, A) == new(A)
+    assert await find(store, B) == new(A)
+    assert await find(store, None) == new(A)
 
 
 @pytest.mark.parametrize(
@@ -49,23 +54,23 @@ async def test_who_is_proposed_first_is_the_exit(store: SessionStore) -> None:
 )
 async def test_an_exit_is_kept_as_it_is(store: SessionStore, text: str) -> None:
     proxy = parse_proxy(text)
-    assert await find(store, proxy) == Kept(proxy)
+    assert await find(store, proxy) == new(proxy)
     await store.confirm({"r": proxy})
     assert await find(store, A) == Kept(proxy, is_certain=True)
 
 
 async def test_many_are_asked_in_one_call(store: SessionStore) -> None:
     asked = [Finding("r", A), Finding("q", None), Finding("r", B), Finding("s", C)]
-    assert await store.find(asked) == [Kept(A), Kept(None), Kept(A), Kept(C)]
+    assert await store.find(asked) == [new(A), Kept(None), new(A), new(C)]
     failed = [Failing("r", A, B), Failing("r", A, C), Failing("s", C, None)]
-    assert await store.fail(failed) == [Kept(B), Kept(B), Kept(None)]
+    assert await store.fail(failed) == [new(B), new(B), Kept(None)]
     assert await store.find([]) == []
 
 
 async def test_who_was_reached_is_certain_if_he_still_is_the_exit(store: SessionStore) -> None:
     await find(store, A)
     await store.confirm({"r": B, "nobody": A})
-    assert await find(store, None) == Kept(A)
+    assert await find(store, None) == new(A)
     await store.confirm({"r": A})
     assert await find(store, None) == Kept(A, is_certain=True)
 
@@ -74,8 +79,8 @@ async def test_an_exit_moves_when_it_was_not_reached_twice(store: SessionStore) 
     await has(store, A)
     assert await fail(store, A, B) == Kept(A)
     assert await find(store, None) == Kept(A)
-    assert await fail(store, A, B) == Kept(B, moves=1)
-    assert await find(store, None) == Kept(B, moves=1)
+    assert await fail(store, A, B) == new(B, moves=1)
+    assert await find(store, None) == new(B, moves=1)
 
 
 async def test_only_failures_in_a_row_count(store: SessionStore) -> None:
@@ -89,9 +94,9 @@ async def test_one_who_comes_late_is_told_the_new_exit(store: SessionStore) -> N
     await has(store, A)
     await fail(store, A, B)
     await fail(store, A, B)
-    assert await fail(store, A, C) == Kept(B, moves=1)
+    assert await fail(store, A, C) == new(B, moves=1)
     await store.confirm({"r": A})
-    assert await find(store, None) == Kept(B, moves=1)
+    assert await find(store, None) == new(B, moves=1)
     await store.confirm({"r": B})
     assert await fail(store, A, C) == Kept(B, moves=1, is_certain=True)
 
@@ -100,12 +105,12 @@ async def test_an_exit_that_never_worked_is_replaced_at_once_and_uncounted(
     store: SessionStore,
 ) -> None:
     await find(store, A)
-    assert await fail(store, A, B) == Kept(B)
-    assert await fail(store, B, C) == Kept(C)
+    assert await fail(store, A, B) == new(B)
+    assert await fail(store, B, C) == new(C)
     await store.confirm({"r": C})
     await fail(store, C, A)
-    assert await fail(store, C, A) == Kept(A, moves=1)
-    assert await fail(store, A, B) == Kept(B, moves=1)
+    assert await fail(store, C, A) == new(A, moves=1)
+    assert await fail(store, A, B) == new(B, moves=1)
 
 
 @pytest.mark.parametrize("proposed", [None, A])
@@ -118,12 +123,12 @@ async def test_where_there_is_no_other_there_is_none(
     assert await fail(store, A, proposed) == Kept(A)
     assert await fail(store, A, proposed) == Kept(None)
     assert await find(store, B) == Kept(A)
-    assert await fail(store, A, B) == Kept(B, moves=1)
+    assert await fail(store, A, B) == new(B, moves=1)
 
 
 async def test_a_strict_session_has_no_other_exit(store: SessionStore) -> None:
     await find(store, A)
-    assert await fail(store, A, B, is_strict=True) == Kept(B)  # A had been nobody's
+    assert await fail(store, A, B, is_strict=True) == new(B)  # A had been nobody's
     await store.confirm({"r": B})
     assert await fail(store, B, C, is_strict=True) == Kept(B)
     for _ in range(2):
@@ -139,8 +144,8 @@ async def test_a_session_that_has_ended_meanwhile_begins_anew(
     await has(store, A)
     await any_redis.delete(BASE + "r")
     assert await fail(store, A, None) == Kept(None)
-    assert await fail(store, A, B) == Kept(B)
-    assert await find(store, None) == Kept(B)
+    assert await fail(store, A, B) == new(B)
+    assert await find(store, None) == new(B)
 
 
 # -- how long ------------------------------------------------------------------------------------
