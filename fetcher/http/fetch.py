@@ -35,7 +35,7 @@ from fetcher.errors import Code, TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
 from fetcher.http.asked import Asked, read_asked, read_switch
-from fetcher.http.gate import Gate
+from fetcher.http.gate import Gate, Refusal, refuse_haste
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
 from fetcher.http.request_id import FIELD, find_id
@@ -167,9 +167,10 @@ class FetchCall(HTTPMessageDelegate):
         self.connection.set_close_callback(self.on_connection_close)
         self.connection.set_max_body_size(MAX_BODY)
         # Authorization belongs to the target.
-        self.refusal = find_refusal(
-            self.request, self.router.gate, takes_bearer=False, refuses_cross_site=True
-        )
+        gate = self.router.gate
+        self.refusal = find_refusal(self.request, gate, takes_bearer=False, refuses_cross_site=True)
+        if self.refusal is None and gate.limiter is not None:
+            self.refusal = refuse_haste(gate, headers, bearer=False)
         self.declared = _declared(headers)
         if self.refusal is None and self._is_long:
             # A long body may take its time, but not stand still.
@@ -226,9 +227,7 @@ class FetchCall(HTTPMessageDelegate):
         places, limits = self.router.places, self.router.limits
         try:
             if self.refusal is not None:
-                kind = ("Content-Type", self.refusal.content_type)
-                name = (FIELD, find_id(self.request))
-                self._write(self.refusal.status, [kind, name], self.refusal.body.encode())
+                self._write_refusal(self.refusal)
                 return
             task, wish = self._wish()
             if places.closed:
@@ -379,6 +378,12 @@ class FetchCall(HTTPMessageDelegate):
         return fields
 
     # 4. Writing, at the pace of who reads.
+
+    def _write_refusal(self, refusal: Refusal) -> None:
+        fields = [("Content-Type", refusal.content_type), (FIELD, find_id(self.request))]
+        if refusal.retry_after is not None:
+            fields.append(("Retry-After", str(refusal.retry_after)))
+        self._write(refusal.status, fields, refusal.body.encode())
 
     def _write_failure(
         self,

@@ -14,7 +14,14 @@ from tornado.iostream import StreamClosedError
 from tornado.routing import PathMatches, Router, Rule, URLSpec
 from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
 
-from fetcher.http.gate import Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
+from fetcher.http.gate import (
+    Gate,
+    Refusal,
+    refuse_cross_site,
+    refuse_haste,
+    refuse_host,
+    refuse_key,
+)
 from fetcher.http.request_id import FIELD, find_id
 from fetcher.http.unknown import explain_parameters, explain_path, name_routes
 from fetcher.settings import LOG_FIELDS
@@ -47,7 +54,10 @@ class Handler(RequestHandler):
         self._headers[FIELD] = find_id(self.request)  # clean as it is: `set_header` would look
 
     def prepare(self) -> None:
-        refusal = self.refusal(self.request, self.settings["gate"])
+        gate = self.settings["gate"]
+        refusal = self.refusal(self.request, gate)
+        if refusal is None and self.asks_for_key and gate.limiter is not None:
+            refusal = refuse_haste(gate, self.request.headers, bearer=self.takes_bearer)
         if refusal is not None:
             self.write_refusal(refusal)
 
@@ -65,6 +75,8 @@ class Handler(RequestHandler):
     def write_refusal(self, refusal: Refusal) -> None:
         self.set_status(refusal.status)
         self.set_header("Content-Type", refusal.content_type)
+        if refusal.retry_after is not None:
+            self.set_header("Retry-After", str(refusal.retry_after))
         self.finish(refusal.body)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application
@@ -16,7 +17,7 @@ from fetcher.errors import FetchpoolError
 from fetcher.forward.server import Door
 from fetcher.http import fetch as fetch_handler
 from fetcher.http import handler as handlers
-from fetcher.http.gate import Gate
+from fetcher.http.gate import Gate, Limiter
 from fetcher.http.server import MOST, Server
 from fetcher.model import Trust
 from fetcher.route.route import Route, parse_route
@@ -51,6 +52,7 @@ class Entrances:
         *,
         listeners: Mapping[str, Sequence[socket.socket]] | None = None,
         counters: Counters | None = None,
+        limiter: Limiter | None = None,
         door: Door | None = None,
     ) -> None:
         self.api_port = 0  # once it is open
@@ -63,6 +65,7 @@ class Entrances:
         self._waiting: Sequence[socket.socket] = ()  # of the door, until `start`
         self.forward_port = 0
         self._counters = counters
+        self._limiter = limiter
         self._places = handlers.Places("/fetch")
         self._calls = handlers.Places("XML-RPC")
         self._servers: list[Server] = []
@@ -89,7 +92,7 @@ class Entrances:
             max_body=api.max_body,
             stall=api.stall,
         )
-        gate = self._gate(api.host, self._keys)
+        gate = self._api_gate()
         specs = [
             *fetch_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
@@ -104,7 +107,7 @@ class Entrances:
         URL. Raises `ListenError`."""
         api = self._settings.api
         assert api.proxy_pool_port is not None
-        gate = self._gate(api.host, self._keys)
+        gate = self._api_gate()
         application = handlers.application([*specs], gate, self._fetcher.meters.responses)
         port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application)
         return build_url(api.host, port)
@@ -139,6 +142,10 @@ class Entrances:
         )
         self.rpc_port = self._open("fetcher.rpc", rpc.host, rpc.port, application)
         return build_url(rpc.host, self.rpc_port)
+
+    def _api_gate(self) -> Gate:
+        gate = self._gate(self._settings.api.host, self._keys)
+        return msgspec.structs.replace(gate, limiter=self._limiter)
 
     def _gate(self, host: str, keys: frozenset[str]) -> Gate:
         public_url = self._settings.api.public_url

@@ -33,6 +33,7 @@ from fetchpool.serve.build_forward import build_forward
 from fetchpool.serve.build_judges import build_echo_judge_list
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.build_queue import build_counters, build_queue
+from fetchpool.serve.build_rates import build_rates
 from fetchpool.serve.build_upkeep import build_upkeep
 from fetchpool.serve.entrances import Entrances
 from fetchpool.serve.filling import Filling, Say, Work
@@ -107,12 +108,15 @@ class Service:
             )
             self._parts.append(watch.part)
             self._watched = watch.routes
+        rates = build_rates(settings, self._redis)
+        self._parts.append(rates.part)
         self.entrances = Entrances(
             settings,
             self.fetcher,
             quit,
             listeners=worker.listeners if worker is not None else None,
             counters=self._counters,
+            limiter=rates.limiter,
             door=self._door,
         )
 

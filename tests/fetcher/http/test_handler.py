@@ -12,7 +12,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 
-from fetcher.http.gate import Gate
+from fetcher.http.gate import Gate, Refusal
 from fetcher.http.handler import SMALL, Handler, application, health_routes
 from fetcher.settings import LOG_FIELDS
 from tests.fetcher.entrance import KEY, Entrance, door, entrance
@@ -421,3 +421,58 @@ async def test_answers_are_counted(door: Entrance) -> None:
         await door.call(path)
     assert counts[2] - before[2] == 1
     assert counts[4] - before[4] == 1
+
+
+# -- how often one may ask -------------------------------------------------------------------------
+
+
+class Once:
+    """A limiter that lets in one request."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def ask(self, key: str | None) -> Refusal | None:
+        self.count += 1
+        return Refusal(429, "slow down", retry_after=3) if self.count > 1 else None
+
+
+class Large(Handler):
+    """It takes a body, so it is asked about twice: before that and behind."""
+
+    max_body = 10 * SMALL
+
+    def post(self) -> None:
+        self.finish("taken")
+
+
+@pytest.mark.parametrize("path", ["/fetch?url=data:,x", "/fetch"])
+async def test_who_asks_too_often_hears_when_he_may_again(path: str) -> None:
+    async with entrance(Gate(limiter=Once())) as door:
+        first, second = [await door.call(path) for _ in range(2)]
+        assert first.status in (200, 400)
+        assert (second.status, second.body) == (429, b"slow down")
+        assert second.one(b"retry-after") == b"3"
+        assert second.one(b"x-request-id")
+        for other in ("/livez", "/healthz"):
+            assert (await door.call(other)).status == 200
+
+
+async def test_a_request_counts_once_and_one_without_the_key_not_at_all() -> None:
+    once = Once()
+    gate = Gate(keys=frozenset({"k"}), limiter=once)
+    server = HTTPServer(application([URLSpec("/", Large)], gate))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    port = listening.getsockname()[1]
+    answers = []
+    for key in (b"x", b"k", b"k"):
+        async with calling(port=port) as (reader, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n")
+            writer.write(b"API-KEY: " + key + b"\r\nContent-Length: 1\r\n\r\nx")
+            answers.append(await reader.read())
+    assert [answer.split()[1] for answer in answers] == [b"403", b"200", b"429"]
+    assert b"Retry-After: 3\r\n" in answers[2]
+    assert once.count == 2
+    server.stop()
+    await server.close_all_connections()

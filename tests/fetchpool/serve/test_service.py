@@ -284,3 +284,11 @@ async def test_a_service_tells_what_it_has_counted(tmp_path: Path) -> None:
 async def test_one_without_an_api_counts_for_nobody(tmp_path: Path) -> None:
     async with running(tmp_path, settings(api__enabled=False)) as one, connecting(one) as redis:
         assert await redis.keys("fetchpool:stats:*") == []
+
+
+async def test_who_asks_more_often_than_the_rate_allows_is_told_so(tmp_path: Path) -> None:
+    async with running(tmp_path, settings(api__rate=1)) as one:
+        codes = [(await one.get("/count")).code for _ in range(4)]
+        assert codes[0] == 200
+        assert 429 in codes
+        assert (await one.get("/livez")).code == 200
