@@ -55,6 +55,8 @@ _AUTHORITY_START: Final = re.compile(
 )
 _AUTHORITY_END: Final = re.compile(r"[/\\?#]")
 _PORT: Final = re.compile(r":[^:\]]*\Z")
+# Most of them; urlsplit costs four times as much.
+_ORIGIN: Final = re.compile(r"(https?)://([a-z0-9._-]+)(?::([0-9]{1,4}|[1-5][0-9]{4}))?(?![^/?#])")
 _LOGGABLE: Final = re.compile(r"(?:[^:\[\]]*|\[[^\]]*\])(?::[0-9]*)?")
 
 
@@ -117,6 +119,10 @@ def scheme_of(url: str) -> str:
 
 def origin_of(url: str) -> tuple[str, str, int]:
     """Scheme, host and port of a fit URL: what RFC 6454 calls the origin."""
+    plain = _ORIGIN.match(url)
+    if plain is not None:
+        scheme, host, port = plain.groups()
+        return scheme, host, int(port) if port else 443 if scheme == "https" else 80
     parts = urlsplit(url)
     default = 443 if parts.scheme == "https" else 80
     return parts.scheme, parts.hostname or "", default if parts.port is None else parts.port

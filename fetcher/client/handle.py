@@ -14,7 +14,15 @@ from fetcher.client.body_budget import Budget
 from fetcher.client.chunks import SMALL, Chunks, add_chunk
 from fetcher.client.coding import codings_of, wire_limit
 from fetcher.client.names import Lookups
-from fetcher.client.options import Common, Shape, is_tunnelled, set_options, set_rest, shape_of
+from fetcher.client.options import (
+    Common,
+    Shape,
+    is_tunnelled,
+    set_options,
+    set_proxy,
+    set_rest,
+    shape_of,
+)
 from fetcher.client.pieces import Pieces
 from fetcher.client.sending import Sending
 from fetcher.client.stream import Stream
@@ -151,6 +159,8 @@ class Handle:
         if not is_alike:
             set_options(self.curl, request, exit, limits, common, found)
             self._set_callbacks(request, exit)
+        elif exit.proxy is not None:
+            set_proxy(self.curl.setopt, exit.proxy, found)
 
     def clear(self) -> None:
         """Forget what came, for the budget too. The options stay: the next one may be alike."""

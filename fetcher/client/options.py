@@ -45,19 +45,31 @@ class Shape(msgspec.Struct, frozen=True):
     https: bool
     named: bool  # CONNECT_TO is set
     streamed: bool = False  # other callbacks
+    proxied: bool = False  # by a proxy that is asked in absolute form; `set_proxy` says by which
+    known: bool = False  # which knows us by name and password
+    trusted: bool = True  # and is another guard's
 
 
 def shape_of(
     request: Request, exit: Exit, limits: Limits, found: Lookups, *, streamed: bool = False
 ) -> Shape | None:
-    """The shape of a plain request: direct, without a body, on any connection; else None."""
-    if exit.proxy is not None or request.body is not None or limits.fresh or not limits.keep:
+    """The shape of a plain request: direct or through an http proxy that is no tunnel, without a
+    body, on any connection; else None."""
+    if request.body is not None or limits.fresh or not limits.keep:
+        return None
+    https, proxy = _is_https(request), exit.proxy
+    if proxy is None:
+        return Shape(replace(request, url=""), https, found.target is not None, streamed)
+    if https or proxy.scheme != "http" or request.target or _EMPTY_QUERY.match(request.url):
         return None
     return Shape(
         replace(request, url=""),
-        _is_https(request),
+        https,
         found.target is not None,
         streamed,
+        proxied=True,
+        known=proxy.username is not None,
+        trusted=exit.trusted,
     )
 
 
@@ -80,6 +92,15 @@ def set_rest(
         # Not RESOLVE: what that says holds for every handle of the multi.
         set_(pycurl.CONNECT_TO, [connect_to(request.url, found.target)])
     return connect
+
+
+def set_proxy(set_: Setter, proxy: Proxy, found: Lookups) -> None:
+    """Which one it is, for a handle whose last transfer of the same shape had another."""
+    set_(pycurl.PROXY, proxy_url(proxy, found.proxy))
+    if proxy.username is not None:
+        # The pair is taken as it is; PROXYUSERPWD would be percent-decoded once more.
+        set_(pycurl.PROXYUSERNAME, proxy.username.encode())
+        set_(pycurl.PROXYPASSWORD, (proxy.password or "").encode())
 
 
 def set_options(
@@ -167,14 +188,10 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Lookups, *, htt
             # One connection with many streams costs half the CPU of many connections.
             set_(pycurl.PIPEWAIT, 1)
         return
-    set_(pycurl.PROXY, proxy_url(proxy, found.proxy))
+    set_proxy(set_, proxy, found)
     set_(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
     # A ticket got through one exit and shown through another would link the two.
     set_(pycurl.SSL_SESSIONID_CACHE, 0)
-    if proxy.username is not None:
-        # The pair is taken as it is; PROXYUSERPWD would be percent-decoded once more.
-        set_(pycurl.PROXYUSERNAME, proxy.username.encode())
-        set_(pycurl.PROXYPASSWORD, (proxy.password or "").encode())
     if proxy.noconnect and _is_https(request):
         _set_absolute_form(set_, request, proxy)
     elif proxy.scheme == "https":

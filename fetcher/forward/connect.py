@@ -64,6 +64,7 @@ class Connecting(asyncio.Protocol):
     transport: asyncio.Transport | None = None
     early = b""
     is_lost = False
+    is_slow = False  # for whoever has begun it: others are told to leave its proxy alone
     error: Exception | None = None  # why it was lost, if there was more than an end
     _handshake: Handshake | None = None
     _task: asyncio.Task[None] | None = None

@@ -247,10 +247,13 @@ class Connection(asyncio.Protocol):
             return
         rest = [event.data for event in self.events if isinstance(event, Rest)]
         self.events.clear()
-        debug = caller.steering.is_debug
+        steering = caller.steering
+        in_session = steering.session is not None or steering.is_sticky
 
         def grant(exit: Exit, moves: int) -> bytes:
-            return b"" if flight is not None else heads.build_grant(exit, moves, debug=debug)
+            if flight is not None:
+                return b""
+            return heads.build_grant(exit, moves, in_session=in_session, debug=steering.is_debug)
 
         self._hand_over(
             caller,

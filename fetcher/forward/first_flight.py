@@ -2,8 +2,8 @@
 what comes back can be an answer to it.
 
 A decision module. A TLS ClientHello carries no application data unless it offers early data, so
-that it may be sent again through another proxy (RFC 8446 4.1.2, 4.2.10); of everything else nobody
-knows what it does. Lengths count bytes.
+that it may be sent again through another proxy (RFC 8446 4.1.2, 4.2.10); so may a request whose
+method is safe. Of everything else nobody knows what it does. Lengths count bytes.
 """
 
 import enum
@@ -22,6 +22,10 @@ _WARNING: Final = 1
 _UNRECOGNIZED_NAME: Final = 112  # RFC 6066 3: a warning that many servers send, and go on
 
 _HTTP: Final = b"HTTP/1."
+_SAFE: Final = (b"GET ", b"HEAD ", b"OPTIONS ", b"TRACE ")
+_REQUEST: Final = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r\n")
+_BODY: Final = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+_HEAD_END: Final = b"\r\n\r\n"
 
 # How servers begin that speak first: SSH, SMTP and FTP, POP3, IMAP, RFB (VNC), rsync, NNTP.
 _GREETING: Final = re.compile(rb"SSH-|[1-5][0-9][0-9][ -]|\+OK|\* |RFB |@RSYNCD")
@@ -30,8 +34,8 @@ _GREETING: Final = re.compile(rb"SSH-|[1-5][0-9][0-9][ -]|\+OK|\* |RFB |@RSYNCD"
 class Flight(enum.Enum):
     """What a tunnel's first flight may be."""
 
-    TLS_OR_ANY = "tls or any"  # repeated if it is a ClientHello
-    REQUEST = "request"  # an HTTP request of ours (an Upgrade) that may be repeated
+    TLS_OR_ANY = "tls or any"  # repeated if it is a ClientHello, or a request that changes nothing
+    REQUEST = "request"  # an HTTP request, one of ours (an Upgrade) too, that may be repeated
 
 
 class Stage(enum.Enum):
@@ -72,7 +76,25 @@ class FirstFlight:
         return self.stage
 
     def _look(self) -> Stage:
-        """Put the records together. `_needed`: dribbled bytes are not read over and over."""
+        """Is it whole? `_needed`: dribbled bytes are not read over and over."""
+        return self._look_at_records() if self.data[0] == _HANDSHAKE else self._look_at_request()
+
+    def _look_at_request(self) -> Stage:
+        """RFC 9110 9.2.1: what is safe may be asked twice. One with a body has more to come."""
+        data = self.data
+        if not any(data.startswith(one) or one.startswith(data) for one in _SAFE):
+            return Stage.OTHER
+        end = data.find(_HEAD_END)
+        if end < 0:
+            self._needed = len(data) + 1
+            return Stage.PARTIAL
+        if end + len(_HEAD_END) != len(data) or not _REQUEST.match(data) or _BODY.search(data):
+            return Stage.OTHER
+        self.kind = Flight.REQUEST
+        return Stage.WHOLE
+
+    def _look_at_records(self) -> Stage:
+        """Put the records of a ClientHello together."""
         data, at, hello = self.data, 0, b""
         while True:
             if not _begins_record(data[at : at + 3], _HANDSHAKE):

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from fetcher.errors import ANSWERED, Outcome, TaskError
 from fetcher.forward.connect import Connecting
+from fetcher.forward.hedge import LONGEST
 from fetcher.forward.means import Means
 from fetcher.forward.model import Authority, Caller, Refused, Sticky
 from fetcher.forward.refusals import (
@@ -36,6 +37,7 @@ from fetcher.route.route import Pool
 from fetcher.run.polite import build_polite
 
 MOST_AT_ONCE: Final = 3  # attempts, of which two race
+VERY_SLOW: Final = 2 * LONGEST  # seconds; whoever needs more to stand is left alone for a while
 # Openings through other proxies that failed TLS alike, after which the target itself is to blame.
 _ALIKE: Final = 2
 
@@ -50,7 +52,7 @@ class Opening:
 
     standing: Connecting | None = None
     moves = 0  # of the session
-    _racers = 0  # begun so far
+    _was_slow = False  # what stands
     _session: Sticky | None = None
     _waits_for: Cancellable | None = None
     _vetting: Vetting | None = None
@@ -81,18 +83,17 @@ class Opening:
         self._request = Request(
             url=target.url, method="CONNECT", connect_timeout=policy.defaults.connect_timeout
         )
+        steering, route = caller.steering, rules.route
+        pool = next((way for way in route if type(way) is Pool), None)
+        wants = steering.session is not None or steering.is_sticky
+        self._keeps_exit = wants and pool is not None
+        if wants and pool is not None:
+            route = (pool,)  # a session has one exit, and no other way
         self._failover = Failover(
-            rules.route,
-            policy.ways,
-            rules.retries,
-            trust=rules.trust,
-            site=caller.steering.site,
+            route, policy.ways, rules.retries, trust=rules.trust, site=steering.site
         )
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it
-        steering = caller.steering
-        wants_exit = steering.session is not None or steering.is_sticky
-        self._keeps_exit = wants_exit and means.has_pool
 
     @property
     def exit(self) -> Exit | None:
@@ -174,8 +175,8 @@ class Opening:
         if chooser is None:
             return None
         wishes = replace(self._failover.wishes, preferred=None, only=False)
-        way = next(way for way in self._failover.route if type(way) is Pool)
-        site = way.site or self.caller.steering.site
+        [way] = self._failover.route
+        site = (way.site if type(way) is Pool else None) or self.caller.steering.site
         exit = chooser.pick(
             Target(self.target.host, tunnelled=True, site=site, wishes=wishes),
             self._failover.tried,
@@ -218,11 +219,8 @@ class Opening:
                 self._refuse(refuse_by_end(way, self._failover.attempts))
             return
         if self._session is not None and way.proxy != self._session.proxy:
-            self._failover.release(way)  # the pool has lost it, and the route went on
-            if self._session.proxy is None:
-                self._refuse_last("no proxy in the pool for this session")
-            else:
-                self._fail_session(self._session.proxy)
+            self._failover.release(way)
+            self._refuse_last("no proxy in the pool for this session")
             return
         self._attempt(way)
 
@@ -250,7 +248,13 @@ class Opening:
 
     def _race(self) -> None:
         self._timer = None
-        others = [one.exit.proxy for one in self._running if one.exit.proxy is not None]
+        others = []
+        for one in self._running:
+            if one.exit.proxy is not None:
+                others.append(one.exit.proxy)
+                if not one.is_slow:
+                    one.is_slow = True
+                    self.means.shunned.begin_waiting(one.exit.proxy)
         if not others:
             return
         exit = self._failover.race(self.target.url, others)
@@ -258,6 +262,7 @@ class Opening:
             return
         if not self.means.hedge.spend():
             self._failover.release(exit)
+            self._arm()  # others may have earned one by then
             return
         self._attempt(exit, races=True)
 
@@ -265,6 +270,7 @@ class Opening:
 
     def _ended(self, connecting: Connecting, response: Response) -> None:
         self._running.remove(connecting)
+        self._unmark(connecting)
         if response.outcome is ANSWERED:
             self._take(connecting)
         else:
@@ -276,25 +282,33 @@ class Opening:
         took = now - connecting.began
         if connecting.exit.proxy is not None:
             self.means.hedge.learn(took)
-        self._stop_racing(slower_than=2 * took)
+        self._stop_racing(began=connecting.began)
+        self._was_slow = took > VERY_SLOW
         self.standing = connecting
         if self._needs_vetting(connecting.exit, now):
             self._vet(connecting)
         else:
             self._tell(connecting)
 
-    def _stop_racing(self, slower_than: float | None) -> None:
+    def _stop_racing(self, began: float | None) -> None:
+        """Whoever has been overtaken by one that `began` later was slow."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now = monotonic()
         for other in self._running:
             other.cancel()
+            self._unmark(other)
             self._failover.release(other.exit)
             proxy = other.exit.proxy
-            if slower_than is not None and proxy is not None and now - other.began > slower_than:
+            if began is not None and proxy is not None and other.began < began:
                 self.means.shunned.blame(proxy, now)
         self._running.clear()
+
+    def _unmark(self, connecting: Connecting) -> None:
+        if connecting.is_slow and connecting.exit.proxy is not None:
+            connecting.is_slow = False
+            self.means.shunned.end_waiting(connecting.exit.proxy)
 
     def _fail(self, connecting: Connecting, response: Response) -> None:
         exit, now = connecting.exit, monotonic()
@@ -438,7 +452,10 @@ class Opening:
         exit, now = self.exit, monotonic()
         if exit is None or exit.proxy is None:
             return
-        self.means.shunned.forgive(exit.proxy)
+        if self._was_slow and exit.from_pool:
+            self.means.shunned.blame(exit.proxy, now)  # nobody was there to race it
+        else:
+            self.means.shunned.forgive(exit.proxy)
         for proxy in self._suspects:
             if proxy != exit.proxy:
                 self.means.shunned.blame(proxy, now)
@@ -460,7 +477,7 @@ class Opening:
         if self._vetting is not None:
             self._vetting.cancel()
             self._vetting = None
-        self._stop_racing(slower_than=None)
+        self._stop_racing(began=None)
         connecting, self.standing = self.standing, None
         if connecting is not None:
             connecting.cancel()

@@ -6,7 +6,6 @@ nothing is added, neither by us nor by libcurl.
 """
 
 import re
-from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -29,10 +28,6 @@ _PREFIXES: Final = (b"proxy-", b"x-fetch-")
 _LIBCURLS: Final = (b"user-agent", b"accept", b"accept-encoding", b"content-type")
 _SILENCED: Final = {name: name.title() + b":" for name in _LIBCURLS}
 _NO_PROXY_CONNECTION: Final = b"Proxy-Connection:"
-
-# Heads that are remembered: clients vary the URL alone.
-KNOWN: Final = 256
-SHORT: Final = 4096  # bytes
 
 WHAT_THIS_IS: Final = "this port is a forward proxy"
 
@@ -99,21 +94,16 @@ class Upward(msgspec.Struct, frozen=True):
 
 def read_fields(head: Head) -> Upward:
     """The end-to-end fields, and what keeps libcurl's own out."""
-    fields = head.fields
-    if sum(len(name) + len(value) for name, value in fields) <= SHORT:
-        return _known_fields(head.method, fields)
-    return _read_fields(head.method, fields)
-
-
-def _read_fields(method: bytes, fields: Fields) -> Upward:
-    kept = _end_to_end(fields)
+    known: Upward | None = head.notes.get("up")
+    if known is not None:
+        return known
+    kept = _end_to_end(head.fields)
     lines = [name + b": " + value if value else name + b";" for name, value in kept]
     names = {name.lower() for name, _ in kept}
     lines += [line for name, line in _SILENCED.items() if name not in names]
-    return Upward(method.decode("ascii"), (*lines, _NO_PROXY_CONNECTION))
-
-
-_known_fields: Final = lru_cache(maxsize=KNOWN)(_read_fields)
+    up = Upward(head.method.decode("ascii"), (*lines, _NO_PROXY_CONNECTION))
+    head.notes["up"] = up
+    return up
 
 
 def _end_to_end(fields: Fields) -> list[tuple[bytes, bytes]]:

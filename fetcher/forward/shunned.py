@@ -1,7 +1,7 @@
 """Shunned: proxies that were slow or lied a moment ago, and are left alone while there are others.
 
 A decision module: `now` counts seconds on any steady clock. It is no judgement, which is the pool's
-and needs more: one failure costs a proxy seconds, each further one three times as many, and one
+and needs more: one failure costs a proxy seconds, each further one four times as many, and one
 success makes it all forgotten.
 """
 
@@ -10,8 +10,8 @@ from typing import Final
 
 from fetcher.proxy import Proxy
 
-FIRST: Final = 10.0  # seconds
-FACTOR: Final = 3.0
+FIRST: Final = 20.0  # seconds
+FACTOR: Final = 4.0
 LONGEST: Final = 300.0
 FORGOTTEN: Final = 600.0  # seconds after the last failure
 MOST: Final = 5_000  # proxies that are remembered; the oldest is forgotten for a further one
@@ -25,12 +25,25 @@ class Shunned:
         self._failures: OrderedDict[Proxy, tuple[int, float]] = OrderedDict()
         self._until: dict[Proxy, float] = {}
         self._next = 0.0  # before that nothing of `_until` is over
+        self._slow: dict[Proxy, int] = {}  # proxy -> attempts that wait for it just now
 
     def __contains__(self, proxy: object) -> bool:
-        return proxy in self._until
+        return proxy in self._until or proxy in self._slow
 
     def __len__(self) -> int:
         return len(self._until)
+
+    def begin_waiting(self, proxy: Proxy) -> None:
+        """An attempt takes longer than nearly all do: nobody else need try that now."""
+        self._slow[proxy] = self._slow.get(proxy, 0) + 1
+
+    def end_waiting(self, proxy: Proxy) -> None:
+        """That attempt has ended. Raises KeyError for one that has not begun."""
+        left = self._slow[proxy] - 1
+        if left:
+            self._slow[proxy] = left
+        else:
+            del self._slow[proxy]
 
     def look(self, now: float) -> None:
         """Let those go whose time is over."""

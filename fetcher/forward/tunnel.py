@@ -38,6 +38,7 @@ from fetcher.proxy import Proxy
 # shows by his own whether they can be an answer.
 HOLD: Final = 1.0
 MAX_ANSWER: Final = 65536  # bytes that are held of what comes back
+_ALIKE: Final = 16  # bytes by which what came through two proxies is known as the target's own
 
 
 class State(enum.Enum):
@@ -64,6 +65,7 @@ class Tunnel(asyncio.Protocol):
     _holds = False  # what the server has said first
     _answer = b""  # what has come back and is not passed on
     _alert = b""  # what another proxy gave as the target's refusal
+    _garbage = b""  # how began what another proxy gave as an answer
     _last_words = b""  # what the client is left with when no other proxy says better
     _since = 0.0  # when the tunnel stood
     _sent = 0  # bytes of the client that went up, each once
@@ -192,8 +194,13 @@ class Tunnel(asyncio.Protocol):
         if answer is Answer.GOOD:
             self._settle(Response(url=self.target.url, outcome=ANSWERED))
         elif answer is Answer.GARBAGE:
+            if self._answer[:_ALIKE] == self._garbage:  # as below
+                self._opening.absolve()
+                self._settle(None)
+                return
+            self._garbage = self._answer[:_ALIKE]
             words = "what came through the tunnel is no answer to what was sent"
-            self._replace(_lie(self.target, words, garbage=True))
+            self._replace(_lie(self.target, words, code=Code.WEIRD_SERVER_REPLY))
         elif answer is Answer.ALERT:
             alert = self._answer[:7]
             if alert == self._alert:  # through two proxies the same: it is the target's own
@@ -306,9 +313,7 @@ class Tunnel(asyncio.Protocol):
                 self._settle(None)  # he reads what the server says
             else:
                 self._end()
-        return (
-            self.state is not State.ENDED and self._client.can_write_eof()
-        )  # TLS has no half of a close
+        return self._ended is not None and self._client.can_write_eof()  # TLS has no half-close
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end()
@@ -372,14 +377,13 @@ class _Upside(asyncio.Protocol):
             self._tunnel.lost(error)
 
 
-def _lie(
-    target: Authority, words: str, *, garbage: bool = False, code: int = Code.RECV_ERROR
-) -> Response:
-    """What a proxy did behind its 200. That may be the target's doing as well, but for garbage."""
+def _lie(target: Authority, words: str, *, code: int = Code.RECV_ERROR) -> Response:
+    """What a proxy did behind its 200. That may be the target's doing as well, whatever it is: a
+    client could have any proxy blamed for a target of his own."""
     return Response(
         url=target.url,
-        outcome=Outcome.PROXY if garbage else Outcome.PATH,
-        code=Code.WEIRD_SERVER_REPLY if garbage else code,
+        outcome=Outcome.PATH,
+        code=code,
         message=words,
         connect_code=200,
         sent=False,  # a flight that may be sent again

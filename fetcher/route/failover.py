@@ -106,6 +106,7 @@ class Failover:
     doubted: Sequence[int] = ()  # statuses
     empty: str | None = None  # what the pool said when it had none
     wishes = NO_WISHES
+    _place = "", "", False  # the last URL, its host, and whether it is https
 
     def __init__(
         self,
@@ -351,10 +352,14 @@ class Failover:
 
     def _target(self, url: str) -> Target:
         """What a pool proxy is wanted for."""
-        scheme, host, _ = origin_of(url)
+        known, host, tunnelled = self._place
+        if known != url:
+            scheme, host, _ = origin_of(url)
+            tunnelled = scheme == "https"
+            self._place = url, host, tunnelled
         way = self.route[self.way]
         site = way.site if isinstance(way, Pool) and way.site else self.site
-        return Target(host, scheme == "https", site, self.wishes)
+        return Target(host, tunnelled, site, self.wishes)
 
     def _report(self, proxy: Proxy, url: str, response: Response, had: float) -> bool:
         """Tell the pool how an attempt ended that `had` so many seconds; whether it is a ban."""

@@ -10,8 +10,8 @@ from fetcher.forward.own import Own
 from fetcher.forward.quotas import KeyQuotas
 from fetcher.forward.server import Door
 from fetcher.forward.sessions import KeptSessions
-from fetcher.forward.store.roster import Roster
 from fetcher.forward.store.quotas import QuotaStore
+from fetcher.forward.store.roster import Roster
 from fetcher.forward.store.sessions import SessionStore
 from fetcher.forward.supply import Supply
 from fetcher.model import Trust

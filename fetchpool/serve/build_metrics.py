@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from tornado.routing import URLSpec
 
 from fetcher.crawl.frontier.frontier import Frontier, read_states
+from fetcher.forward.means import Means
 from fetcher.politeness.clock import Clock
 from fetcher.queue.inspect import Inspector
 from fetcher.queue.lane import QueueLane
@@ -42,6 +43,7 @@ def build_watch(
     fetcher: Fetcher,
     loop: QueueLoop,
     worker: Worker | None,
+    forward: Means | None = None,
 ) -> Watch:
     """Of this process, which is `worker` if it is one of several."""
     prefix = settings.redis.prefix
@@ -49,7 +51,8 @@ def build_watch(
     lane = next((one for one in loop.lanes if isinstance(one, QueueLane)), None)
     service = worker.service if worker is not None else _name_service()
     number = worker.number if worker is not None else 1
-    ledger = Ledger(redis, prefix, service, number, Gauges(fetcher, loop, lag, lane).read)
+    gauges = Gauges(fetcher, loop, lag, lane, forward)
+    ledger = Ledger(redis, prefix, service, number, gauges.read)
 
     async def count_blocked() -> int:
         return len(await clock.blocked())

@@ -86,6 +86,9 @@ _COUNTERS: Final = (
     _Row("buried", "queue_buried", "Queue messages that went to the dead list."),
     _Row("lost", "queue_lost", "Results that were dropped, as their tasks had been taken over."),
     _Row("responses", "http_responses", "Answers of the API.", ("code",)),
+    _Row(
+        "tunnels", "tunnels", "Tunnels of the forward proxy by what became of them.", ("outcome",)
+    ),
     _Row("errors", "errors", "Exceptions of our own; each has a traceback in the log."),
     _Row("cpu", "cpu_seconds", "Processor time that the worker has used."),
 )

@@ -5,6 +5,9 @@ import resource
 import time
 from typing import Final
 
+import msgspec
+
+from fetcher.forward.means import Means
 from fetcher.queue.lane import QueueLane
 from fetcher.queue_loop import QueueLoop
 from fetcher.run.fetcher import Fetcher
@@ -16,15 +19,22 @@ _MEMORY: Final = "/proc/self/statm"
 
 
 class Gauges:
-    """Reads them all. `lane` is the queue's, if this process has it."""
+    """Reads them all. `lane` is the queue's and `forward` the forward proxy's, if this process has
+    them."""
 
     def __init__(
-        self, fetcher: Fetcher, loop: QueueLoop, lag: LoopLag, lane: QueueLane | None
+        self,
+        fetcher: Fetcher,
+        loop: QueueLoop,
+        lag: LoopLag,
+        lane: QueueLane | None,
+        forward: Means | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._loop = loop
         self._lag = lag
         self._lane = lane
+        self._forward = forward
 
     def read(self) -> Totals:
         """What this process has counted since its start, and how it is now."""
@@ -32,6 +42,9 @@ class Gauges:
         lane = self._lane
         if lane is not None:
             counts |= {"finished": lane.finished, "buried": lane.dead, "lost": lane.lost}
+        if self._forward is not None:
+            tally = msgspec.structs.asdict(self._forward.tally)
+            counts |= {f"tunnels\n{outcome}": float(count) for outcome, count in tally.items()}
         return self._fetcher.meters.read(self._read_gauges(), **counts)
 
     def _read_gauges(self) -> dict[Labelled, float]:

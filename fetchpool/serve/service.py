@@ -104,7 +104,14 @@ class Service:
             from fetchpool.serve.build_metrics import build_watch  # 0.1 s, and nobody else asks
 
             watch = build_watch(
-                settings, self._redis, self._view, self._clock, self.fetcher, self.loop, worker
+                settings,
+                self._redis,
+                self._view,
+                self._clock,
+                self.fetcher,
+                self.loop,
+                worker,
+                self._door.means if self._door is not None else None,
             )
             self._parts.append(watch.part)
             self._watched = watch.routes

@@ -160,7 +160,8 @@ class Snapshot:
 
     `http` is what ProxyPool's routes draw from, `any` all proxies, other schemes too. Filters are
     held against `good`, those of `any` that passed their last check, and against `every`;
-    `unchecked` are those of which nothing is known yet.
+    `unchecked` are those that no check of ours has looked at: new ones, whatever traffic has shown
+    of them, and those that another program has left behind.
     """
 
     def __init__(self, scale: Score) -> None:
@@ -245,7 +246,11 @@ class Snapshot:
         """The one that `entry` lies in beside `every`."""
         if entry.score == self._scale.max:
             return self.good
-        return None if self.is_checked(entry) else self.unchecked
+        return self.unchecked if entry.record.checked == 0 else None
+
+    def is_unchecked(self, entry: Entry) -> bool:
+        """Whether no check of ours has looked at it, and no other program found it good."""
+        return self._index(entry) is self.unchecked
 
     def is_checked(self, entry: Entry) -> bool:
         """Whether anybody has: a database that ProxyPool has filled knows scores only."""
@@ -315,7 +320,7 @@ class Snapshot:
         self, *, tunnelled: bool, country: str | None = None, unchecked: bool = False
     ) -> Sequence[Drawable]:
         """The good ones, those first that are to be preferred for such a request; behind them, if
-        `unchecked`, those of which nothing is known.
+        `unchecked`, those that no check has looked at.
 
         https goes through those that tunnelled cleanly when a judge last looked, else through those
         into which nobody has looked; never through others. `country`: only those that leave there.

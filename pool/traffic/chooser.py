@@ -64,36 +64,46 @@ class PoolChooser:
             return None
         self.usage.begin(entry.proxy)
         trusted = self._allow_private or entry.record.own
-        unchecked = target.wishes.unchecked and not self._snapshot.is_checked(entry)
+        unchecked = target.wishes.unchecked and self._snapshot.is_unchecked(entry)
         return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True, unchecked=unchecked)
 
     def release(self, proxy: Proxy) -> None:
         self.usage.end(proxy)
 
     def has_other(self, target: Target, tried: Sequence[Proxy]) -> bool:
-        return self._find(target, tried) is not None
+        named, exits = self._look(target, tried)
+        return named is not None or any(_has_untried(entries, tried) for entries in exits)
 
     def _find(self, target: Target, tried: Sequence[Proxy]) -> Entry | None:
-        snapshot = self._snapshot_for(target)
-        if snapshot is None:
-            return None
-        wishes = target.wishes
-        if wishes.preferred is not None and wishes.preferred not in tried:
-            # A session goes to many sites, and some may have let go of its exit.
-            for known in (snapshot, self._snapshot):
-                if named := known.find_proxy(wishes.preferred):
-                    return named[0]
-        if wishes.only:
-            return None
-        exits = snapshot.find_exits(
-            tunnelled=target.tunnelled, country=wishes.country, unchecked=wishes.unchecked
-        )
-        for avoid in (wishes.avoid, ()) if wishes.avoid else ((),):
+        named, exits = self._look(target, tried)
+        if named is not None:
+            return named
+        avoided = target.wishes.avoid
+        for avoid in (avoided, ()) if avoided else ((),):
             for entries in exits:
                 entry = self._pick(entries, tried, avoid)
                 if entry is not None:
                     return entry
         return None
+
+    def _look(
+        self, target: Target, tried: Sequence[Proxy]
+    ) -> tuple[Entry | None, Sequence[Drawable]]:
+        """The one that is asked for, or those that would do, the preferred ones first."""
+        snapshot = self._snapshot_for(target)
+        if snapshot is None:
+            return None, ()
+        wishes = target.wishes
+        if wishes.preferred is not None and wishes.preferred not in tried:
+            # A session goes to many sites, and some may have let go of its exit.
+            for known in (snapshot, self._snapshot):
+                if named := known.find_proxy(wishes.preferred):
+                    return named[0], ()
+        if wishes.only:
+            return None, ()
+        return None, snapshot.find_exits(
+            tunnelled=target.tunnelled, country=wishes.country, unchecked=wishes.unchecked
+        )
 
     def _snapshot_for(self, target: Target) -> Snapshot | None:
         return self._snapshots.get(self._sites.find(target) or UNIVERSAL)
@@ -128,7 +138,10 @@ class PoolChooser:
 
     def expects(self, target: Target) -> bool:
         snapshot = self._snapshot_for(target)
-        return self._checks and snapshot is not None and bool(snapshot.unchecked.every)
+        if snapshot is None or not self._checks:
+            return False
+        # Whether https passes through those that are good is looked at again and again.
+        return bool(snapshot.unchecked.every or (target.tunnelled and snapshot.good.every))
 
     def describe(self, target: Target) -> str:
         name = self._sites.find(target) or UNIVERSAL
@@ -138,3 +151,8 @@ class PoolChooser:
         status = snapshot.status()
         where = "" if name == UNIVERSAL else f" on the site {name}"
         return f"{status.good} alive of {status.found}{where}"
+
+
+def _has_untried(entries: Drawable, tried: Sequence[Proxy]) -> bool:
+    size = len(entries)
+    return size > len(tried) or any(entries[at].proxy not in tried for at in range(size))

@@ -176,6 +176,15 @@ def test_commands_find_the_service_its_site_and_its_redis(stage: Stage) -> None:
     check(Block("docs/right.md", 1, "console", text), stage)
 
 
+def test_behind_the_forward_proxy_a_name_is_nothing_that_is_looked_up(stage: Stage) -> None:
+    text = (
+        "$ curl -x 127.0.0.1:5556 https://example.com/ip\n{\n…127.77.…\n}\n"
+        "$ curl -x 127.0.0.1:5556 -sI http://example.com/ip | grep -c X-Fetch-Proxy\n1\n"
+        "$ curl 127.0.0.1:5555/count\n…\n"
+    )
+    check(Block("docs/right.md", 1, "console", text), stage)
+
+
 def test_what_goes_on_in_the_background_says_nothing_in_what_follows(stage: Stage) -> None:
     text = (
         "$ rm -f done; (while [ ! -e go ]; do :; done; echo late; touch done) &\n"

@@ -44,6 +44,13 @@ def test_a_row_runs_and_says_what_it_found(row: str, claims: int) -> None:
     assert len(CLAIM.findall(done.stdout)) == claims
 
 
+def test_the_forward_proxy_runs_beside_squid_where_there_is_one() -> None:
+    done = bench("forward", "--quick")
+    assert (done.returncode, done.stderr) == (0, "")
+    if "no squid here" not in done.stdout:
+        assert len(CLAIM.findall(done.stdout)) == 3
+
+
 def test_an_unknown_row_is_refused_with_those_there_are() -> None:
     done = bench("speed")
     assert done.returncode == 2

@@ -8,7 +8,7 @@ import pytest
 
 from fetchpool.farm import Kind
 from tests.e2e.forwarding import Scene, farming
-from tests.e2e.loading import CLIENTS, Loaded, by_curl, explain, percentile
+from tests.e2e.loading import CLIENTS, Loaded, explain, percentile
 from tests.e2e.sheets import sheets
 from tests.wait import wait_until
 
@@ -95,10 +95,3 @@ async def test_no_client_sees_a_bad_proxy_at_the_moment_of_the_start(
 ) -> None:
     async with farming(tmp_path, MIXTURE, check=CHECK, fetcher=FETCHER, at_once=True) as scene:
         assert_nothing_failed(scene, await load_all(scene, tmp_path, scale))
-
-
-async def test_the_clients_notice_what_would_be_a_failure(tmp_path: Path) -> None:
-    """Through a pool whose only proxy alters what passes; else the tests above prove nothing."""
-    async with farming(tmp_path, {Kind.TAMPERING: 1}, score=100, fetcher=FETCHER) as scene:
-        loaded = await by_curl(scene, tmp_path, [*sheets("curl", 2)])
-        assert [bool(one.error) for one in loaded] == [True, False]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fetchpool.farm import Call, Kind, Origin
-from tests.e2e.forwarding import farming
+from tests.e2e.forwarding import Scene, farming
 from tests.e2e.loading import run_program
 from tests.redis_server import unavailable
 
@@ -50,32 +50,36 @@ def make_index(folder: Path) -> bytes:
     return wheel.read_bytes()
 
 
-async def test_pip_finds_and_downloads_by_http_and_https(tmp_path: Path) -> None:
-    expected = make_index(tmp_path)
+async def test_pip_and_git_load_by_http_and_https(tmp_path: Path) -> None:
     async with farming(tmp_path, KINDS, fetcher=FETCHER) as scene:
         serve_folder(scene.farm.origin, tmp_path)
-        for scheme in ("http", "https"):
-            out = tmp_path / scheme
-            words = ["download", "sample", "--dest", str(out), "--no-deps", "--no-cache-dir"]
-            words += ["--isolated", "--disable-pip-version-check", "--retries", "0"]
-            words += ["--index-url", f"{scheme}://index.farm.test/files/simple/"]
-            words += ["--proxy", scene.proxy, "--cert", scene.farm.ca_file]
-            if scheme == "http":
-                words += ["--trusted-host", "index.farm.test"]
-            env = {"REQUESTS_CA_BUNDLE": scene.farm.ca_file}  # which goes before --cert
-            ended = await run_program([sys.executable, "-m", "pip", *words], env=env)
-            assert ended.code == 0, ended
-            [wheel] = out.iterdir()
-            assert wheel.read_bytes() == expected
+        await asyncio.gather(download_by_pip(scene, tmp_path), clone_by_git(scene, tmp_path))
 
 
-async def test_git_clones_by_http_and_https(tmp_path: Path) -> None:
+async def download_by_pip(scene: Scene, folder: Path) -> None:
+    expected = make_index(folder)
+    for scheme in ("http", "https"):
+        out = folder / f"by-{scheme}"
+        words = ["download", "sample", "--dest", str(out), "--no-deps", "--no-cache-dir"]
+        words += ["--isolated", "--disable-pip-version-check", "--retries", "0"]
+        words += ["--index-url", f"{scheme}://index.farm.test/files/simple/"]
+        words += ["--proxy", scene.proxy, "--cert", scene.farm.ca_file]
+        if scheme == "http":
+            words += ["--trusted-host", "index.farm.test"]
+        env = {"REQUESTS_CA_BUNDLE": scene.farm.ca_file}  # which goes before --cert
+        ended = await run_program([sys.executable, "-m", "pip", *words], env=env)
+        assert ended.code == 0, ended
+        [wheel] = out.iterdir()
+        assert wheel.read_bytes() == expected
+
+
+async def clone_by_git(scene: Scene, folder: Path) -> None:
     git = shutil.which("git")
     if git is None:
         unavailable("no git here")
     me = ("-c", "user.name=me", "-c", "user.email=me@farm.test")
-    own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "HOME": str(tmp_path)}
-    work, bare = tmp_path / "work", tmp_path / "sample.git"
+    own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "HOME": str(folder)}
+    work, bare = folder / "work", folder / "sample.git"
     work.mkdir()
     (work / "big").write_bytes(bytes(range(256)) * 2000)
     steps = [
@@ -88,17 +92,15 @@ async def test_git_clones_by_http_and_https(tmp_path: Path) -> None:
     for step in steps:
         ended = await run_program([git, *step], folder=work, env=own)
         assert ended.code == 0, ended
-    async with farming(tmp_path, KINDS, fetcher=FETCHER) as scene:
-        serve_folder(scene.farm.origin, tmp_path)
-        trust = {"GIT_SSL_CAINFO": scene.farm.ca_file}
-        ways = {
-            "http": ({"http_proxy": scene.proxy}, ()),
-            "https": ({}, ("-c", f"http.proxy={scene.proxy}")),
-        }
-        for scheme, (env, options) in ways.items():
-            url = f"{scheme}://git.farm.test/files/sample.git"
-            words = [git, *options, "clone", "-q", url, scheme]
-            ended = await run_program(words, folder=tmp_path, env={**own, **trust, **env})
-            assert ended.code == 0, ended
-            copy = await asyncio.to_thread((tmp_path / scheme / "big").read_bytes)
-            assert copy == (work / "big").read_bytes()
+    trust = {"GIT_SSL_CAINFO": scene.farm.ca_file}
+    ways = {
+        "http": ({"http_proxy": scene.proxy}, ()),
+        "https": ({}, ("-c", f"http.proxy={scene.proxy}")),
+    }
+    for scheme, (env, options) in ways.items():
+        url = f"{scheme}://git.farm.test/files/sample.git"
+        words = [git, *options, "clone", "-q", url, scheme]
+        ended = await run_program(words, folder=folder, env={**own, **trust, **env})
+        assert ended.code == 0, ended
+        copy = await asyncio.to_thread((folder / scheme / "big").read_bytes)
+        assert copy == (work / "big").read_bytes()

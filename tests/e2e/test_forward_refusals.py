@@ -10,6 +10,7 @@ import pytest
 from fetchpool.farm import Kind
 from tests.e2e.forwarding import Scene, farming
 from tests.serving import calling
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -44,6 +45,22 @@ GUARDED = [
 ]
 
 
+PAGE = "Origin: http://evil.farm.test\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\n"
+FROM_A_PAGE = {
+    "get": "GET /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}\r\n",
+    "navigation": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nSec-Fetch-Mode: navigate\r\n\r\n",
+    "rebound": "GET /get?never HTTP/1.1\r\nHost: evil.farm.test\r\n{page}\r\n",
+    "options": "OPTIONS /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}"
+    "Access-Control-Request-Method: PUT\r\n\r\n",
+    "form": "POST /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}"
+    "Content-Type: text/plain\r\nContent-Length: {size}\r\n\r\n{body}",
+    "socket": "GET /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}Upgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+}
+BODY = f"GET {EVIL} HTTP/1.1\r\nHost: evil.farm.test\r\n\r\n"
+
+
 async def send(scene: Scene, raw: str) -> str:
     """All that is answered to these bytes, until the connection is closed."""
     async with calling("127.0.0.1", scene.port) as (reader, writer):
@@ -76,16 +93,31 @@ def asked(scene: Scene) -> list[str]:
     return heads + [one.target for one in scene.farm.origin.requests]
 
 
-async def test_a_refused_tunnel_says_why_and_nothing_behind_it_is_carried_out(
-    tmp_path: Path,
-) -> None:
+async def test_what_is_refused_says_why_and_nothing_of_it_is_carried_out(tmp_path: Path) -> None:
+    """Nor of what stands behind it, nor of what a web page may send to this port; and nothing of a
+    client's own words to us goes further."""
     async with farming(tmp_path, {Kind.GOOD: 3}, score=100) as scene:
         for row in OPEN:
             await refuse(scene, row)
-        async with scene.talking() as client:
-            assert (await client.ask("GET", "http://shop.farm.test/get")).status == 200
+        for name, raw in FROM_A_PAGE.items():
+            said = await send(
+                scene, raw.format(port=scene.port, page=PAGE, body=BODY, size=len(BODY))
+            )
+            assert said.startswith("HTTP/1.1 400 "), (name, said)
+            assert said.count("HTTP/1.1 ") == 1, (name, said)
+            assert "access-control" not in said.lower()
+        async with scene.talking("me", "anything") as client:
+            reply = await client.ask(
+                "GET", "http://shop.farm.test/headers", ("Proxy-Connection", "keep-alive")
+            )
+        targets = ["http://shop.farm.test/headers", "/headers"]
         assert [one for one in asked(scene) if "never" in one or "evil" in one] == []
-        assert [one.target for one in scene.farm.origin.requests] == ["/get"]
+        assert [one for one in asked(scene) if one.endswith("/headers")] == targets
+        [proxy] = [one for one in scene.farm.proxies if one.url() == reply.exit]
+        names = {name.lower() for name, _ in json.loads(reply.body)["headers"]}
+        told = {"via", "forwarded", "x-forwarded-for", "proxy-authorization"}
+        assert not names & {*told, "proxy-connection"}
+        assert not {name.lower() for name, _ in proxy.last_headers} & told
 
 
 async def test_those_who_are_guarded_reach_nothing_private(tmp_path: Path) -> None:
@@ -104,56 +136,18 @@ async def test_those_who_are_guarded_reach_nothing_private(tmp_path: Path) -> No
         assert asked(scene) == []
 
 
-@pytest.mark.parametrize("kinds", [{}, {Kind.REFUSING: 2}], ids=["empty", "dead"])
-async def test_without_a_proxy_nobody_goes_direct(tmp_path: Path, kinds: dict[Kind, int]) -> None:
-    async with farming(tmp_path, kinds, score=100) as scene:
-        status, error = (502, "*") if kinds else (503, "destination_unavailable")
-        await refuse(scene, Row("shop.farm.test:443", status, error))
-        async with scene.talking() as client:
-            reply = await client.ask("GET", f"{scene.farm.origin.url}/get?never")
-            assert (reply.status, bool(reply.error)) == (status, True)
+async def test_without_a_proxy_nobody_goes_direct(tmp_path: Path) -> None:
+    async with farming(tmp_path, {}) as scene:
+        await find_no_way(scene, 503, "destination_unavailable")
+        scene.farm.add(Kind.REFUSING)
+        await scene.add(scene.farm.proxies, score=100)
+        await wait_until(scene.knows_all, 20, "it to be known")
+        await find_no_way(scene, 502, "*")
         assert asked(scene) == []
 
 
-PAGE = "Origin: http://evil.farm.test\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\n"
-FROM_A_PAGE = {
-    "get": "GET /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}\r\n",
-    "navigation": "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nSec-Fetch-Mode: navigate\r\n\r\n",
-    "rebound": "GET /get?never HTTP/1.1\r\nHost: evil.farm.test\r\n{page}\r\n",
-    "options": "OPTIONS /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}"
-    "Access-Control-Request-Method: PUT\r\n\r\n",
-    "form": "POST /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}"
-    "Content-Type: text/plain\r\nContent-Length: {size}\r\n\r\n{body}",
-    "socket": "GET /get?never HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{page}Upgrade: websocket\r\n"
-    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-}
-BODY = f"GET {EVIL} HTTP/1.1\r\nHost: evil.farm.test\r\n\r\n"
-
-
-async def test_what_a_web_page_may_send_fetches_nothing(tmp_path: Path) -> None:
-    async with farming(tmp_path, {Kind.GOOD: 3}, score=100) as scene:
-        for name, raw in FROM_A_PAGE.items():
-            said = await send(
-                scene, raw.format(port=scene.port, page=PAGE, body=BODY, size=len(BODY))
-            )
-            assert said.startswith("HTTP/1.1 400 "), (name, said)
-            assert said.count("HTTP/1.1 ") == 1, (name, said)
-            assert "access-control" not in said.lower()
-        assert await scene.stop() == 0
-        assert asked(scene) == []
-
-
-async def test_what_comes_by_a_good_proxy_says_so(tmp_path: Path) -> None:
-    """And nothing of the client's own words to us goes further."""
-    async with farming(tmp_path, {Kind.GOOD: 1}, score=100, forward={"key": KEY}) as scene:
-        [proxy] = scene.farm.proxies
-        async with scene.talking() as client:
-            reply = await client.ask(
-                "GET", "http://shop.farm.test/headers", ("Proxy-Connection", "keep-alive")
-            )
-            assert (reply.status, reply.exit) == (200, proxy.url())
-            names = {name.lower() for name, _ in json.loads(reply.body)["headers"]}
-            told = {"via", "forwarded", "x-forwarded-for", "proxy-authorization"}
-            assert not names & {*told, "proxy-connection"}
-            assert not {name.lower() for name, _ in proxy.last_headers} & told
+async def find_no_way(scene: Scene, status: int, error: str) -> None:
+    await refuse(scene, Row("shop.farm.test:443", status, error))
+    async with scene.talking() as client:
+        reply = await client.ask("GET", f"{scene.farm.origin.url}/get?never")
+        assert (reply.status, bool(reply.error)) == (status, True)

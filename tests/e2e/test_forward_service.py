@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fetchpool.farm import Kind
@@ -29,37 +30,17 @@ async def open_tunnel(scene: Scene, client: Client) -> Client:
     return await client.secure(HOST, scene.trust)
 
 
-async def test_a_key_is_asked_for_whatever_is_spoken(tmp_path: Path) -> None:
-    curl = shutil.which("curl")
-    if curl is None:
-        unavailable("no curl here")
-    async with farming(tmp_path, {Kind.GOOD: 2}, score=100, forward={"key": KEY}) as scene:
-        for password, status in ((None, 407), ("wrong", 407), (KEY, 200)):
-            for target in (f"http://{HOST}/get", f"{HOST}:443"):
-                async with scene.talking("me" if password else "", password or "") as client:
-                    if password is None:
-                        client.forget_user()
-                    method = "CONNECT" if target.endswith(":443") else "GET"
-                    reply = await client.ask(method, target)
-                    assert reply.status == status, (password, target)
-                    asks = reply.headers.get("proxy-authenticate", "")
-                    assert asks.startswith("Basic ") is (status == 407)
-        words = [curl, "-s", "-o", str(tmp_path / "out"), "-w", "%{http_code}", "--cacert"]
-        words += [scene.farm.ca_file, f"https://{HOST}/get", "-x"]
-        for user, code in (("", 97), ("me:wrong@", 97), (f"me:{KEY}@", 0)):
-            ended = await run_program([*words, f"socks5h://{user}127.0.0.1:{scene.port}"])
-            assert (ended.code, ended.out) == (code, "200" if code == 0 else "000"), user
-
-
 def test_an_open_proxy_is_refused_at_the_start(tmp_path: Path) -> None:
     got = run(tmp_path, "-s", "forward.host=0.0.0.0", "-s", "pool.harvest.enabled=false", "api")
     assert (got.code, got.out) == (2, "")
     assert "forward.key" in got.err
 
 
-async def test_two_workers_serve_one_port(tmp_path: Path) -> None:
+async def test_two_workers_serve_one_port_to_those_who_have_a_key(tmp_path: Path) -> None:
     async with (
-        farming(tmp_path, {Kind.GOOD: 2}, "--workers", "2", score=100) as scene,
+        farming(
+            tmp_path, {Kind.GOOD: 2}, "--workers", "2", score=100, forward={"key": KEY}
+        ) as scene,
         contextlib.AsyncExitStack() as stack,
     ):
         await wait_until(lambda: len(find_workers(scene.service)) == 2, 20, "both to be there")
@@ -72,49 +53,65 @@ async def test_two_workers_serve_one_port(tmp_path: Path) -> None:
             return all(find_sockets(worker) & accepted for worker in workers)
 
         await wait_until(have_answered, 20, "an answer from each")
+        await ask_for_the_key(scene, tmp_path)
         # What is open is told, and closed, whichever of them is asked.
         tunnels = [
             await open_tunnel(scene, await stack.enter_async_context(scene.talking()))
             for _ in range(8)
         ]
-        listed = (await scene.ask_api("/api/tunnels"))["tunnels"]
-        assert len(listed) == len(tunnels)
-        assert {one["target"] for one in listed} == {f"{HOST}:443"}
+        for _ in range(4):
+            listed = (await scene.ask_api("/api/tunnels"))["tunnels"]
+            assert [one["target"] for one in listed] == [f"{HOST}:443"] * len(tunnels)
+        for one in listed:
+            closed = await asyncio.to_thread(
+                httpx.delete, f"http://127.0.0.1:{scene.service.port}/api/tunnels/{one['id']}"
+            )
+            assert closed.is_success, closed.text
+        assert [await one.is_over() for one in tunnels] == [True] * len(tunnels)
 
 
-async def test_open_tunnels_do_not_keep_a_stop_waiting(tmp_path: Path) -> None:
+async def ask_for_the_key(scene: Scene, folder: Path) -> None:
+    """Whatever is spoken."""
+    curl = shutil.which("curl")
+    if curl is None:
+        unavailable("no curl here")
+    for password, status in ((None, 407), ("wrong", 407), (KEY, 200)):
+        for method, target in (("GET", f"http://{HOST}/get"), ("CONNECT", f"{HOST}:443")):
+            async with scene.talking("me", password or "") as client:
+                if password is None:
+                    client.forget_user()
+                reply = await client.ask(method, target)
+                assert reply.status == status, (password, target)
+                asks = reply.headers.get("proxy-authenticate", "")
+                assert asks.startswith("Basic ") is (status == 407)
+    words = [curl, "-s", "-o", str(folder / "out"), "-w", "%{http_code}", "--cacert"]
+    words += [scene.farm.ca_file, f"https://{HOST}/get", "-x"]
+    for user, code in (("", 97), ("me:wrong@", 97), (f"me:{KEY}@", 0)):
+        ended = await run_program([*words, f"socks5h://{user}127.0.0.1:{scene.port}"])
+        assert (ended.code, ended.out) == (code, "200" if code == 0 else "000"), user
+
+
+async def test_a_stop_waits_for_what_moves_and_for_nothing_else(tmp_path: Path) -> None:
+    path, body = "/drip?numbytes=20&duration=3", b"*" * 20
     async with (
-        farming(tmp_path, {Kind.GOOD: 2}, score=100, fetcher={"drain": 30}) as scene,
+        farming(tmp_path, {Kind.GOOD: 2}, score=100, fetcher={"drain": 60}) as scene,
         contextlib.AsyncExitStack() as stack,
     ):
-        tunnels = [
-            await open_tunnel(scene, await stack.enter_async_context(scene.talking()))
-            for _ in range(20)
-        ]
-        idle = await stack.enter_async_context(scene.talking())
+        clients = [await stack.enter_async_context(scene.talking()) for _ in range(23)]
+        plain, idle, *tunnels = clients
+        still = [await open_tunnel(scene, one) for one in tunnels][1:]
         assert (await idle.ask("GET", f"http://{HOST}/get")).status == 200
-        began = time.monotonic()
-        assert await scene.stop() == 0
-        assert time.monotonic() - began < 10
-        assert [await one.is_over() for one in (*tunnels, idle)] == [True] * 21
-        assert "Traceback" not in scene.service.said
-
-
-async def test_a_stop_waits_for_what_moves_but_not_for_ever(tmp_path: Path) -> None:
-    path = "/drip?numbytes=20&duration=2"
-    async with (
-        farming(tmp_path, {Kind.GOOD: 2}, score=100, fetcher={"drain": 10}) as scene,
-        contextlib.AsyncExitStack() as stack,
-    ):
-        tunnel = await open_tunnel(scene, await stack.enter_async_context(scene.talking()))
-        plain = await stack.enter_async_context(scene.talking())
-        asked = asyncio.gather(tunnel.ask("GET", path), plain.ask("GET", f"http://{HOST}{path}"))
+        asked = asyncio.gather(
+            tunnels[0].ask("GET", path), plain.ask("GET", f"http://{HOST}{path}")
+        )
         hits = scene.farm.origin.hits
         await wait_until(lambda: hits["/drip"] == 2, 10, "both to be asked for")
+        began = time.monotonic()
         scene.service.send(signal.SIGTERM)
-        replies = await asked
-        assert [(one.status, one.body) for one in replies] == [(200, b"*" * 20)] * 2
+        assert [await one.is_over() for one in (*still, idle)] == [True] * 21
+        assert [(one.status, one.body) for one in await asked] == [(200, body)] * 2
         assert await asyncio.to_thread(scene.service.wait) == 0
+        assert time.monotonic() - began < 30
         assert "Traceback" not in scene.service.said
 
 

@@ -89,31 +89,27 @@ async def test_a_session_keeps_its_exit_and_moves_once_when_that_dies(
         assert {reply.moves for reply, _ in third} == {"1"}
 
 
-async def test_a_strict_session_ends_with_its_exit(tmp_path: Path) -> None:
-    user = f"{USER}-strict-1"
-    async with farming(
-        tmp_path, {Kind.GOOD: 3}, score=100, forward=FORWARD, fetcher=FETCHER
-    ) as scene:
-        proxy = exit_of(scene, await ask_many(scene, user, 10))
-        proxy.kind = Kind.REFUSING
-        lost = await ask_many(scene, user, 10)
-        assert {reply.status for reply, _ in lost} == {502}
-        assert {reply.error for reply, _ in lost} == {"destination_unavailable"}
-        proxy.kind = Kind.GOOD
-        assert exit_of(scene, await ask_many(scene, user, 10)) is proxy
-
-
-async def test_a_sticky_target_has_one_exit_for_all_its_hosts(tmp_path: Path) -> None:
-    user = "scrapy-sticky-target"
+async def test_a_strict_session_ends_with_its_exit_and_a_sticky_target_has_one(
+    tmp_path: Path,
+) -> None:
+    strict, sticky = f"{USER}-strict-1", "scrapy-sticky-target"
+    hosts = [f"h{number}.farm.test" for number in range(10)]
     async with farming(
         tmp_path, {Kind.GOOD: 6}, score=100, forward=FORWARD, fetcher=FETCHER
     ) as scene:
-        hosts = [f"h{number}.farm.test" for number in range(10)]
-        proxy = exit_of(scene, await ask_many(scene, user, 40, hosts))
-        domains = [f"www.d{number}.test" for number in range(12)]
+        one = exit_of(scene, await ask_many(scene, sticky, 40, hosts))
         exits = set()
-        for domain in domains:
-            plain = [await ask_ip(scene, user, tunnelled=False, host=domain) for _ in range(3)]
+        for number in range(12):
+            domain = f"www.d{number}.test"
+            plain = [await ask_ip(scene, sticky, tunnelled=False, host=domain) for _ in range(3)]
             exits.add(exit_of(scene, plain).address)
         assert len(exits) > 1
-        assert exit_of(scene, await ask_many(scene, user, 10, hosts)) is proxy
+        assert exit_of(scene, await ask_many(scene, sticky, 10, hosts)) is one
+
+        proxy = exit_of(scene, await ask_many(scene, strict, 10))
+        proxy.kind = Kind.REFUSING
+        lost = await ask_many(scene, strict, 10)
+        assert {reply.status for reply, _ in lost} == {502}
+        assert {reply.error for reply, _ in lost} == {"destination_unavailable"}
+        proxy.kind = Kind.GOOD
+        assert exit_of(scene, await ask_many(scene, strict, 10)) is proxy

@@ -276,3 +276,61 @@ def test_counters_outlive_a_worker_and_its_successor_adds_no_line(tmp_path: Path
         assert after.keys() == before.keys()
         assert all(after[name] >= value for name, value in before.items())
         assert fetched() == 20
+
+
+def test_the_tunnels_of_both_are_listed_and_closed_by_whichever_answers(tmp_path: Path) -> None:
+    one = ServiceProcess(
+        tmp_path,
+        "--workers",
+        "2",
+        forward={"port": 0, "route": "direct", "allow_private": True, "connect_ports": []},
+        pool={"harvest": {"enabled": False}, "check": {"enabled": False}},
+    )
+    with one, contextlib.ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as target:
+        one.start()
+        clients: list[socket.socket] = []
+
+        def list_all() -> list[dict[str, Any]]:
+            found = json.loads(one.get("/api/tunnels").body)
+            assert found["silent"] == 0
+            tunnels: list[dict[str, Any]] = found["tunnels"]
+            assert found["total"] == len(tunnels)
+            return tunnels
+
+        def have_both() -> bool:
+            clients.append(stack.enter_context(open_tunnel(one, target.getsockname()[1])))
+            stack.enter_context(target.accept()[0])
+            return len({tunnel["worker"] for tunnel in list_all()}) == 2
+
+        poll(have_both, "a tunnel through each")
+        tunnels = list_all()
+        assert len(tunnels) == len(clients)
+        assert {tunnel["kind"] for tunnel in tunnels} == {"connect"}
+        for tunnel in tunnels:
+            assert call(one, "DELETE", f"/api/tunnels/{tunnel['id']}") == 200
+        for client in clients:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        assert list_all() == []
+        assert call(one, "DELETE", f"/api/tunnels/{tunnels[0]['id']}") == 404
+
+
+def open_tunnel(one: ServiceProcess, port: int) -> socket.socket:
+    [line] = [line for line in one.said.splitlines() if line.startswith("Proxy  ")]
+    port_of_proxy = int(line.split()[1].rstrip("/").rpartition(":")[2])
+    client = socket.create_connection(("127.0.0.1", port_of_proxy), 20)
+    client.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % port)
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += client.recv(1)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    return client
+
+
+def call(one: ServiceProcess, method: str, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=20)
+    try:
+        connection.request(method, path)
+        return connection.getresponse().status
+    finally:
+        connection.close()

@@ -716,15 +716,36 @@ def test_all_else_makes_another_shape(change):
     assert shape_of(PLAIN, DIRECT, LIMITS, Lookups("127.0.0.1")) != shape
 
 
+HTTP_EXIT = Exit(proxy=Proxy("http", "127.0.0.1", 80))
+
+
+def test_requests_through_one_http_proxy_or_another_have_one_shape():
+    shape = shape_of(PLAIN, HTTP_EXIT, LIMITS, NO_LOOKUPS)
+    other = Exit(proxy=Proxy("http", "127.0.0.2", 81), from_pool=True)
+    assert shape is not None
+    assert shape == shape_of(PLAIN, other, LIMITS, NO_LOOKUPS)
+    known = Exit(proxy=Proxy("http", "127.0.0.1", 80, "user", "secret"))
+    untrusted = msgspec.structs.replace(HTTP_EXIT, trusted=False)
+    for exit in (DIRECT, known, untrusted):
+        assert shape_of(PLAIN, exit, LIMITS, NO_LOOKUPS) not in (None, shape)
+
+
 @pytest.mark.parametrize(
     ("request_", "exit", "limits"),
     [
         (msgspec.structs.replace(PLAIN, body=b""), DIRECT, LIMITS),
-        (PLAIN, Exit(proxy=Proxy("http", "127.0.0.1", 80)), LIMITS),
+        (PLAIN, Exit(proxy=Proxy("https", "127.0.0.1", 80)), LIMITS),
+        (PLAIN, Exit(proxy=Proxy("socks5", "127.0.0.1", 80)), LIMITS),
+        (msgspec.structs.replace(PLAIN, url="https://h/1"), HTTP_EXIT, LIMITS),
+        (msgspec.structs.replace(PLAIN, url="http://h/1?"), HTTP_EXIT, LIMITS),
+        (msgspec.structs.replace(PLAIN, target="/1"), HTTP_EXIT, LIMITS),
         (PLAIN, DIRECT, msgspec.structs.replace(LIMITS, fresh=True)),
         (PLAIN, DIRECT, msgspec.structs.replace(LIMITS, keep=False)),
     ],
-    ids=["a body", "a proxy", "fresh", "not kept"],
+    ids=[
+        *("a body", "a TLS proxy", "a SOCKS proxy", "a tunnel", "no query", "spelled"),
+        *("fresh", "not kept"),
+    ],
 )
 def test_what_is_not_plain_has_no_shape(request_, exit, limits):
     assert shape_of(request_, exit, limits, NO_LOOKUPS) is None

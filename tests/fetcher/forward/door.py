@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from fetcher.client.curl import CurlClient
 from fetcher.forward.heads import build_refusal
@@ -55,8 +55,7 @@ class Visit(asyncio.Protocol):
         self.is_over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are not called so
         self.door.open.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -329,3 +329,24 @@ async def test_a_refused_request_with_a_body_ends_its_connection(origin: Origin)
         got = await client.say(sent)
     assert got.startswith(b"HTTP/1.1 400 ") and got.count(b"Proxy-Status") == 1
     assert origin.paths == []
+
+
+async def test_tunnels_of_all_kinds_are_in_the_table_until_they_end(origin: Origin) -> None:
+    async with opened(connect_ports=frozenset()) as client:
+        table = client.door.means.tunnels
+        async with calling(port=client.port) as one, calling(port=client.port) as other:
+            one[1].write(request("CONNECT", f"127.0.0.1:{origin.port}") + b"early\n")
+            await one[0].readuntil(b"early\n")
+            other[1].write(socks(b"127.0.0.1", origin.port) + b"early\n")
+            await other[0].readuntil(b"early\n")
+            found = table.find(10)
+            assert [shown.kind for shown in found.tunnels] == ["connect", "socks5"]
+            assert {shown.target for shown in found.tunnels} == {f"127.0.0.1:{origin.port}"}
+            ports = [streams[1].get_extra_info("sockname")[1] for streams in (one, other)]
+            assert [shown.client for shown in found.tunnels] == [f"127.0.0.1:{p}" for p in ports]
+            assert [shown.sent for shown in found.tunnels] == [6, 6]
+            assert table.close(found.tunnels[0].id)
+            with pytest.raises(ConnectionResetError):
+                await one[0].read(1)
+            await wait_until(lambda: len(table) == 1)
+        await wait_until(lambda: len(table) == 0)

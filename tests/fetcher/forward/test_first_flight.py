@@ -46,7 +46,6 @@ def fed(*pieces: bytes, kind: Flight = Flight.TLS_OR_ANY) -> list[Stage]:
         (REAL[:5], PARTIAL),
         (REAL + b"\x14", OTHER),  # nobody says more before he has heard
         (REAL + REAL, OTHER),
-        (b"GET / HTTP/1.1\r\n\r\n", OTHER),
         (b"SSH-2.0-x\r\n", OTHER),
         (b"\x16", PARTIAL),
         (b"\x16\x02", OTHER),
@@ -64,6 +63,30 @@ def test_only_a_whole_client_hello_without_early_data_may_be_sent_again(
 ) -> None:
     assert fed(flight) == [stage]
     assert fed(*(flight[at : at + 1] for at in range(len(flight))))[-1] is stage
+
+
+@pytest.mark.parametrize(
+    ("flight", "stage"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", WHOLE),
+        (b"HEAD / HTTP/1.0\r\n\r\n", WHOLE),
+        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", WHOLE),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r", PARTIAL),
+        (b"G", PARTIAL),
+        (b"GET / HTTP/1.1\r\n\r\nG", OTHER),  # another one behind it
+        (b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", OTHER),
+        (b"GET / HTTP/1.1\r\ncontent-length: 1\r\n\r\n", OTHER),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n", OTHER),
+        (b"GET / HTTP/2.0\r\n\r\n", OTHER),
+        (b"GETS / HTTP/1.1\r\n\r\n", OTHER),
+    ],
+)
+def test_a_request_that_changes_nothing_may_be_sent_again(flight: bytes, stage: Stage) -> None:
+    assert fed(flight) == [stage]
+    assert fed(*(flight[at : at + 1] for at in range(len(flight))))[-1] is stage
+    whole = FirstFlight(Flight.TLS_OR_ANY)
+    whole.feed(flight)
+    assert (whole.kind is Flight.REQUEST) == (stage is WHOLE)
 
 
 def test_a_hello_may_come_in_several_records() -> None:

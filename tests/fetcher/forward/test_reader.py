@@ -204,6 +204,7 @@ def test_what_is_no_wish_for_an_upgrade_is_a_request_like_any_other(fields: byte
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01", 400, "looks like TLS"),
         (b"(ET http://a.test/ HTTP/1.1\r\n", 400, "this is no HTTP"),
+        (b"(ET http://a.test/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "this is no HTTP"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "this is HTTP/2"),
         (b"GET http://a.test/\r\n", 400, "names no version"),
         (b"GET http://a.test/ HTTP/2.0\r\n\r\n", 505, "HTTP/1.1 and HTTP/1.0"),
@@ -400,6 +401,14 @@ def test_extensions_are_no_excess_beside_data_of_their_size() -> None:
 def test_small_chunks_without_extensions_are_no_excess() -> None:
     body = b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n"
     assert read(CHUNKED + body)[1:] == [Body(b"x" * 20_000), End()]
+
+
+def test_heads_with_the_same_fields_share_what_is_made_of_them() -> None:
+    one, other = head_of(GET + b"\r\n"), head_of(GET.replace(b"test/", b"test/x") + b"\r\n")
+    assert one.target != other.target
+    assert one.notes is other.notes
+    for different in (GET + b"X: y\r\n\r\n", POST + b"\r\n", GET.replace(b"1.1", b"1.0") + b"\r\n"):
+        assert head_of(different).notes is not one.notes
 
 
 # -- h11 beside it --------------------------------------------------------------------------------

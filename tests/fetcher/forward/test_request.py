@@ -3,8 +3,8 @@
 import pytest
 
 from fetcher.forward.model import Authority, Refused
-from fetcher.forward.reader import Head, Reader
-from fetcher.forward.request import SHORT, Asked, read_fields, read_request, upgrade_flight
+from fetcher.forward.reader import SHORT, Head, Reader
+from fetcher.forward.request import Asked, read_fields, read_request, upgrade_flight
 
 OURS = (
     b"User-Agent:",
@@ -133,6 +133,11 @@ def test_end_to_end_fields_go_up_as_they_came(
         fields = read_fields(head_of("http://a.test/", *lines, *more))
         assert fields.lines == (*up, *more, *OURS)
         assert fields.method == "GET"
+
+
+def test_what_goes_up_is_made_once_for_all_heads_alike() -> None:
+    one, other = (head_of(f"http://a.test/{page}", b"X-Once: 1") for page in "ab")
+    assert read_fields(one) is read_fields(other)
 
 
 def test_libcurl_is_silenced_only_where_the_client_is_silent() -> None:

@@ -35,8 +35,8 @@ def test_each_further_one_costs_more_up_to_a_limit() -> None:
     for _ in range(20):
         times.append(length(shunned, now))
         now += times[-1]
-    assert times[:4] == [FIRST, FIRST * FACTOR, FIRST * FACTOR**2, FIRST * FACTOR**3]
-    assert times[4:] == [LONGEST] * 16
+    assert times[:2] == [FIRST, FIRST * FACTOR]
+    assert times[2:] == [LONGEST] * 18
 
 
 def test_what_happened_at_once_counts_once() -> None:
@@ -56,6 +56,19 @@ def test_a_success_or_much_time_makes_it_forgotten() -> None:
     assert length(shunned, 1.0) == FIRST
     assert length(shunned, 1.0 + FORGOTTEN) == FIRST * FACTOR
     assert length(shunned, 3.0 + 2 * FORGOTTEN) == FIRST
+
+
+def test_who_is_waited_for_is_left_alone_for_so_long() -> None:
+    shunned = Shunned()
+    shunned.begin_waiting(ONE)
+    shunned.begin_waiting(ONE)
+    shunned.end_waiting(ONE)
+    assert ONE in shunned
+    assert OTHER not in shunned
+    shunned.end_waiting(ONE)
+    assert ONE not in shunned
+    with pytest.raises(KeyError):
+        shunned.end_waiting(ONE)
 
 
 def test_each_has_its_own_time() -> None:

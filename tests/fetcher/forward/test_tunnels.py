@@ -55,7 +55,8 @@ def test_one_that_ends_is_in_it_no_more() -> None:
     assert len(table) == 0
     assert not table.close(shown.id)
     assert tunnel.closed == 0
-    assert table._names == table._named == {}
+    assert not table._names
+    assert not table._named
 
 
 def test_one_is_closed_by_its_name() -> None:

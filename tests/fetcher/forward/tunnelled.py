@@ -109,7 +109,7 @@ async def built(
 ) -> AsyncIterator[Means]:
     fetcher = build_fetcher(
         {},
-        Defaults(user_agent="test", timeout=timeout, retries=retries),
+        Defaults(user_agent="test", timeout=timeout),
         chooser=chooser,
         attempt_timeout=attempt_timeout,
         attempt_connect=attempt_connect,
@@ -117,7 +117,7 @@ async def built(
     )
     yield Means(
         fetcher=fetcher,
-        rules=Rules(route=route, trust=trust, **rules),
+        rules=Rules(route=route, trust=trust, retries=retries, **rules),
         supply=Supply(chooser, 1),
         quotas=Unlimited(),
         sessions=sessions,

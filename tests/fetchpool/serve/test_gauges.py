@@ -4,11 +4,15 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from fetcher.forward.means import Means, Rules
+from fetcher.forward.quotas import KeyQuotas
+from fetcher.forward.supply import Supply
 from fetcher.queue.lane import QueueLane
 from fetcher.queue.lists import ListTransport
 from fetcher.queue_loop import QueueLoop
+from fetcher.route.route import DIRECT
 from fetcher.run.fetcher import Fetcher
-from fetcher.settings import Queue
+from fetcher.settings import PerKey, Queue
 from fetcher.stats.lag import LoopLag
 from fetchpool.serve import gauges
 from fetchpool.serve.gauges import Gauges, count_files, read_memory
@@ -36,6 +40,19 @@ async def test_a_process_tells_what_it_holds_and_what_it_may_hold(redis: Redis) 
     assert totals.gauges["oldest"] == 0
     assert totals.gauges["memory"] > 10_000_000
     assert 0 < totals.gauges["files"] < totals.gauges["most files"]
+
+
+async def test_tunnels_are_counted_by_what_became_of_them() -> None:
+    async with Fetcher.from_settings() as fetcher:
+        supply = Supply(None, 1.0)
+        means = Means(fetcher=fetcher, rules=Rules(route=DIRECT), supply=supply,
+                      quotas=KeyQuotas(PerKey(), ()))  # fmt: skip
+        means.tally.opened, means.tally.broken = 3, 1
+        lag = LoopLag(fetcher.meters.lag)
+        totals = Gauges(fetcher, QueueLoop([]), lag, None, means).read()
+    assert totals.counts["tunnels\nopened"] == 3
+    assert totals.counts["tunnels\nbroken"] == 1
+    assert totals.counts["tunnels\nrefused"] == 0
 
 
 async def test_without_a_queue_there_are_no_numbers_of_one() -> None:

@@ -444,7 +444,7 @@ def test_any_sequence_of_changes_leaves_what_a_plain_dict_would(
     assert sorted(map(id, pool.every.every.entries)) == every
     good = {id(one) for one in plain.values() if one.score == 100}
     assert {id(one) for one in pool.good.every.entries} == good
-    new = {id(one) for one in plain.values() if one.score == 10 and not one.record.checked}
+    new = {id(one) for one in plain.values() if one.score != 100 and not one.record.checked}
     assert {id(one) for one in pool.unchecked.every.entries} == new
     best = {name for name, one in plain.items() if one.score == 100}
     assert {one.member for one in pool.any.best.entries} == best
@@ -502,7 +502,7 @@ def test_exits_may_be_wished_for_by_country_and_of_those_that_nobody_has_checked
             )
         ),
         entry("192.0.2.1:7", 10, checked=1.0, country="DE"),
-        entry("192.0.2.1:8", 99, country="DE"),
+        entry("192.0.2.1:8", 99, checked=1.0, country="DE"),
     )
     assert listed(pool, tunnelled=tunnelled, country=country, unchecked=unchecked) == expected
 
@@ -514,7 +514,8 @@ def test_exits_may_be_wished_for_by_country_and_of_those_that_nobody_has_checked
         (100, 0.0, [{1}, set()]),  # ProxyPool's: the score says it
         (10, 0.0, [set(), {1}]),
         (10, 1.0, [set(), set()]),
-        (9, 0.0, [set(), set()]),
+        (9, 0.0, [set(), {1}]),  # traffic has failed through it
+        (9, 1.0, [set(), set()]),
     ],
 )
 def test_each_change_moves_a_proxy_between_the_good_and_the_unknown_ones(
@@ -525,8 +526,8 @@ def test_each_change_moves_a_proxy_between_the_good_and_the_unknown_ones(
         now = entry("192.0.2.1:1", score, checked=checked)
         pool.put(now)
         assert listed(pool, tunnelled=False, unchecked=True) == lists
-        assert pool.is_checked(now) is (not lists[1])
-        assert pool.status().checked == (not lists[1])
+        assert pool.is_unchecked(now) is bool(lists[1])
+        assert pool.status().checked == pool.is_checked(now)
         pool.remove("192.0.2.1:1")
         assert listed(pool, tunnelled=False, unchecked=True) == [set(), set()]
         assert pool.status() == Status(0, 0, 0)

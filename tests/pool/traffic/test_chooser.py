@@ -232,7 +232,7 @@ def test_those_that_nobody_has_checked_are_taken_where_there_is_no_good_one(
     tunnelled: bool,
 ) -> None:
     fresh, known = entry("192.0.2.1:1", 10), entry("192.0.2.1:2", 10, checked=5.0)
-    pool = snapshot(fresh, known, entry("192.0.2.1:3", 9))
+    pool = snapshot(fresh, known, entry("192.0.2.1:3", 9, checked=5.0))
     chooser = PoolChooser(pool, draws().random)
     assert ports(chooser, target(tunnelled=tunnelled)) == set()
     wanted = target(tunnelled=tunnelled, unchecked=True)
@@ -287,11 +287,19 @@ def test_checks_that_are_due_may_soon_find_one(
     checks: bool, site: str | None, expected: bool
 ) -> None:
     pool = snapshot(entry("192.0.2.1:1", 10), entry("192.0.2.1:2", 9))
-    plain = snapshot(entry("192.0.2.1:1", 9), entry("192.0.2.1:2", 10, checked=1.0))
+    plain = snapshot(entry("192.0.2.1:1", 9, checked=1.0), entry("192.0.2.1:2", 10, checked=1.0))
     chooser = PoolChooser(
         pool, draws().random, checks=checks, sites=SITES, snapshots={"plain": plain}
     )
     assert chooser.expects(target(site=site)) is expected
+
+
+@pytest.mark.parametrize("connect", [True, False, None])
+def test_https_may_soon_pass_through_those_that_are_good(connect: bool | None) -> None:
+    pool = snapshot(entry("192.0.2.1:1", 100, checked=1.0, connect=connect, tls=False))
+    chooser = PoolChooser(pool, draws().random, checks=True)
+    assert chooser.expects(target(tunnelled=True))
+    assert not chooser.expects(target(tunnelled=False))
 
 
 # -- sites -----------------------------------------------------------------------------------------
