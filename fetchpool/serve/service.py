@@ -165,7 +165,8 @@ class Service:
 
     def problems(self) -> list[str]:
         """Why the service is not ready, in words; empty when it is."""
-        return [*self.loop.problems(), *self._view.problems()]
+        stopping = ["the service is stopping"] if self.loop.stopping else []
+        return [*stopping, *self.loop.problems(), *self._view.problems()]
 
     # -- run ---------------------------------------------------------------------------------------
 

@@ -281,6 +281,15 @@ async def test_a_service_tells_what_it_has_counted(tmp_path: Path) -> None:
         assert "\nfetchpool_workers 1.0\n" in page
 
 
+async def test_one_that_stops_wants_no_more_traffic(tmp_path: Path) -> None:
+    async with running(tmp_path) as one:
+        await wait_until(lambda: not one.service.problems(), what="the service to be ready")
+        await one.service.loop.stop(0.0)
+        answer = await one.get("/healthz")
+        assert answer.code == 503
+        assert json.loads(answer.body)["problems"] == ["the service is stopping"]
+
+
 async def test_one_without_an_api_counts_for_nobody(tmp_path: Path) -> None:
     async with running(tmp_path, settings(api__enabled=False)) as one, connecting(one) as redis:
         assert await redis.keys("fetchpool:stats:*") == []
