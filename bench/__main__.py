@@ -27,6 +27,7 @@ from bench import (
     seed,
     start,
     streamed,
+    tasks,
     waiting,
     workers,
 )
@@ -35,6 +36,7 @@ from bench.measure import Row
 ROWS: Final[dict[str, Callable[..., Row]]] = {
     "fetch": fetch.run,
     "queue": queue_path.run,
+    "tasks": tasks.run,
     "latency": latency.run,
     "lone": lone.run,
     "seed": seed.run,

@@ -34,6 +34,8 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
 
+_WIDE: Final = frozenset({"utf_16", "utf_16_le", "utf_16_be"})  # no ASCII in them
+
 # The HTML standard asks for a page's own charset among its first 1024 bytes.
 _PRESCAN: Final = 1024
 
@@ -45,17 +47,30 @@ def decode_body(body: bytes, content_type: str, limit: int | None = None) -> str
     Bytes that do not fit become U+FFFD: what we look for is ASCII in every charset here.
     """
     body = body[:limit]
-    codec, start = _codec_of(body, content_type)
+    codec, start = codec_of(body, content_type)
     return body[start:].decode(codec, "replace")
+
+
+def decode_exactly(body: bytes, content_type: str) -> str | None:
+    """The text of a whole body, found as `decode_body` does; None if it is not valid in its
+    charset."""
+    named = _named_in_type(content_type[:_LONGEST_TYPE])
+    if body.isascii() and b"\x1b" not in body and named not in _WIDE:
+        return body.decode("ascii")  # the same text in all the others: 0.2 us instead of 5
+    codec, start = codec_of(body, content_type)
+    try:
+        return body[start:].decode(codec)
+    except UnicodeDecodeError:
+        return None
 
 
 def charset_of(body: bytes, content_type: str) -> str:
     """The name by which `decode_body` decodes a body, in one of the spellings that Python knows."""
-    return _codec_of(body, content_type)[0].replace("_", "-")
+    return codec_of(body, content_type)[0].replace("_", "-")
 
 
-def _codec_of(body: bytes, content_type: str) -> tuple[str, int]:
-    """The codec, and where the text begins."""
+def codec_of(body: bytes, content_type: str) -> tuple[str, int]:
+    """Python's codec for the text of a body, and where that begins."""
     for mark, codec in _MARKS:
         if body.startswith(mark):
             return codec, len(mark)

@@ -18,6 +18,7 @@ from fetcher.forward.means import Means
 from fetcher.forward.model import Authority, Caller, Refused
 from fetcher.forward.plain import Plain
 from fetcher.forward.reader import Body, Broken, End, Event, Head, Reader, Rest
+from fetcher.forward.refusals import LOOP
 from fetcher.forward.request import read_request, upgrade_flight
 from fetcher.forward.target import read_authority, refuse_host, refuse_target
 from fetcher.forward.tunnel import Tunnel
@@ -185,7 +186,7 @@ class Connection(asyncio.Protocol):
             return
         refused = refuse_host(asked.host, self.means.rules.trust)
         if self.means.own.is_loop(asked.host, asked.port):
-            refused = heads.LOOP
+            refused = LOOP
         if refused is not None:
             self._answer_refused(head, refused)
         elif head.is_upgrade:

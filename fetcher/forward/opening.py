@@ -24,10 +24,10 @@ from fetcher.forward.means import Means
 from fetcher.forward.model import Authority, Caller, Refused, Sticky
 from fetcher.forward.refusals import (
     NO_SESSIONS,
-    refuse_by_end,
-    refuse_by_response,
+    refuse_end,
     refuse_impolite,
     refuse_late,
+    refuse_response,
 )
 from fetcher.forward.vetting import TLS_PORTS, Vetting
 from fetcher.model import Cancellable, Exit, Request, Response, Target, Wishes
@@ -216,7 +216,7 @@ class Opening:
             if wanted is not None:
                 self._fail_session(wanted)  # the pool has lost it
             else:
-                self._refuse(refuse_by_end(way, self._failover.attempts))
+                self._refuse(refuse_end(way, None, self._failover.attempts))
             return
         if self._session is not None and way.proxy != self._session.proxy:
             self._failover.release(way)
@@ -343,9 +343,9 @@ class Opening:
             return
         self._failover.release(exit)
         if isinstance(step, End):
-            self._refuse(refuse_by_end(step, self._failover.attempts))
+            self._refuse(refuse_end(step, None, self._failover.attempts))
         else:
-            self._refuse(refuse_by_response(response, self._failover.attempts))
+            self._refuse(refuse_response(response, self._failover.attempts))
 
     def _go_on_in_session(self, proxy: Proxy, response: Response, left: float) -> None:
         sessions, session = self.means.sessions, self._session
@@ -358,7 +358,7 @@ class Opening:
             return
         if sessions is not None and response.connect_code:
             sessions.confirm(self.caller, self.target, proxy)  # it has said no for its target
-        self._refuse(refuse_by_response(response, self._failover.attempts))
+        self._refuse(refuse_response(response, self._failover.attempts))
 
     # 5. Whether a proxy that nobody has checked leaves TLS alone.
 
@@ -487,7 +487,7 @@ class Opening:
         attempts = self._failover.attempts
         if attempts:
             reason = f"{attempts[-1].error} (then: {reason})"
-        self._refuse(refuse_by_end(End(reason, no_way=not attempts), attempts))
+        self._refuse(refuse_end(End(reason, no_way=not attempts), None, attempts))
 
     def _refuse(self, refused: Refused) -> None:
         tell = self._refused

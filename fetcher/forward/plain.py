@@ -21,6 +21,7 @@ from fetcher.forward.answer import Answer
 from fetcher.forward.means import Means
 from fetcher.forward.model import Caller, Refused, Sticky
 from fetcher.forward.reader import Head
+from fetcher.forward.refusals import NO_SESSIONS, build_refused, refuse_response
 from fetcher.forward.request import Asked, read_fields
 from fetcher.http.incoming import IncomingBody
 from fetcher.model import (
@@ -60,12 +61,6 @@ _ENDINGS: Final = {
     Ending.ANSWERED: (502, "http_protocol_error"),
 }
 _BY_RESPONSE: Final = frozenset({Ending.FAILED, Ending.LATE, Ending.REFUSED})
-
-_NO_SESSIONS: Final = Refused(
-    status=503,
-    error="proxy_configuration_error",
-    sentence="sessions and sticky targets are kept in Redis, and there is none: redis.url sets one",
-)
 
 
 class Plain:
@@ -265,7 +260,7 @@ class Plain:
         self.waiting = None
         sessions = self.means.sessions
         if sessions is None:
-            self._refuse(_NO_SESSIONS)
+            self._refuse(NO_SESSIONS)
             return
         propose, found = partial(self._propose, wishes), partial(self._found, wishes)
         self.waiting = sessions.find(self.caller, self.asked.authority, propose, found)
@@ -379,8 +374,8 @@ class Plain:
         ending, response = fetching.ending, fetching.response
         attempts = fetching.attempts if self.sticky is None else self.attempts
         if ending in _BY_RESPONSE and response is not None and response.code:
-            return heads.refuse_response(response, attempts, error)
-        return heads.build_refused(*_ENDINGS[ending], error, attempts)
+            return refuse_response(response, attempts, error)
+        return build_refused(*_ENDINGS[ending], error, attempts)
 
     # 4. The end, however it comes.
 
@@ -460,7 +455,7 @@ class Plain:
                 self._cut()
             else:
                 self._refuse(
-                    heads.build_refused(
+                    build_refused(
                         408, "http_request_error", f"no more of the body came within {seconds:g} s"
                     )
                 )

@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 
 from fetcher.errors import TaskError
-from fetcher.forward.heads import HOP_BY_HOP, build_refused
+from fetcher.forward.heads import HOP_BY_HOP
 from fetcher.forward.model import Authority, Refused
 from fetcher.forward.reader import Fields, Head
+from fetcher.forward.refusals import build_refused
 from fetcher.urls import fit_url, origin_of
 
 _ABSOLUTE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)(?:#.*)?")

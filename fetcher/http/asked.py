@@ -4,6 +4,7 @@ A decision module. All of it but the URL and the body, so that many callers, or 
 pages, ask for the same.
 """
 
+import re
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -11,7 +12,8 @@ from typing import Any, Final, NamedTuple
 from fetcher.errors import TaskError
 from fetcher.http.forwarding import forwarded_headers
 from fetcher.http.unknown import explain_parameters
-from fetcher.model import Fetch
+from fetcher.model import NO_WISHES, Fetch, Wishes
+from fetcher.route.route import Pool, Route
 
 _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {
     "timeout": float,
@@ -20,7 +22,9 @@ _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {
     "proxy": str,
     "site": str,
 }
-PARAMETERS: Final = ("url", *_OPTIONS, "redirects", "cookies", "render")
+PARAMETERS: Final = ("url", *_OPTIONS, "country", "redirects", "cookies", "render")
+
+_COUNTRY: Final = re.compile("[A-Za-z]{2}")
 
 # What the & of a URL looks like that was put into ours as it is.
 _UNESCAPED: Final = (
@@ -62,7 +66,7 @@ def read_asked(asked: Asked, *, caller_proxy: bool, max_body: int) -> Fetch:
             if text != "js":
                 raise TaskError(f"render: expected js, got {text[:50]!r}")
             options["fetch_type"] = text
-        else:
+        elif name != "country":
             given = [name for name, _ in asked.parameters]
             raise TaskError(f"{explain_parameters(given, PARAMETERS, '/fetch')}; {_UNESCAPED}")
     if "proxy" in options and not caller_proxy:
@@ -76,6 +80,21 @@ def read_asked(asked: Asked, *, caller_proxy: bool, max_body: int) -> Fetch:
     if "Range" in names and "Accept-Encoding" not in names:
         options["use_gzip"] = False  # a range is one of the bytes that are sent
     return Fetch(method=asked.method, headers=forwarded_headers(asked.fields), **options)
+
+
+def read_wishes(asked: Asked, route: Route) -> Wishes:
+    """What its proxy shall be, `route` being the way that it takes. Raises `TaskError`."""
+    text = dict(asked.parameters).get("country")
+    if text is None:
+        return NO_WISHES
+    if not _COUNTRY.fullmatch(text):
+        raise TaskError(f"country: expected two letters (DE), got {text[:50]!r}")
+    if not any(isinstance(way, Pool) for way in route):
+        raise TaskError(
+            "country: it chooses among the proxies of a pool, and this way out has none: leave it"
+            " out, or take proxy=pool"
+        )
+    return Wishes(country=text.upper())
 
 
 def read_switch(name: str, text: str) -> bool:

@@ -30,21 +30,21 @@ from tornado.httputil import (
 )
 from tornado.routing import PathMatches, Router, Rule
 
-from fetcher.client.coding import over_limit
-from fetcher.errors import Code, TaskError
+from fetcher.errors import TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
-from fetcher.http.asked import Asked, read_asked, read_switch
+from fetcher.http.asked import Asked, read_asked, read_switch, read_wishes
 from fetcher.http.gate import Gate, Refusal, refuse_haste
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
+from fetcher.http.reasons import name_setting
 from fetcher.http.request_id import FIELD, find_id
-from fetcher.model import Fetch, Result, Task, Trust
-from fetcher.route.route import Route
+from fetcher.http.server import set_own_pace
+from fetcher.model import Fetch, Result, Task, Trust, Wishes
+from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
 from fetcher.task.request import Plan, build_plan
-from fetcher.task.result import FORBIDDEN
 from fetcher.task.schemes import special_scheme
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ _LEFT: Final = 499  # nginx's word for a client that has left, for the log
 
 
 class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What `/fetch` allows its callers."""
+    """What `/fetch` and `/tasks` allow their callers; `per_host` and `delay` are for tasks."""
 
     route: Route
     trust: Trust = Trust.GUARDED
@@ -89,6 +89,8 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 0  # 0 = no limit
     max_body: int = 0
     stall: float = 30.0  # seconds for which a caller may take or send nothing; 0 = no limit
+    per_host: int = 0  # fetches at one host, of all callers; 0 = no limit
+    delay: float = 0.0  # seconds between two starts at one host, for tasks that name no other
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -96,6 +98,7 @@ class Wish(msgspec.Struct, frozen=True):
 
     fetch: Fetch
     plan: Plan | None
+    wishes: Wishes  # of its proxy
     takes: str  # Accept-Encoding
     is_patient: bool  # the whole may take its time
 
@@ -120,13 +123,14 @@ class FetchRouter(Router):
     def _read(self, asked: Asked) -> Wish:
         limits = self.limits
         fetch = read_asked(asked, caller_proxy=limits.caller_proxy, max_body=limits.max_body)
+        wishes = read_wishes(asked, parse_route(fetch.proxy, limits.route))
         takes = ", ".join(value for name, value in asked.fields if name == "Accept-Encoding")
         try:
             plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
             plan = replace(plan, request=replace(plan.request, takes=takes))
         except TaskError:
             plan = None  # the fetch comes to that too, and it is an end like any other
-        return Wish(fetch, plan, takes, is_patient=fetch.timeout is None)
+        return Wish(fetch, plan, wishes, takes, is_patient=fetch.timeout is None)
 
 
 class FetchCall(HTTPMessageDelegate):
@@ -166,6 +170,7 @@ class FetchCall(HTTPMessageDelegate):
     ) -> None:
         self.connection.set_close_callback(self.on_connection_close)
         self.connection.set_max_body_size(MAX_BODY)
+        set_own_pace(self.connection)
         # Authorization belongs to the target.
         gate = self.router.gate
         self.refusal = find_refusal(self.request, gate, takes_bearer=False, refuses_cross_site=True)
@@ -260,6 +265,7 @@ class FetchCall(HTTPMessageDelegate):
             patient=wish.is_patient,
             takes=wish.takes,
             plan=wish.plan,
+            wishes=wish.wishes,
         )
         if fetching.done is not None:
             self.fetching = fetching
@@ -347,12 +353,9 @@ class FetchCall(HTTPMessageDelegate):
         """Why there is no answer; where a setting forbids it, which one."""
         if fetching.ending is Ending.NOT_ENABLED:
             return "render: there is nothing here that runs a page's JavaScript"
-        words, limits = str(result.error).removeprefix("HTTP 599: "), self.router.limits
-        if fetching.ending is Ending.REFUSED and result.status_code != FORBIDDEN:
-            return f"{words}; {_find_way_in(fetching, limits.trust)}"
-        if limits.max_body and words == over_limit(limits.max_body):
-            return f"{words} that api.max_body sets"
-        return words
+        limits = self.router.limits
+        words = str(result.error).removeprefix("HTTP 599: ")
+        return words + name_setting(fetching, result, trust=limits.trust, max_body=limits.max_body)
 
     def _fields(self, fetching: Fetching, result: Result) -> list[tuple[str, str]]:
         """What comes back, less the length of the body; all of it is clean."""
@@ -513,7 +516,7 @@ class FetchCall(HTTPMessageDelegate):
     def _stop_fetching(self) -> None:
         if self.is_fetching:
             self.is_fetching = False
-            self.router.places.fetching -= 1
+            self.router.places.end_fetch()
 
     def _end(self, status: int) -> None:
         self._stop_expecting()
@@ -546,25 +549,6 @@ def _reason(status: int, head: bytes) -> str:
     """The reason phrase of an answer; what could be taken for a page is none."""
     text = reason(head, status) if head else _standard_reason(status)
     return text if _PHRASE.fullmatch(text) else "Unknown"
-
-
-def _find_way_in(fetching: Fetching, trust: Trust) -> str:
-    """Which setting would have allowed the address that the guard refused."""
-    exit = fetching.exit
-    if exit is not None and exit.from_pool and not exit.trusted and _is_sockets(fetching):
-        return "it is that of a proxy, which the pool may use only with pool.allow_private: true"
-    if trust is Trust.OPEN:
-        return "a public site redirected there, which only fetcher.allow_private: all lets it do"
-    return (
-        "callers may name public targets and proxies only, unless whoever runs the service sets"
-        " api.allow_private: true"
-    )
-
-
-def _is_sockets(fetching: Fetching) -> bool:
-    """Whether it was the address of the socket; else it was the target's name, as it is spelled."""
-    response = fetching.response
-    return response is not None and response.code == Code.ABORTED_BY_CALLBACK
 
 
 def routes(fetcher: Fetcher, limits: FetchLimits, places: Places, gate: Gate) -> list[Rule]:

@@ -211,6 +211,8 @@ class Places:
         self.taken = 0
         self.fetching = 0
         self.closed = False  # the service is stopping: none is given any more
+        # Who waits for one: called when a fetch has ended, and when it is closed.
+        self.listeners: list[Callable[[], None]] = []
         self._left = asyncio.Event()
 
     def take(self) -> None:
@@ -219,6 +221,12 @@ class Places:
     def give_back(self) -> None:
         self.taken -= 1
         self._left.set()
+
+    def end_fetch(self) -> None:
+        """One place is no longer fetching."""
+        self.fetching -= 1
+        for listen in self.listeners:
+            listen()
 
     def __enter__(self) -> None:
         self.take()
@@ -229,6 +237,8 @@ class Places:
     async def close(self, drain: float) -> None:
         """Give none any more, and wait at most `drain` seconds until all are free."""
         self.closed = True
+        for listen in self.listeners:
+            listen()
         try:
             async with asyncio.timeout(drain):
                 while self.taken:

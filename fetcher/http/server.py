@@ -71,6 +71,7 @@ class Connection(HTTP1Connection):
     """One request and its answer. `serving` is the connection that it came on."""
 
     serving: "ServerConnection"
+    sets_pace = False  # whoever answers looks himself at how fast that is taken
 
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         self.serving.begun()
@@ -156,6 +157,7 @@ class ServerConnection(HTTP1ServerConnection):
     def __init__(self, server: "Server", stream: IOStream, context: object) -> None:
         super().__init__(stream, server.conn_params, context)
         self.server = server
+        self.current: Connection | None = None
         self.taken = -1  # bytes of answers at the last look; -1: all that there was
 
     def begun(self) -> None:
@@ -174,6 +176,7 @@ class ServerConnection(HTTP1ServerConnection):
         """The next request; whether there may be another."""
         one = Connection(self.stream, False, self.params, self.context)
         one.serving = self
+        self.current = one
         self.server.idle[self] = None
         try:
             return await one.read_response(delegate.start_request(self, one))
@@ -259,6 +262,8 @@ class Server(HTTPServer):
             assert isinstance(one, ServerConnection)
             stream = one.stream
             taken = stream._total_write_done_index
+            if one.current is not None and one.current.sets_pace:
+                continue
             if stream.writing() and taken == one.taken:
                 logger.debug("a client takes nothing of its answer: cut off")
                 stream.close()
@@ -284,6 +289,12 @@ class Server(HTTPServer):
         for task in list(self._lingering):
             task.cancel()
         await super().close_all_connections()
+
+
+def set_own_pace(connection: HTTP1Connection) -> None:
+    """Whoever answers on it knows better than the server when a client is too slow."""
+    if isinstance(connection, Connection):
+        connection.sets_pace = True
 
 
 async def _swallow(stream: IOStream) -> None:

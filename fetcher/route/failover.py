@@ -59,6 +59,13 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE
 MOST_UNCHECKED: Final = 40
 
 
+# So many unchecked proxies must say the same error; gateways that are broken are no rarity, and all
+# of them say the same.
+_ALIKE: Final = 2
+_GATEWAY_ALIKE: Final = 4
+_GATEWAY: Final = frozenset({502, 503, 504})
+
+
 class WaysOut(msgspec.Struct, frozen=True, kw_only=True):
     """What leads out of a process. Attempts, but for the last one on a list or pool route, get
     `attempt_timeout` seconds until the first byte, `attempt_connect` of them to reach the proxy."""
@@ -103,7 +110,7 @@ class Failover:
     attempts: Sequence[Attempt] = ()  # those that failed by their proxies
     tried: Sequence[Proxy] = ()
     certificate_failures = 0
-    doubted: Sequence[int] = ()  # statuses
+    doubted: Sequence[int] = ()  # statuses, as often as they came
     empty: str | None = None  # what the pool said when it had none
     wishes = NO_WISHES
     _place = "", "", False  # the last URL, its host, and whether it is https
@@ -271,12 +278,13 @@ class Failover:
 
     def _is_doubtful(self, response: Response) -> bool:
         """Whether an answer may be the proxy's own, of which nobody knows yet what it does: an
-        error is the target's when a second one says the same."""
+        error is the target's when others say the same."""
         status = response.status
-        if response.outcome is not Outcome.ANSWERED or status < 400 or status in self.doubted:
+        if response.outcome is not Outcome.ANSWERED or status < 400:
             return False
+        alike = _GATEWAY_ALIKE if status in _GATEWAY else _ALIKE
         self.doubted = [*self.doubted, status]
-        return True
+        return self.doubted.count(status) < alike
 
     def _is_last(self, proxy: Proxy, url: str) -> bool:
         """Whether nothing could follow an attempt through `proxy`; looks without taking."""

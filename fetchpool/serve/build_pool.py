@@ -1,5 +1,6 @@
 """The pool as a process or a command sees it; who looks after it is `build_upkeep`'s."""
 
+import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
@@ -80,6 +81,13 @@ class PoolView:
         """Read everything once, for who does not stay."""
         for site in self.sites.values():
             await site.follower.resync()
+
+    async def wait_until_known(self, seconds: float) -> None:
+        """Until all has been read, at most so long: Redis may be away. `duties` are to run."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for site in self.sites.values():
+                    await site.follower.ready.wait()
 
     def duties(self) -> list[Duty]:
         return [*(site.follower.run for site in self.sites.values()), self.reporter.run]

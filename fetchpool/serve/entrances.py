@@ -17,6 +17,7 @@ from fetcher.errors import FetchpoolError
 from fetcher.forward.server import Door
 from fetcher.http import fetch as fetch_handler
 from fetcher.http import handler as handlers
+from fetcher.http import tasks as tasks_handler
 from fetcher.http.gate import Gate, Limiter
 from fetcher.http.server import MOST, Server
 from fetcher.model import Trust
@@ -91,10 +92,13 @@ class Entrances:
             concurrency=api.concurrency,
             max_body=api.max_body,
             stall=api.stall,
+            per_host=self._settings.fetcher.per_host,
+            delay=self._settings.fetcher.delay,
         )
         gate = self._api_gate()
         specs = [
             *fetch_handler.routes(self._fetcher, limits, self._places, gate),
+            *tasks_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
             *more,
         ]

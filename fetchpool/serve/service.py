@@ -48,6 +48,10 @@ logger = logging.getLogger(__name__)
 
 _STEP: Final = 0.5  # seconds
 
+# Seconds for which the first clients of the forward proxy wait in line until it is known which
+# proxies there are.
+_KNOWN: Final = 2.0
+
 
 class Service:
     """The long-running process of the roles in `roles`. `quit` is called when a caller asks for
@@ -178,7 +182,6 @@ class Service:
         duties: list[asyncio.Task[None]] = []
         try:
             urls = self._open()
-            await self.entrances.start()
             if self._worker is None:
                 lines = build_announcement(
                     self.settings,
@@ -194,6 +197,8 @@ class Service:
             for duty in duties:
                 duty.add_done_callback(_report_end)
             self.loop.start()
+            await self._view.wait_until_known(_KNOWN)
+            await self.entrances.start()
             await stop.wait()
         finally:
             await self._stop(duties)

@@ -16,7 +16,7 @@ from fetcher.proxy import Proxy
 from pool.model import Entry, Status
 from pool.score import rank
 from pool.settings import Score
-from pool.snapshot.filters import ANY, Filters
+from pool.snapshot.filters import ANY, Filters, traits_of
 from pool.snapshot.index import (
     Accept,
     Bucket,
@@ -252,6 +252,10 @@ class Snapshot:
         """Whether no check of ours has looked at it, and no other program found it good."""
         return self._index(entry) is self.unchecked
 
+    def is_unclean(self, entry: Entry) -> bool:
+        """Whether https through it is known to fail or to be tampered with."""
+        return traits_of(entry.proxy, entry.record).clean is False
+
     def is_checked(self, entry: Entry) -> bool:
         """Whether anybody has: a database that ProxyPool has filled knows scores only."""
         return entry.record.checked > 0 or entry.score != self._scale.initial
@@ -334,7 +338,10 @@ class Snapshot:
             return [index.every for index in indexes]
         if not tunnelled:
             return [Pile(part.values()) for part in traits]
-        return [find_clean(part, clean) for part in traits for clean in (True, None)]
+        exits = [find_clean(part, clean) for part in traits for clean in (True, None)]
+        # Whoever takes unchecked ones looks for himself whether https passes: an echo judge may
+        # have been late, too.
+        return [*exits, find_clean(traits[0], False)] if unchecked else exits
 
     def status(self) -> Status:
         return Status(len(self._entries), self._checked, len(self.any.best))

@@ -64,7 +64,10 @@ class PoolChooser:
             return None
         self.usage.begin(entry.proxy)
         trusted = self._allow_private or entry.record.own
-        unchecked = target.wishes.unchecked and self._snapshot.is_unchecked(entry)
+        unchecked = target.wishes.unchecked and (
+            self._snapshot.is_unchecked(entry)
+            or (target.tunnelled and self._snapshot.is_unclean(entry))
+        )
         return Exit(proxy=entry.proxy, trusted=trusted, from_pool=True, unchecked=unchecked)
 
     def release(self, proxy: Proxy) -> None:
@@ -150,6 +153,8 @@ class PoolChooser:
             return f"there is no site {name!r}"
         status = snapshot.status()
         where = "" if name == UNIVERSAL else f" on the site {name}"
+        if target.wishes.country is not None:
+            where += f", none of them to be had in {target.wishes.country}"
         return f"{status.good} alive of {status.found}{where}"
 
 

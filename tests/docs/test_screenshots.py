@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from tests.docs.blocks import ROOT
 
 SAID = """\
-60 proxies of 26 kinds and a site, all of them on loopback:
+65 proxies of 31 kinds and a site, all of them on loopback:
   the site      http://127.0.0.1:8900/
 0 found, 0 checked, 0 good
 
@@ -40,7 +40,7 @@ spec.loader.exec_module(screenshots)
 def test_it_shows_the_table_and_two_things_to_type() -> None:
     assert list(screenshots.choose(SAID.splitlines())) == [
         "$ fetchpool demo",
-        "60 proxies of 26 kinds and a site, all of them on loopback:",
+        "65 proxies of 31 kinds and a site, all of them on loopback:",
         "...",
         "what it is          there  at 100  failed   what the pool has found out",
         "good                    8       8       0   elite, CONNECT",

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 PAGES = 16  # of each client
 ALL_PAGES = 500
 ATTEMPT = 3.0  # attempt_timeout
+ENOUGH = 100  # tunnels for their 95th percentile to mean something
 
 # 70 % are bad, a third of these lie once CONNECT is granted. Left out are those that pass checks
 # and then cut or alter plain bodies: whoever does not know the page cannot tell.
@@ -61,7 +62,8 @@ def assert_nothing_failed(scene: Scene, loaded: Sequence[Loaded]) -> None:
     assert not failed, f"{len(failed)} of {len(loaded)}:\n" + "\n".join(failed[:60])
     tunnels = [one.tunnel for one in loaded if one.tunnel is not None]
     assert tunnels
-    assert percentile(tunnels, 0.95) < ATTEMPT + 1, sorted(tunnels)
+    if len(tunnels) >= ENOUGH:
+        assert percentile(tunnels, 0.95) < ATTEMPT + 1, sorted(tunnels)
 
 
 async def test_no_client_sees_a_bad_proxy_once_all_were_checked(tmp_path: Path, scale: int) -> None:

@@ -14,10 +14,12 @@ from tornado.netutil import bind_sockets
 from fetcher.client.curl import CurlClient
 from fetcher.guard import is_public
 from fetcher.http import fetch as fetch_handler
+from fetcher.http import tasks as tasks_handler
 from fetcher.http.fetch import FetchLimits
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, application, health_routes
 from fetcher.http.server import Server
+from fetcher.http.tasks import TasksRouter
 from fetcher.model import ProxyChooser, Trust
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, Route
@@ -91,6 +93,7 @@ class Entrance:
     fetcher: Fetcher
     places: Places
     problems: list[str]
+    tasks: TasksRouter
     port: int = 0
 
     def target(self, *parameters: str, path: str = "/page") -> str:
@@ -138,11 +141,14 @@ async def entrance(
     fetcher = build_fetcher(clients, Defaults(user_agent="test"), clock=clock, chooser=chooser)
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
+    [tasks] = tasks_handler.routes(fetcher, allowed, places, gate)
+    assert isinstance(tasks.target, TasksRouter)
     server = Server(
         application(
             [
                 *health_routes(lambda: problems),
                 *fetch_handler.routes(fetcher, allowed, places, gate),
+                tasks,
             ],
             gate,
         )
@@ -152,7 +158,7 @@ async def entrance(
     async with serving(origin.serve) as origin.port:
         try:
             port = listening.getsockname()[1]
-            yield Entrance(origin, fetcher, places, problems, port)
+            yield Entrance(origin, fetcher, places, problems, tasks.target, port)
         finally:
             server.stop()
             await server.close_all_connections()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetcher.charset import charset_of, decode_body, find_codec
+from fetcher.charset import charset_of, decode_body, decode_exactly, find_codec
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,33 @@ def test_a_body_is_decoded_by_its_mark_its_header_itself_or_utf_8(
     body: bytes, content_type: str, text: str
 ) -> None:
     assert decode_body(body, content_type) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "text"),
+    [
+        (b"", "", ""),
+        (b"abc", "text/plain; charset=gbk", "abc"),
+        (b"<meta charset=big5>abc", "text/html", "<meta charset=big5>abc"),
+        ("高匿".encode(), "text/plain", "高匿"),
+        ("高匿".encode("gbk"), "text/html; charset=GBK", "高匿"),
+        ("<meta charset=gb2312>高匿".encode("gb2312"), "text/html", "<meta charset=gb2312>高匿"),
+        (b"\xef\xbb\xbfabc", "text/plain; charset=latin-1", "abc"),
+        ("abcd".encode("utf-16-le"), "text/plain; charset=utf-16le", "abcd"),
+        (b"ab", "text/plain; charset=utf-16le", "\u6261"),
+        ("あ".encode("iso2022_jp"), "text/plain; charset=iso-2022-jp", "あ"),
+        (b"\x1b[0m", "text/plain", "\x1b[0m"),
+        (b"\xff", "", None),
+        ("é".encode("latin-1"), "text/plain; charset=us-ascii", None),
+        (b"abc", "text/plain; charset=utf-16", None),
+        (b"\x1b$B", "text/plain; charset=utf-8", "\x1b$B"),
+        ("高".encode("gbk")[:1], "text/plain; charset=gbk", None),
+    ],
+)
+def test_a_body_has_an_exact_text_where_it_is_valid(
+    body: bytes, content_type: str, text: str | None
+) -> None:
+    assert decode_exactly(body, content_type) == text
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ LIES = [
     (Kind.PORTAL, PROXY, False),
     (Kind.PAGING, PROXY, False),
     (Kind.ENDLESS_HEAD, PROXY, False),
-    (Kind.ENDLESS, PROXY, True),
+    (Kind.ENDLESS, PATH, True),
     (Kind.RESETTING, PATH, True),
     (Kind.SILENT, PATH, True),
-    (Kind.BABBLING, PROXY, True),
+    (Kind.BABBLING, PATH, True),
     (Kind.ALERTING, PATH, True),
     (Kind.CLOSING, PATH, True),
 ]

@@ -1,8 +1,9 @@
 import pytest
 
 from fetcher.errors import TaskError
-from fetcher.http.asked import PARAMETERS, SHORT, Asked, read_asked, read_switch
-from fetcher.model import Fetch
+from fetcher.http.asked import PARAMETERS, SHORT, Asked, read_asked, read_switch, read_wishes
+from fetcher.model import NO_WISHES, Fetch, Wishes
+from fetcher.route.route import DIRECT, Direct, Pool
 
 
 def asked(*parameters: tuple[str, str], **fields: str) -> Asked:
@@ -51,6 +52,25 @@ def test_a_parameter_is_an_option(name: str, text: str, option: str, value: obje
 def test_a_parameter_that_is_wrong_is_named(name: str, text: str, words: str) -> None:
     with pytest.raises(TaskError, match=words):
         read(asked(("site", "x"), (name, text)))
+
+
+@pytest.mark.parametrize("text", ["DE", "de"])
+def test_a_country_is_a_wish_and_no_option(text: str) -> None:
+    of = asked(("site", "x"), ("country", text))
+    assert read_wishes(of, (Direct(), Pool())) == Wishes(country="DE")
+    assert read(of) == Fetch(method="GET", headers={}, site="x")
+    assert read_wishes(asked(("site", "x")), DIRECT) is NO_WISHES
+
+
+@pytest.mark.parametrize("text", ["", "D", "DEU", "D1", "DE,FR", "\u0130D"])
+def test_a_country_is_two_letters(text: str) -> None:
+    with pytest.raises(TaskError, match="country: expected two letters"):
+        read_wishes(asked(("country", text)), (Pool(),))
+
+
+def test_a_country_is_for_proxies_of_a_pool() -> None:
+    with pytest.raises(TaskError, match=r"country: .* take proxy=pool"):
+        read_wishes(asked(("country", "DE")), DIRECT)
 
 
 def test_a_caller_chooses_its_way_only_where_it_may() -> None:

@@ -358,6 +358,8 @@ async def test_the_proxy_is_named_without_its_credentials(door: Entrance) -> Non
         ("?url=http://127.0.0.1/&render=png", "render: expected js"),
         ("?url=http://127.0.0.1/&proxy=gopher://x:1", "unknown proxy scheme"),
         ("?url=http://127.0.0.1/&proxy=pool:", "needs a site"),
+        ("?url=http://127.0.0.1/&country=DE", "country: it chooses among the proxies of a pool"),
+        ("?url=http://127.0.0.1/&country=Germany&proxy=pool", "country: expected two letters"),
     ],
 )
 async def test_a_bad_request_is_told_what_is_wrong(door: Entrance, query: str, words: str) -> None:
@@ -442,6 +444,14 @@ async def test_a_proxy_that_fails_is_named_among_the_attempts() -> None:
     assert attempt["proxy"] == dead.url
     assert attempt["error"]
     assert b"secret" not in got.body
+
+
+async def test_a_proxy_may_be_wanted_of_a_country() -> None:
+    async with entrance(route=(Pool(),), chooser=(chooser := Few())) as door:
+        for query, country in [("&country=de", "DE"), ("", None)]:
+            got = await door.call(f"/fetch?url=http://site.example/{query}")
+            assert got.status == 503
+            assert chooser.targets[-1].wishes.country == country
 
 
 async def test_no_proxy_is_503(door: Entrance) -> None:

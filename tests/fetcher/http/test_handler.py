@@ -150,7 +150,7 @@ async def test_a_large_request_without_the_key_gets_its_refusal() -> None:
         assert got.json["message"] == "Please provide an API key in header"
 
 
-ROUTES = b"There are: /fetch /healthz /livez\n"
+ROUTES = b"There are: /fetch /healthz /livez /tasks\n"
 
 # -- health, words, logs --------------------------------------------------------------------------
 
@@ -377,6 +377,7 @@ async def test_a_method_that_is_not_served_is_answered_with_those_that_are(door:
         ("/livez", (b"Host: other",), 400),
         ("/fetch?url=data:,x", (), 200),
         ("/fetch", (), 400),
+        ("/tasks", (), 405),
         ("/fetch?url=data:,x", (b"Sec-Fetch-Site: cross-site",), 403),
     ],
 )

@@ -12,7 +12,7 @@ from tornado.routing import URLSpec
 
 from fetcher.http.gate import Gate
 from fetcher.http.handler import SMALL, Handler, application, health_routes
-from fetcher.http.server import MAX_HEAD, Server, ServerConnection
+from fetcher.http.server import MAX_HEAD, Server, ServerConnection, set_own_pace
 from tests.fetcher.entrance import Message
 from tests.serving import calling
 from tests.wait import wait_until
@@ -183,6 +183,19 @@ async def test_who_takes_nothing_of_his_answer_is_cut_off() -> None:
         assert connections(door)
         door.server._sweep()
         await wait_until(lambda: not connections(door), what="it to be cut off")
+
+
+async def test_whoever_looks_himself_is_left_to_it() -> None:
+    async with served() as door, calling(port=door.port) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n")
+        await wait_until(lambda: any(one.stream.writing() for one in connections(door)))
+        [one] = connections(door)
+        assert one.current is not None
+        set_own_pace(one.current)
+        for _ in range(3):
+            door.server._sweep()
+        assert not one.stream.closed()
 
 
 async def test_he_is_looked_at_without_being_asked_for() -> None:

@@ -460,10 +460,11 @@ def test_a_good_answer_is_kept_and_its_use_goes_on() -> None:
         ([200], True, 0),
         ([399], True, 0),
         ([400, 400], True, 1),
-        ([503, 503], True, 1),
-        ([503, 502, 503], True, 2),
+        ([404, 404], True, 1),
+        ([404, 410, 404], True, 2),
         ([503, 200], True, 1),
-        ([404, 403, 502, 500], True, 3),
+        ([503, 503, 503, 503], True, 3),
+        ([503, 502, 504, 404], True, 3),
     ],
 )
 def test_an_error_from_a_proxy_that_nobody_has_checked_counts_when_two_say_so(

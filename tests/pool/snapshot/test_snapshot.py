@@ -479,13 +479,13 @@ def listed(pool: Snapshot, **wanted: Any) -> list[set[int]]:
     [
         (False, None, False, [{1, 2, 3}]),
         (False, None, True, [{1, 2, 3}, {4, 5, 6}]),
-        (True, None, True, [{1}, {3}, {4}, {6}]),
+        (True, None, True, [{1}, {3}, {4}, {6}, {2}]),
         (False, "de", False, [{1, 2}]),
         (False, "de", True, [{1, 2}, {4, 5}]),
         (True, "DE", False, [{1}, set()]),
-        (True, "DE", True, [{1}, set(), {4}, set()]),
+        (True, "DE", True, [{1}, set(), {4}, set(), {2}]),
         (False, "FR", True, [set(), set()]),
-        (True, "FR", True, [set(), set(), set(), set()]),
+        (True, "FR", True, [set()] * 5),
     ],
 )
 def test_exits_may_be_wished_for_by_country_and_of_those_that_nobody_has_checked(

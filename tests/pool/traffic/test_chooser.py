@@ -48,6 +48,13 @@ def test_a_pool_without_good_ones_says_so_and_gives_none() -> None:
     assert chooser.describe(TARGET) == "0 alive of 12"
 
 
+def test_a_pool_without_one_of_a_country_says_so() -> None:
+    chooser = PoolChooser(snapshot(*numbered(3, 100)), draws().random)
+    target = Target(host="x", tunnelled=False, wishes=Wishes(country="DE"))
+    assert chooser.pick(target, ()) is None
+    assert chooser.describe(target) == "3 alive of 3, none of them to be had in DE"
+
+
 @pytest.mark.parametrize(
     ("own", "allow_private", "trusted"),
     [(False, False, False), (True, False, True), (False, True, True)],
@@ -292,6 +299,18 @@ def test_checks_that_are_due_may_soon_find_one(
         pool, draws().random, checks=checks, sites=SITES, snapshots={"plain": plain}
     )
     assert chooser.expects(target(site=site)) is expected
+
+
+def test_where_https_passes_through_none_those_are_the_last_that_are_tried() -> None:
+    unclean = entry("192.0.2.1:1", 100, checked=1.0, connect=True, tls=False)
+    chooser = PoolChooser(snapshot(unclean), draws().random)
+    assert not chooser.has_other(target(tunnelled=True), ())
+    exit = chooser.pick(target(tunnelled=True, unchecked=True), ())
+    assert exit is not None
+    assert (exit.proxy, exit.unchecked) == (unclean.proxy, True)
+    exit = chooser.pick(target(tunnelled=False, unchecked=True), ())
+    assert exit is not None
+    assert exit.unchecked is False
 
 
 @pytest.mark.parametrize("connect", [True, False, None])
