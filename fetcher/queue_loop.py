@@ -62,6 +62,14 @@ class QueueLoop:
     def in_flight(self) -> int:
         return sum(len(served.under_way) for served in self._served)
 
+    @property
+    def lanes(self) -> list[Lane[Any, Any]]:
+        return [served.lane for served in self._served]
+
+    def under_way(self) -> dict[str, int]:
+        """Lane -> how much of it is under way."""
+        return {served.lane.name: len(served.under_way) for served in self._served}
+
     def count_ended(self, prefix: str) -> int:
         """How much of the lanes whose names begin so has been completed since the start."""
         return sum(served.ended for served in self._served if served.lane.name.startswith(prefix))

@@ -539,3 +539,12 @@ async def test_two_processes_share_a_queue_without_doing_anything_twice(one_redi
             assert one.lane.finished and two.lane.finished
         assert sorted(await tasks_out(redis)) == list(range(200))
         assert origin.hits["/ip"] == 200
+
+
+async def test_what_is_under_way_is_told_by_lane() -> None:
+    lanes = [Numbers("a", window=2, count=3), Numbers("b", window=2)]
+    loop = QueueLoop(lanes)
+    assert loop.lanes == lanes
+    loop.start()
+    await wait_until(lambda: loop.under_way() == {"a": 2, "b": 0}, what="two to be under way")
+    await loop.stop(0.0)

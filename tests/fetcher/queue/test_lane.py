@@ -669,3 +669,11 @@ async def test_a_result_that_cannot_be_stored_costs_only_what_is_too_much(
         assert (large["status_code"], large["content"], large["save"]) == (599, b"", save)
         assert large["error"].startswith("the result cannot be stored (")
     assert all(len(record.getMessage()) < 1000 for record in caplog.records)
+
+
+async def test_the_age_of_the_task_longest_under_way_is_told(lane, redis, origin):
+    assert lane.oldest == 0.0
+    await push(redis, *(pack({"url": f"{origin.url}/never", "taskid": n}) for n in range(2)))
+    async with looping(lane):
+        await wait_until(lambda: lane.oldest > 0.01, what="one to be under way")
+    assert lane.oldest == 0.0
