@@ -31,13 +31,14 @@ from fetcher.client.pieces import Pieces
 from fetcher.client.sinks import WholeBody
 from fetcher.client.transfer import CurlTransfer, response_of
 from fetcher.head import fields_dict, final_head
-from fetcher.model import DIRECT, Limits, Task, Trust
+from fetcher.model import DIRECT, Limits, Task, Timing, Trust
 from fetcher.queue.inspect import Inspector
 from fetcher.queue.lists import ListTransport
 from fetcher.queue.transport import Finished
 from fetcher.route.failover import Failover, WaysOut
 from fetcher.route.route import ENVIRONMENT
 from fetcher.settings import Queue
+from fetcher.stats.meters import Meters
 from fetcher.stats.windows import Stats
 from fetcher.task.request import Defaults, build_plan
 from fetcher.task.result import Progress, from_response
@@ -135,6 +136,12 @@ def task_steps() -> Iterator[Step]:
     result = from_response(task, response, headers, progress)
     stats = Stats()
     yield "a result counted", lambda: stats.record_result(task, result, 1.0)
+    meters = Meters()
+    kept = msgspec.structs.replace(result, timing=Timing(first_byte=0.012, total=0.013))
+    yield "its phases counted, of a kept connection", lambda: meters.fetched(kept, 0.0001, 0)
+    timing = Timing(dns=0.001, connect=0.01, tls=0.02, first_byte=0.04, total=0.05)
+    fresh = msgspec.structs.replace(result, timing=timing)
+    yield "its phases counted, all six", lambda: meters.fetched(fresh, 0.0001, 0)
     yield "its message", lambda: encode_pair(message, result)
 
 

@@ -17,6 +17,7 @@ EXEMPT: Final = frozenset({"__init__.py", "__main__.py"})
 
 # Folders below tests/ that mirror no package, and why.
 FREE: Final = {
+    "tests/deploy": "what is given to those who run and watch it",
     "tests/docs": "what stands in README.md and docs/",
     "tests/e2e": "whole runs, through many modules at once",
     "tests/hostile": "peers that mean harm, to the service as a whole",

@@ -8,6 +8,7 @@ process answers within milliseconds.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
@@ -29,6 +30,11 @@ _GATHER: Final = 0.003  # seconds
 
 _BACKOFF_FIRST: Final = 0.2  # seconds
 _BACKOFF_MOST: Final = 10.0
+
+# To start what a take has brought costs 30 us each, but long messages cost 100 ms. When it has been
+# much, others have as much time before the next take, if they need it within so many turns.
+_LONG: Final = 0.02  # seconds
+_REST: Final = 20
 
 # When nothing is under way any more, a stop waits so long for an answer of who may be gone.
 _LAST_TAKE: Final = 0.5  # seconds
@@ -55,6 +61,14 @@ class QueueLoop:
     @property
     def in_flight(self) -> int:
         return sum(len(served.under_way) for served in self._served)
+
+    @property
+    def lanes(self) -> list[Lane[Any, Any]]:
+        return [served.lane for served in self._served]
+
+    def under_way(self) -> dict[str, int]:
+        """Lane -> how much of it is under way."""
+        return {served.lane.name: len(served.under_way) for served in self._served}
 
     def count_ended(self, prefix: str) -> int:
         """How much of the lanes whose names begin so has been completed since the start."""
@@ -117,15 +131,19 @@ class _Served:
             self._taking = False
             return
         self._recovered()
-        self._taking = False
         self._dry = len(items) < room
         self.under_way.update((id(item), item) for item in items)
+        began = time.monotonic()
         for item in items:
             try:
                 self.lane.start(item, partial(self._done, item))
             except Exception:
                 # It stays under way, to be handed back in the end; the others go on.
                 logger.exception("%s: an item could not be started", self.lane.name)
+        now = time.monotonic()
+        if now - began > _LONG:
+            await _rest(2 * now - began)
+        self._taking = False
         self.look()  # some may have taken no place
 
     def _done(self, item: Any, outcome: Any) -> None:
@@ -225,3 +243,10 @@ class _Served:
         self._changed.set()
         if not job.cancelled() and job.exception() is not None:
             logger.error("%s: a step failed", self.lane.name, exc_info=job.exception())
+
+
+async def _rest(until: float) -> None:
+    for _ in range(_REST):
+        await asyncio.sleep(0)
+        if time.monotonic() > until:
+            break

@@ -77,6 +77,10 @@ class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError("prefix: expected text without spaces, braces, brackets, * or ?")
 
 
+# Of a log record: what stands in fields of its own where lines are JSON, a dict.
+LOG_FIELDS: Final = "fields"
+
+
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is logged, and how a line looks."""
 

@@ -100,6 +100,7 @@ class CurlClient(Multi):
         self._undoing: Undoing[CurlTransfer] = Undoing(
             self._loop,
             self.budget,
+            self._pace,
             shed_soon=self.shed_soon,
             deliver=self._tell_done,
             retell=self._retell,
@@ -388,12 +389,17 @@ class CurlClient(Multi):
 
     def _go_on_with_pieces(self) -> None:
         """Let those go on that had brought too many small pieces for a turn."""
+        if self._pace.rest:
+            self._pieces.end_turn()
+            return
         until = self.time() + TURN
         try:
             for handle in self._pieces.turns():
                 transfer = self._active.get(handle.curl)
                 if transfer is not None:
+                    began = self.time()
                     self._go_on(transfer, handle)
+                    self._pace.count(began, self.time())
                     self._settle()
                 if self.time() > until:
                     break

@@ -43,6 +43,9 @@ class Poller(Protocol):
     def watched(self) -> int:
         """How many sockets libcurl waits for."""
 
+    def sockets(self) -> list[int]:
+        """These. May be called from another thread."""
+
 
 class EpollPoller:
     """An epoll set of our own, which the loop watches as one descriptor (Linux)."""
@@ -57,6 +60,9 @@ class EpollPoller:
     @property
     def watched(self) -> int:
         return len(self._wanted)
+
+    def sockets(self) -> list[int]:
+        return list(self._wanted)
 
     def watch(self, event: int, fd: int, multi: Any = None, data: Any = None) -> None:
         if event == pycurl.POLL_REMOVE:
@@ -122,6 +128,9 @@ class LoopPoller:
     @property
     def watched(self) -> int:
         return len(self._wanted)
+
+    def sockets(self) -> list[int]:
+        return list(self._wanted)
 
     def watch(self, event: int, fd: int, multi: Any = None, data: Any = None) -> None:
         watched = self._wanted.pop(fd, 0)

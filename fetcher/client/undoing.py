@@ -2,16 +2,19 @@
 
 Whole ones wait here from the end of their transfer until all of it has come out; nearly all have it
 within the turn in which they came. A stream's is undone where it is told, and comes here when the
-turn is over. A turn is one for all of a client, so that a hundred take as long as one.
+turn is over. A turn is one for all of a client, so that a hundred take as long as one, and none
+comes while its transfers rest.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from fetcher.client.body_budget import Budget
 from fetcher.client.chunks import Chunks, add_chunk
 from fetcher.client.coding import STEP, BadCoding, Turn, Undo, over_limit, undo_short
+from fetcher.client.pace import Pace
 from fetcher.errors import ANSWERED, Code, Outcome
 from fetcher.model import Limits, Request, Response
 
@@ -49,6 +52,7 @@ class Undoing(Generic[T]):
         self,
         loop: asyncio.AbstractEventLoop,
         budget: Budget,
+        pace: Pace,
         *,
         shed_soon: Callable[[], None],
         deliver: Callable[[T, Response], None],
@@ -58,6 +62,7 @@ class Undoing(Generic[T]):
         self.turn = Turn()
         self._loop = loop
         self._budget = budget
+        self._pace = pace
         self._shed_soon = shed_soon
         self._deliver = deliver
         self._retell = retell
@@ -140,6 +145,10 @@ class Undoing(Generic[T]):
 
     def _take_turn(self) -> None:
         self._next = None
+        if self._pace.rest:
+            self.renew_soon()
+            return
+        began = time.monotonic()
         self.turn.renew()
         while self._waiting and not self.turn.is_over:  # a callback may have closed us
             transfer = next(iter(self._waiting))
@@ -157,6 +166,7 @@ class Undoing(Generic[T]):
                 self._waiting[transfer] = whole
         if self._waiting:
             self.renew_soon()
+        self._pace.count(began, time.monotonic())
 
     def _work(self, whole: _Whole, turn: Turn, limit: int) -> bool:
         """Undo some more; whether all has come out, and is the response's body now."""

@@ -272,6 +272,7 @@ class Opening:
         self._running.remove(connecting)
         self._unmark(connecting)
         if response.outcome is ANSWERED:
+            self.means.fetcher.shared.meters.tunnels.record(response.timing)
             self._take(connecting)
         else:
             self._fail(connecting, response)

@@ -27,7 +27,8 @@ class KeyQuotas(Quotas):
     """`limits` hold for each key of `names`; callers without one share those of "".
 
     `clock` tells seconds that only go on, `wall` those since 1970: days are UTC's. With no limit
-    nothing is counted, with no `store` nobody else is asked.
+    nothing is counted, with no `store` nobody else is asked. `section` of the settings has the
+    limits, and `everybody` is who has no key, in words.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class KeyQuotas(Quotas):
         names: Iterable[str],
         store: QuotaStore | None = None,
         *,
+        section: str = "forward.per_key",
+        everybody: str = "the forward proxy",
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -44,6 +47,8 @@ class KeyQuotas(Quotas):
         self._bytes = limits.bytes_per_day
         self._burst = max(1.0, limits.rate)
         self._store = store
+        self._section = section
+        self._everybody = everybody
         self._clock = clock
         self._wall = wall
         self._day = self._today()
@@ -54,8 +59,8 @@ class KeyQuotas(Quotas):
             return None
         use = self._uses[key]
         if use.here + use.elsewhere >= self._most:
-            what = f"has {self._most} connections open, as many as forward.per_key.connections"
-            return _refuse(key, f"{what} allows", SOON, "connection_limit_reached")
+            what = f"has {self._most} connections open, as many as {self._section}.connections"
+            return self._refuse(key, f"{what} allows", SOON, "connection_limit_reached")
         use.here += 1
         return None
 
@@ -67,16 +72,16 @@ class KeyQuotas(Quotas):
         if self._bytes:
             use = self._uses_of_today()[key]
             if use.told.bytes + use.more.bytes >= self._bytes:
-                what = f"has used the {self._bytes} bytes a day of forward.per_key.bytes_per_day"
-                return _refuse(key, what, math.ceil(_DAY - self._wall() % _DAY))
+                what = f"has used the {self._bytes} bytes a day of {self._section}.bytes_per_day"
+                return self._refuse(key, what, math.ceil(_DAY - self._wall() % _DAY))
         return self._ask_bucket(key) if self._rate else None
 
     def _ask_bucket(self, key: str) -> Refused | None:
         use = self._uses[key]
         self._fill(use)
         if use.tokens < 1:
-            what = f"has made its {self._rate:g} requests a second of forward.per_key.rate"
-            return _refuse(key, what, max(1, math.ceil((1 - use.tokens) / self._rate)))
+            what = f"has made its {self._rate:g} requests a second of {self._section}.rate"
+            return self._refuse(key, what, max(1, math.ceil((1 - use.tokens) / self._rate)))
         use.tokens -= 1
         use.more.requests += 1
         return None
@@ -96,7 +101,7 @@ class KeyQuotas(Quotas):
             try:
                 await self.share()
             except RedisAway as error:  # others say it louder
-                logger.debug("quotas of the forward proxy: %s", error)
+                logger.debug("quotas of %s: %s", self._everybody, error)
             await asyncio.sleep(EVERY)
 
     async def share(self) -> None:
@@ -119,6 +124,13 @@ class KeyQuotas(Quotas):
             use.told = sums[key]
             use.more.requests -= told[key].requests
             use.more.bytes -= told[key].bytes
+
+    def _refuse(
+        self, key: str, what: str, wait: int, error: str = "http_request_denied"
+    ) -> Refused:
+        who = f"the key {key!a}" if key else self._everybody
+        sentence = f"{who} {what}: try again in {wait} s"
+        return Refused(status=429, error=error, sentence=sentence, retry_after=wait)
 
     def _uses_of_today(self) -> "dict[str, _Use]":
         today = self._today()
@@ -145,9 +157,3 @@ class _Use:
         self.told = Spent()  # by all, when they were asked last, of this day
         self.more = Spent()  # here since then
         self.is_known = False  # the others have been asked
-
-
-def _refuse(key: str, what: str, wait: int, error: str = "http_request_denied") -> Refused:
-    who = f"the key {key!a}" if key else "the forward proxy"
-    sentence = f"{who} {what}: try again in {wait} s"
-    return Refused(status=429, error=error, sentence=sentence, retry_after=wait)

@@ -34,10 +34,12 @@ from fetcher.errors import TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
 from fetcher.http.asked import Asked, read_asked, read_switch, read_wishes
-from fetcher.http.gate import Gate
+from fetcher.http.gate import Gate, Refusal, refuse_haste
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
 from fetcher.http.reasons import name_setting
+from fetcher.http.request_id import FIELD, find_id
+from fetcher.http.server import set_own_pace
 from fetcher.model import Fetch, Result, Task, Trust, Wishes
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
@@ -168,10 +170,12 @@ class FetchCall(HTTPMessageDelegate):
     ) -> None:
         self.connection.set_close_callback(self.on_connection_close)
         self.connection.set_max_body_size(MAX_BODY)
+        set_own_pace(self.connection)
         # Authorization belongs to the target.
-        self.refusal = find_refusal(
-            self.request, self.router.gate, takes_bearer=False, refuses_cross_site=True
-        )
+        gate = self.router.gate
+        self.refusal = find_refusal(self.request, gate, takes_bearer=False, refuses_cross_site=True)
+        if self.refusal is None and gate.limiter is not None:
+            self.refusal = refuse_haste(gate, headers, bearer=False)
         self.declared = _declared(headers)
         if self.refusal is None and self._is_long:
             # A long body may take its time, but not stand still.
@@ -228,8 +232,7 @@ class FetchCall(HTTPMessageDelegate):
         places, limits = self.router.places, self.router.limits
         try:
             if self.refusal is not None:
-                kind = ("Content-Type", self.refusal.content_type)
-                self._write(self.refusal.status, [kind], self.refusal.body.encode())
+                self._write_refusal(self.refusal)
                 return
             task, wish = self._wish()
             if places.closed:
@@ -371,12 +374,19 @@ class FetchCall(HTTPMessageDelegate):
             ("X-Fetch-Url", shown_url(result.url)),  # ASCII without controls, as all below
             ("X-Fetch-Attempts", str(result.attempts)),
             ("X-Fetch-Time", f"{result.time:.3f}"),
+            (FIELD, find_id(self.request)),
         )
         if result.proxy is not None:
             fields.append(("X-Fetch-Proxy", result.proxy))
         return fields
 
     # 4. Writing, at the pace of who reads.
+
+    def _write_refusal(self, refusal: Refusal) -> None:
+        fields = [("Content-Type", refusal.content_type), (FIELD, find_id(self.request))]
+        if refusal.retry_after is not None:
+            fields.append(("Retry-After", str(refusal.retry_after)))
+        self._write(refusal.status, fields, refusal.body.encode())
 
     def _write_failure(
         self,
@@ -389,6 +399,7 @@ class FetchCall(HTTPMessageDelegate):
         body = json.dumps({"error": error, "attempts": msgspec.to_builtins(attempts)}) + "\n"
         own = {
             "X-Fetch-Error": "1",
+            FIELD: find_id(self.request),
             "Date": format_timestamp(time.time()),
             "Content-Type": "application/json",
             **(fields or {}),
@@ -515,7 +526,7 @@ class FetchCall(HTTPMessageDelegate):
             self.router.places.give_back()
         if self.is_served:
             self.is_served = False
-            log_access(self.request, status)
+            log_access(self.request, status, self.router.fetcher.meters.responses)
         self.fetching = None  # it knows us too
 
 

@@ -57,6 +57,9 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _UNCLEAN: Final = re.compile(r"[\x00-\x1f\x7f]|^ | $")
 
 # A page that we hand on must not become a page of ours.
+# Ours has that name: by what the caller's request is known here.
+_RENAMED: Final = {"X-Request-Id": "X-Fetch-Request-Id"}
+
 SAFETY: Final = (("Content-Security-Policy", "sandbox"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -107,6 +110,8 @@ def returned_headers(
     for name, value in pairs:
         if name == "Set-Cookie":
             out.append((name if cookies else "X-Fetch-Set-Cookie", _clean(value)))
+        elif name in _RENAMED and name not in dropped:
+            out.append((_RENAMED[name], _clean(value)))
         elif name not in dropped and _may_return(name):
             out.append((name, _clean(value)))
     return out
@@ -121,7 +126,7 @@ def _return_line(line: bytes) -> tuple[str, str] | None:
         if name == "Set-Cookie" or (name == "Connection" and not _listed(value) <= _HOP_BY_HOP):
             return _CAREFUL
         if name not in _RESPONSE_DROPPED and _may_return(name):
-            return name, _clean(value)
+            return _RENAMED.get(name, name), _clean(value)
     return None
 
 

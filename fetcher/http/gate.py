@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,6 +41,15 @@ class Refusal(msgspec.Struct, frozen=True):
     status: int
     body: str
     content_type: str = "text/plain; charset=utf-8"
+    retry_after: int | None = None  # seconds
+
+
+class Limiter(Protocol):
+    """Who knows how much each key has asked for of late."""
+
+    def ask(self, key: str | None) -> Refusal | None:
+        """One more request of the one who holds it (None: no key was asked for): count it, or say
+        why it comes too soon."""
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +58,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     keys: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
     wildcard: bool = False  # bound to all addresses: any literal one may be ours
+    limiter: Limiter | None = None  # None: they may ask as often as they like
 
 
 def refuse_host(
@@ -96,15 +106,30 @@ def refuse_key(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> Refus
     """400 without a key, 403 with a wrong one. `bearer`: Authorization may carry it too."""
     if not gate.keys:
         return None
-    given = headers.get("API-KEY")
-    if given is None and bearer:
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else None
+    given = _read_key(headers, bearer=bearer)
     if given is None:
         return Refusal(400, _NO_KEY, JSON)
     wire = given.encode("latin-1", "replace")  # the very bytes: Tornado reads fields as latin-1
     mine = [hmac.compare_digest(wire, key.encode()) for key in gate.keys]
     return None if any(mine) else Refusal(403, _BAD_KEY, JSON)
+
+
+def refuse_haste(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> Refusal | None:
+    """429 for one who has a key, if any is asked for, and asks too often. To be asked once for each
+    request, as it counts them."""
+    if gate.limiter is None:
+        return None
+    given = _read_key(headers, bearer=bearer) if gate.keys else None
+    key = given.encode("latin-1", "replace").decode("utf-8", "replace") if given else None
+    return gate.limiter.ask(key)
+
+
+def _read_key(headers: Mapping[str, str], *, bearer: bool) -> str | None:
+    given = headers.get("API-KEY")
+    if given is None and bearer:
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else None
+    return given
 
 
 @lru_cache(maxsize=256)

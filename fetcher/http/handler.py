@@ -14,8 +14,17 @@ from tornado.iostream import StreamClosedError
 from tornado.routing import PathMatches, Router, Rule, URLSpec
 from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
 
-from fetcher.http.gate import Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
+from fetcher.http.gate import (
+    Gate,
+    Refusal,
+    refuse_cross_site,
+    refuse_haste,
+    refuse_host,
+    refuse_key,
+)
+from fetcher.http.request_id import FIELD, find_id
 from fetcher.http.unknown import explain_parameters, explain_path, name_routes
+from fetcher.settings import LOG_FIELDS
 from fetcher.task.data_url import is_data_url
 from fetcher.urls import loggable
 
@@ -41,8 +50,14 @@ class Handler(RequestHandler):
     refuses_cross_site: ClassVar[bool] = False
     takes_last: ClassVar[bool] = False  # of parameters of one name; else the first, as Flask does
 
+    def set_default_headers(self) -> None:
+        self._headers[FIELD] = find_id(self.request)  # clean as it is: `set_header` would look
+
     def prepare(self) -> None:
-        refusal = self.refusal(self.request, self.settings["gate"])
+        gate = self.settings["gate"]
+        refusal = self.refusal(self.request, gate)
+        if refusal is None and self.asks_for_key and gate.limiter is not None:
+            refusal = refuse_haste(gate, self.request.headers, bearer=self.takes_bearer)
         if refusal is not None:
             self.write_refusal(refusal)
 
@@ -60,6 +75,8 @@ class Handler(RequestHandler):
     def write_refusal(self, refusal: Refusal) -> None:
         self.set_status(refusal.status)
         self.set_header("Content-Type", refusal.content_type)
+        if refusal.retry_after is not None:
+            self.set_header("Retry-After", str(refusal.retry_after))
         self.finish(refusal.body)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -84,8 +101,8 @@ class Handler(RequestHandler):
     ) -> None:
         """Tornado would log the whole URL, in which there may be secrets."""
         if not isinstance(value, HTTPError) and value is not None:
-            line = _access_line(self.request)
-            logger.error("%s failed", line, exc_info=(type(value), value, tb))
+            line, name = _access_line(self.request), find_id(self.request)
+            logger.error("%s failed [%s]", line, name, exc_info=(type(value), value, tb))
 
     def argument(self, name: str) -> str:
         """A parameter of the query as it was sent, spaces and all; empty if there is none."""
@@ -282,12 +299,16 @@ def _take_apart(request: HTTPServerRequest) -> None:
         request.path = target[2] or "/"
 
 
-def application(specs: Sequence[Rule], gate: Gate) -> Application:
-    """All routes of the API behind one gate, with our access log and 404."""
+def application(
+    specs: Sequence[Rule], gate: Gate, responses: list[int] | None = None
+) -> Application:
+    """All routes of the API behind one gate, with our access log and 404. `responses` counts the
+    answers, see `log_access`."""
+    counts = responses if responses is not None else [0] * 6
     made = _Doorkeeper(
         list(specs),
         gate=gate,
-        log_function=lambda handler: log_access(handler.request, handler.get_status()),
+        log_function=lambda handler: log_access(handler.request, handler.get_status(), counts),
         default_handler_class=NotFoundHandler,
         default_handler_args={"routes": name_routes(map(_find_pattern, specs))},
     )
@@ -320,15 +341,29 @@ class NotFoundHandler(Handler):
             self.finish(explain_path(self.request.path, self.routes))
 
 
-def log_access(request: HTTPServerRequest, status: int) -> None:
+def log_access(request: HTTPServerRequest, status: int, responses: list[int]) -> None:
+    """An answer is out: count it by the first digit of its status, and say so to who debugs."""
+    responses[status // 100] += 1
     if logger.isEnabledFor(logging.DEBUG):
-        took = 1000 * request.request_time()
-        logger.debug("%s %d %.1f ms", _access_line(request), status, took)
+        took, name = request.request_time(), find_id(request)
+        line = _access_line(request)
+        logger.debug(
+            "%s %d %.1f ms [%s]", line, status, 1000 * took, name,
+            extra={
+                LOG_FIELDS: {
+                    "request_id": name,
+                    "client": request.remote_ip,
+                    "request": line,
+                    "status": status,
+                    "seconds": round(took, 6),
+                }
+            },
+        )  # fmt: skip
 
 
 def log_bug(request: HTTPServerRequest) -> None:
     """The exception that is being handled is one of ours."""
-    logger.error("%s failed", _access_line(request), exc_info=True)
+    logger.error("%s failed [%s]", _access_line(request), find_id(request), exc_info=True)
 
 
 def _access_line(request: HTTPServerRequest) -> str:

@@ -29,10 +29,12 @@ from fetcher.head import reason
 from fetcher.http import forwarding
 from fetcher.http.crew import STOPPING, Batch, Crew
 from fetcher.http.fetch import LINGER, MAX_BODY, FetchLimits
-from fetcher.http.gate import JSON, Gate
+from fetcher.http.gate import JSON, Gate, refuse_haste
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug
 from fetcher.http.ndjson import Lines
 from fetcher.http.outgoing import Outgoing
+from fetcher.http.request_id import FIELD, find_id
+from fetcher.http.server import set_own_pace
 from fetcher.http.task_json import (
     LONG,
     MOST,
@@ -141,10 +143,15 @@ class TasksCall(HTTPMessageDelegate):
         self.connection.set_max_body_size(MAX_BODY)
         # A stream may take its time, but not stand still.
         self.connection.set_body_timeout(None)  # type: ignore[arg-type]
+        set_own_pace(self.connection)
         router = self.router
         refusal = find_refusal(self.request, router.gate, refuses_cross_site=True)
+        if refusal is None:
+            refusal = refuse_haste(router.gate, headers, bearer=True)
         if refusal is not None:
-            self._write(refusal.status, refusal.content_type, refusal.body.encode())
+            wait = refusal.retry_after
+            fields = {"Retry-After": str(wait)} if wait is not None else None
+            self._write(refusal.status, refusal.content_type, refusal.body.encode(), fields)
         elif self._may_come(headers):
             router.places.take()
             router.calls.add(self)
@@ -423,7 +430,7 @@ class TasksCall(HTTPMessageDelegate):
             self.is_open = False
             self.router.calls.discard(self)
             self.router.places.give_back()
-            log_access(self.request, status)
+            log_access(self.request, status, self.router.fetcher.meters.responses)
 
     # 5. Writing.
 
@@ -434,6 +441,7 @@ class TasksCall(HTTPMessageDelegate):
                 "Date": format_timestamp(time.time()),
                 "X-Content-Type-Options": "nosniff",
                 "X-Accel-Buffering": "no",  # of nginx between us
+                FIELD: find_id(self.request),
             }
         )
         if self.request.version == "HTTP/1.0":
@@ -464,6 +472,7 @@ class TasksCall(HTTPMessageDelegate):
             f"Content-Type: {content_type}",
             f"Content-Length: {len(body)}",
             f"Date: {format_timestamp(time.time())}",
+            f"{FIELD}: {find_id(self.request)}",
             *(f"{name}: {value}" for name, value in (fields or {}).items()),
         ]
         if not self.has_all:
@@ -473,7 +482,7 @@ class TasksCall(HTTPMessageDelegate):
         if self.is_open:
             self._end(status)
         else:
-            log_access(self.request, status)
+            log_access(self.request, status, self.router.fetcher.meters.responses)
         self.connection.write(forwarding.encode_head(lines) + body)
         if self.has_all or "Expect" in self.request.headers:
             self._close()

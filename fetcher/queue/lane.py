@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -108,6 +109,13 @@ class QueueLane:
     @property
     def _waiting(self) -> int:
         return self._turns.waiting + len(self._in_line)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds since the task began that has been under way for longest, 0 if there is none;
+        what waits for its turn has not begun."""
+        fetching = next((one for one in self._running.values() if one is not None), None)
+        return time.monotonic() - fetching.started if fetching is not None else 0.0
 
     async def take(self, room: int) -> Sequence[Lease]:
         room = min(room, _WAITING * self._places - self._waiting)

@@ -32,7 +32,7 @@ class Finished(msgspec.Struct, frozen=True):
     back to the head."""
 
     id: bytes
-    result: bytes | None = None  # for the out queue
+    result: bytes | memoryview | None = None  # for the out queue
     reason: str | None = None  # for which the message goes to the dead list, as it is
 
 

@@ -25,11 +25,12 @@ from fetcher.politeness.slots import Starts
 from fetcher.proxy import Proxy
 from fetcher.route.route import Route
 from fetcher.run.build import build, change
-from fetcher.run.path import Fetching, Receiver
+from fetcher.run.path import Ending, Fetching, Receiver
 from fetcher.run.polite import Line
 from fetcher.run.reading import Reading
 from fetcher.run.shared import Shared
 from fetcher.settings import Fetcher as Settings
+from fetcher.stats.meters import Meters
 from fetcher.stats.windows import Stats
 from fetcher.task import result as results
 from fetcher.task.request import Plan
@@ -98,6 +99,11 @@ class Fetcher:
         return self.shared.stats
 
     @property
+    def meters(self) -> Meters:
+        """What this process has counted since its start."""
+        return self.shared.meters
+
+    @property
     def in_flight(self) -> int:
         return self.shared.in_flight
 
@@ -147,8 +153,9 @@ class Fetcher:
         return fetching
 
     def count(self, task: Task, result: Result) -> None:
-        """Enter a result that no fetch of ours made into the counters."""
+        """Enter a result that no fetch of ours made into the counters: its task cannot be run."""
         self.shared.count(task, result)
+        self.shared.meters.count("fetches", Ending.BAD_TASK.value, "none")
 
     async def fetch(
         self,

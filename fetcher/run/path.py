@@ -46,7 +46,7 @@ from fetcher.run.polite import Line, Polite, build_polite
 from fetcher.run.shared import Shared
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
-from fetcher.task.data_url import parse_data_url
+from fetcher.task.data_url import is_data_url, parse_data_url
 from fetcher.task.redirect import next_request
 from fetcher.task.request import NO_LIMIT, Plan, build_plan, plan_for, refuse_operators_options
 from fetcher.task.schemes import build_special, special_route, special_scheme
@@ -510,9 +510,26 @@ class Fetching:
         done, self.done = self.done, None
         if done is not None:
             self._leave_shared()
-            self.shared.count(self.task, result, self.received)
+            shared = self.shared
+            shared.count(self.task, result, self.received)
+            # What it spent beside its only transfer, it waited: for its turn, robots.txt, a handle.
+            waited = result.time - result.timing.total if self.tries == 1 and not self.hops else 0.0
+            if ending is _ENDED_WELL and self.clients is shared.web and self.exit is not None:
+                shared.meters.fetched(result, waited, self.received)
+            else:
+                shared.meters.ended(ending.value, self._kind, result, waited, self.received)
             done(self, result)
             self.receiver = None  # it knows us too, and a circle costs 20 us to collect
+
+    @property
+    def _kind(self) -> str:
+        """Who carries it out, as `Shared.clients` calls them."""
+        if self.task.url[:4] != "http" and is_data_url(self.task.url):
+            return "data"
+        for kind, clients in self.shared.clients.items():
+            if clients is self.clients:
+                return kind
+        return "none"  # pragma: no cover: they are always some of these
 
     def _end_by_failover(self, end: End) -> None:
         if end.no_way:

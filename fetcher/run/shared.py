@@ -14,6 +14,7 @@ from fetcher.politeness.slots import Starts
 from fetcher.robots.keeper import RobotsKeeper
 from fetcher.route.failover import Failover, WaysOut
 from fetcher.route.route import ENVIRONMENT, Route
+from fetcher.stats.meters import Meters
 from fetcher.stats.windows import Stats
 from fetcher.task.request import Defaults, Plan
 from fetcher.task.s3 import S3
@@ -69,6 +70,7 @@ class Shared:
             ttl=policy.robots_ttl,
         )
         self.stats = Stats()
+        self.meters = Meters()
         self.in_flight = 0
         self.ended = 0  # since the start
         self.errors = 0  # exceptions of our own, each logged with its traceback

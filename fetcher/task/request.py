@@ -295,11 +295,17 @@ def _body(data: Any, lines: list[bytes]) -> bytes | None:
 def _cookies(header: str, named: dict[str, Any] | None) -> Cookies | None:
     if not header and not named:
         return None
-    pairs = {}
+    pairs: dict[str, str] = {}
+    size = len(header)
+    if named and len(named) > MAX_LINES:
+        raise TaskError(f"fetch.cookies: at most {MAX_LINES} can be sent")
     for name, value in (named or {}).items():
         if value is None:
             continue
         text = _header_text("Cookie", value)
+        size += len(name) + len(text)
+        if size > MAX_HEADERS:
+            raise TaskError(f"fetch.cookies: at most {MAX_HEADERS} characters can be sent")
         if ";" in text or ";" in name or "=" in name or _CONTROL.search(name) or not name.strip():
             raise TaskError(f"the cookie {name[:100]!r} has a character that cookies cannot hold")
         pairs[name] = text

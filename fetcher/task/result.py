@@ -11,10 +11,12 @@ import msgspec
 from fetcher.head import fields_dict, reason
 from fetcher.model import Response, Result, Task
 from fetcher.task.data_url import Inline
+from fetcher.urls import MAX_URL
 
 NO_RESPONSE: Final = 599  # pyspider's and Tornado's status for "there is none"
 NOT_ENABLED: Final = 501
 FORBIDDEN: Final = 403
+SHOWN: Final = 1024  # characters of a URL that is too long
 
 # `fetch_type` -> the renderer it asks for, as pyspider's 501 names it.
 RENDERERS: Final = {
@@ -66,8 +68,8 @@ def from_refusal(
     """Nothing was fetched, and `error` says why; `traceback` only of an exception of our own."""
     return Result(
         status_code=status,
-        orig_url=task.url,
-        url=progress.url or url or task.url,
+        orig_url=_shown(task.url),
+        url=_shown(progress.url or url or task.url),
         error=error,
         traceback=traceback,
         time=progress.seconds,
@@ -118,6 +120,11 @@ def _result(
         attempts=progress.attempts,
         timing=response.timing,
     )
+
+
+def _shown(url: str) -> str:
+    """Of one that nobody can ask, its beginning: the whole of it stands in the task."""
+    return url if len(url) <= MAX_URL else url[:SHOWN]
 
 
 def _save(task: Task) -> object:

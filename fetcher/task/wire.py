@@ -13,6 +13,7 @@ import msgspec
 
 from fetcher.errors import FetchpoolError, TaskError
 from fetcher.model import Fetch, Result, Task
+from fetcher.task.outline import LONG, Refused, read_long
 
 MARK_OPEN: Final = "[BASE64-DATA]"
 MARK_CLOSE: Final = "[/BASE64-DATA]"
@@ -21,6 +22,7 @@ _MARK: Final = MARK_OPEN.encode()
 _decode: Final = msgspec.msgpack.Decoder(Task).decode
 _decode_any: Final = msgspec.msgpack.Decoder().decode
 _encode: Final = msgspec.msgpack.Encoder().encode
+_encode_into: Final = msgspec.msgpack.Encoder().encode_into
 _PAIR: Final = b"\x92"  # msgpack: an array of two
 
 # What the decoder raises: RecursionError for deep nesting, TypeError (older ones) for a map as key.
@@ -43,6 +45,7 @@ class BadTask(TaskError):
 def parse_message(raw: bytes) -> tuple[Task, bytes]:
     """A task, and the bytes that stand for it in the result pair (`raw`, but for markers).
 
+    The `save` of a long one may be a `msgspec.Raw`: msgpack as it came, and to be encoded so.
     Raises `Undecodable` (for the dead list) or `BadTask` (answered with a 599).
     """
     if _MARK in raw:
@@ -50,7 +53,9 @@ def parse_message(raw: bytes) -> tuple[Task, bytes]:
         if problem:
             raise BadTask(problem, echo_of(_tree(raw)), raw)
     try:
-        return _decode(raw), raw
+        return (_decode(raw) if len(raw) <= LONG else read_long(raw)), raw
+    except Refused as refusal:
+        raise BadTask(plain_words(str(refusal)), refusal.task, raw) from refusal
     except _UNREADABLE as error:
         return _parse_leniently(raw, error), raw
 
@@ -76,9 +81,16 @@ def parse_task(tree: dict[Any, Any]) -> Task:
         raise TaskError(plain_words(str(refusal))) from refusal
 
 
-def encode_pair(raw_task: bytes, result: Result) -> bytes:
-    """The out-queue message ``[task, result]``. Raises TypeError for a `save` msgpack lacks."""
-    return _PAIR + raw_task + _encode(result)
+def encode_pair(raw_task: bytes, result: Result) -> bytes | memoryview:
+    """The out-queue message ``[task, result]``. Raises TypeError for a `save` msgpack lacks.
+
+    A long one is made in its place: it would be there twice otherwise, and copied.
+    """
+    if len(raw_task) + len(result.content) <= LONG:
+        return _PAIR + raw_task + _encode(result)
+    pair = bytearray().join((_PAIR, raw_task))
+    _encode_into(result, pair, -1)
+    return memoryview(pair)
 
 
 def encode_result(result: Result) -> bytes:

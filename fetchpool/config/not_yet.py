@@ -12,7 +12,6 @@ from fetchpool.config.settings import Settings
 NOT_YET: Final = (
     "queue.transport",
     "fetcher.renderer",
-    "api.rate",
 )
 
 

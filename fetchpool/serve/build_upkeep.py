@@ -83,6 +83,7 @@ def _build_lanes(
             user_agent=settings.fetcher.user_agent,
             judges=judges if is_first else None,
             checkers=judge_list.checkers,
+            meters=fetcher.meters,
         )
 
     return [build(name) for name in view.sites]

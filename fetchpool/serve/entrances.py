@@ -2,12 +2,13 @@
 
 import asyncio
 import errno
+import resource
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tornado.httpserver import HTTPServer
+import msgspec
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 from tornado.web import Application
@@ -17,7 +18,8 @@ from fetcher.forward.server import Door
 from fetcher.http import fetch as fetch_handler
 from fetcher.http import handler as handlers
 from fetcher.http import tasks as tasks_handler
-from fetcher.http.gate import Gate
+from fetcher.http.gate import Gate, Limiter
+from fetcher.http.server import MOST, Server
 from fetcher.model import Trust
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
@@ -26,9 +28,9 @@ from fetchpool.config.settings import Settings
 from fetchpool.serve.roles import FORWARD, PROXY_POOL, Roles, find_doors
 from fetchpool.serve.workers import Listeners
 
-# A client that opens a connection and says nothing is cut off after this; Tornado waits an hour.
-_IDLE: Final = 120.0
-_BODY: Final = 300.0
+# The part of the files that may be open which connections to an entrance may take.
+_SHARE: Final = 4
+_LEAST: Final = 100
 
 
 class ListenError(FetchpoolError):
@@ -51,6 +53,7 @@ class Entrances:
         *,
         listeners: Mapping[str, Sequence[socket.socket]] | None = None,
         counters: Counters | None = None,
+        limiter: Limiter | None = None,
         door: Door | None = None,
     ) -> None:
         self.api_port = 0  # once it is open
@@ -63,9 +66,12 @@ class Entrances:
         self._waiting: Sequence[socket.socket] = ()  # of the door, until `start`
         self.forward_port = 0
         self._counters = counters
+        self._limiter = limiter
         self._places = handlers.Places("/fetch")
         self._calls = handlers.Places("XML-RPC")
-        self._servers: list[HTTPServer] = []
+        self._servers: list[Server] = []
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = min(max(files // _SHARE, _LEAST), MOST) if files > 0 else MOST
         self._keys = frozenset(
             [*([settings.api.key] if settings.api.key else []), *settings.api.keys.values()]
         )
@@ -89,14 +95,14 @@ class Entrances:
             per_host=self._settings.fetcher.per_host,
             delay=self._settings.fetcher.delay,
         )
-        gate = self._gate(api.host, self._keys)
+        gate = self._api_gate()
         specs = [
             *fetch_handler.routes(self._fetcher, limits, self._places, gate),
             *tasks_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
             *more,
         ]
-        application = handlers.application(specs, gate)
+        application = handlers.application(specs, gate, self._fetcher.meters.responses)
         self.api_port = self._open("api", api.host, api.port, application)
         return build_url(api.host, self.api_port)
 
@@ -105,7 +111,8 @@ class Entrances:
         URL. Raises `ListenError`."""
         api = self._settings.api
         assert api.proxy_pool_port is not None
-        application = handlers.application([*specs], self._gate(api.host, self._keys))
+        gate = self._api_gate()
+        application = handlers.application([*specs], gate, self._fetcher.meters.responses)
         port = self._open(PROXY_POOL, api.host, api.proxy_pool_port, application)
         return build_url(api.host, port)
 
@@ -140,6 +147,10 @@ class Entrances:
         self.rpc_port = self._open("fetcher.rpc", rpc.host, rpc.port, application)
         return build_url(rpc.host, self.rpc_port)
 
+    def _api_gate(self) -> Gate:
+        gate = self._gate(self._settings.api.host, self._keys)
+        return msgspec.structs.replace(gate, limiter=self._limiter)
+
     def _gate(self, host: str, keys: frozenset[str]) -> Gate:
         public_url = self._settings.api.public_url
         public = urlsplit(public_url).hostname if public_url is not None else None
@@ -148,10 +159,11 @@ class Entrances:
         return Gate(keys=keys, hosts=hosts, wildcard=host in ("", "0.0.0.0", "::"))
 
     def _open(self, section: str, host: str, port: int, application: Application) -> int:
-        server = HTTPServer(
+        server = Server(
             application,
-            idle_connection_timeout=_IDLE,
-            body_timeout=_BODY,
+            most=self._most,
+            stall=self._settings.api.stall,
+            responses=self._fetcher.meters.responses,
         )
         sockets = self._sockets(section, host, port)
         server.add_sockets(sockets)

@@ -3,22 +3,25 @@
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
-from fetcher.settings import Log
+from fetcher.settings import LOG_FIELDS, Log
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and a traceback if any."""
+    """One JSON object a line: time (UTC), level, logger, message, a traceback if any, and the
+    fields that whoever logs has put beside."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= getattr(record, LOG_FIELDS, {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tornado.routing import URLSpec
+
 from fetcher.forward.own import Own
 from fetcher.forward.routes import routes as tunnel_routes
 from fetcher.forward.server import Door
@@ -31,6 +33,7 @@ from fetchpool.serve.build_forward import build_forward
 from fetchpool.serve.build_judges import build_echo_judge_list
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.build_queue import build_counters, build_queue
+from fetchpool.serve.build_rates import build_rates
 from fetchpool.serve.build_upkeep import build_upkeep
 from fetchpool.serve.entrances import Entrances
 from fetchpool.serve.filling import Filling, Say, Work
@@ -100,12 +103,31 @@ class Service:
             self._counters = build_counters(settings, self._redis, self.fetcher, worker)
         self._parts = [*self._build_parts()]
         self.loop = QueueLoop([lane for part in self._parts for lane in part.lanes])
+        self._watched: list[URLSpec] = []
+        if roles.api and settings.api.enabled:
+            from fetchpool.serve.build_metrics import build_watch  # 0.1 s, and nobody else asks
+
+            watch = build_watch(
+                settings,
+                self._redis,
+                self._view,
+                self._clock,
+                self.fetcher,
+                self.loop,
+                worker,
+                self._door.means if self._door is not None else None,
+            )
+            self._parts.append(watch.part)
+            self._watched = watch.routes
+        rates = build_rates(settings, self._redis)
+        self._parts.append(rates.part)
         self.entrances = Entrances(
             settings,
             self.fetcher,
             quit,
             listeners=worker.listeners if worker is not None else None,
             counters=self._counters,
+            limiter=rates.limiter,
             door=self._door,
         )
 
@@ -147,7 +169,8 @@ class Service:
 
     def problems(self) -> list[str]:
         """Why the service is not ready, in words; empty when it is."""
-        return [*self.loop.problems(), *self._view.problems()]
+        stopping = ["the service is stopping"] if self.loop.stopping else []
+        return [*stopping, *self.loop.problems(), *self._view.problems()]
 
     # -- run ---------------------------------------------------------------------------------------
 
@@ -186,9 +209,10 @@ class Service:
             self.settings, self._view, self._judge_list, self._redis, self._clock
         )
         tunnels = tunnel_routes(self._tunnels) if self._tunnels is not None else []
+        more = [*routes.api, *tunnels, *self._watched]
         entrances = self.entrances
         opening: dict[str, Callable[[], str]] = {
-            "api": lambda: entrances.open_api(self.problems, [*routes.api, *tunnels]),
+            "api": lambda: entrances.open_api(self.problems, more),
             PROXY_POOL: lambda: entrances.open_proxy_pool(routes.proxy_pool),
             FORWARD: entrances.open_forward,
             "fetcher.rpc": entrances.open_rpc,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from fetcher.model import Client, Trust
+from fetcher.stats.meters import Meters
 from pool.check.ask import build_limits
 from pool.check.canary import Canary
 from pool.check.echo_judges import EchoJudges
@@ -28,6 +29,7 @@ def build_checks(
     user_agent: str,
     judges: EchoJudges | None = None,
     checkers: Checkers | None = None,
+    meters: Meters | None = None,
 ) -> CheckLane:
     """The lane of the site called `name`; failures go by its canary, if it has one."""
     site = pool.sites[name]
@@ -42,8 +44,10 @@ def build_checks(
         pool,
         site,
         user_agent=user_agent,
+        name=name,
         judges=judges,
         checkers=checkers,
+        meters=meters,
         settle=canary.settle if canary is not None else None,
     )
     if name != UNIVERSAL:

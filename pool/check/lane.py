@@ -15,6 +15,7 @@ from typing import Any, Final
 from fetcher.client.sinks import WholeBody
 from fetcher.errors import RedisAway
 from fetcher.model import Client, Exit, Request, Response, Timing
+from fetcher.stats.meters import Meters
 from pool.admission import admit
 from pool.check.ask import MAX_BODY, ask, build_limits, build_request
 from pool.check.due import DAY, DayBudget, TokenBucket, estimate_bytes, next_check
@@ -34,6 +35,7 @@ from pool.check.rule import build_site_rule, classify
 from pool.model import Check, Checked, Kind, Record, Settled
 from pool.score import next_record
 from pool.settings import Pool, Site
+from pool.sites import UNIVERSAL
 from pool.store import Checkers, Store
 
 logger = logging.getLogger(__name__)
@@ -51,8 +53,9 @@ class CheckLane:
     `client` is the guarded one unless the settings allow private proxies: a proxy's name may lead
     anywhere, and only sockets tell. Without `judges` nobody looks into proxies beyond the rule;
     `checkers` is where the bytes of all checkers are counted, if the settings limit them. `settle`
-    enters how checks ended (`Canary.settle`), the store itself if there is none. `draw` gives
-    numbers in [0, 1), `clock` seconds that never go back, `now` seconds since the epoch.
+    enters how checks ended (`Canary.settle`), the store itself if there is none. `meters` count
+    them, under the site's `name`. `draw` gives numbers in [0, 1), `clock` seconds that never go
+    back, `now` seconds since the epoch.
     """
 
     name = "checks"
@@ -65,9 +68,11 @@ class CheckLane:
         site: Site,
         *,
         user_agent: str,
+        name: str = UNIVERSAL,
         judges: EchoJudges | None = None,
         checkers: Checkers | None = None,
         settle: Callable[[Sequence[Checked]], Awaitable[Settled]] | None = None,
+        meters: Meters | None = None,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -76,11 +81,13 @@ class CheckLane:
         self._store = store
         self._client = client
         self._pool = pool
+        self._site = name
         self._rule = build_site_rule(site)
         self._requests = cycle([build_request(url, user_agent) for url in site.url])
         self._judges = judges
         self._checkers = checkers
         self._settle = settle or store.settle
+        self._meters = meters or Meters()
         self._draw = draw
         self._clock = clock
         self._now = now
@@ -135,6 +142,7 @@ class CheckLane:
         request = next(self._requests)
 
         def finish(response: Response) -> None:
+            self._meters.checks.record(response.timing)
             kind = classify(response, self._rule, MAX_BODY)
             size = self._add_up(request, response)
             known = self._enter(record, kind, response.timing)
@@ -154,6 +162,7 @@ class CheckLane:
         )
 
     def _conclude(self, check: Check, kind: Kind, record: Record) -> Checked:
+        self._meters.count("checks", self._site, kind.value)
         if kind.counts:
             delay = next_check(record, self._pool.check, self._draw())
         else:

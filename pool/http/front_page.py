@@ -25,6 +25,7 @@ ROUTES: Final = (
     ("/api/report", None, "POST tells how a proxy has served you"),
     ("/api/sources", "", "what each source of proxies has yielded"),
     ("/api/stats", "", "pool, sites, queue and blocked hosts in numbers"),
+    ("/metrics", "", "all that is counted, for Prometheus"),
     ("/proxy_pool/", "", "the routes of proxy_pool: get, pop, delete, all, count"),
     ("/judge", "?nonce=a1", "echoes who asks, signed, by which proxies are judged"),
     ("/livez", "", "200 while the service runs"),

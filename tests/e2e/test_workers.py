@@ -250,6 +250,34 @@ def test_a_port_in_use_is_said_once_before_anything_starts(tmp_path: Path, comma
     assert list(tmp_path.iterdir()) == []
 
 
+def test_counters_outlive_a_worker_and_its_successor_adds_no_line(tmp_path: Path) -> None:
+    with service(tmp_path).start() as one:
+
+        def counters() -> dict[str, float]:
+            lines = one.get("/metrics").body.decode().splitlines()
+            rows = (line.rpartition(" ") for line in lines if "worker=" in line)
+            return {name: float(value) for name, _, value in rows if "_total{" in name}
+
+        def fetched() -> float:
+            return sum(n for name, n in counters().items() if "fetches_total" in name)
+
+        for _ in range(20):
+            assert one.get("/fetch?url=data:,x").status == 200
+        poll(lambda: fetched() == 20, "all to be told")  # one is told by the other within 2 s
+        poll(lambda: b"fetchpool_workers 2.0" in one.get("/metrics").body, "both to be heard of")
+        before = counters()
+        workers = find_workers(one)
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        assert_gone(workers)
+        poll(lambda: len(find_workers(one)) == 2, "others to start")
+        poll(lambda: b"fetchpool_workers 2.0" in one.get("/metrics").body, "both to be heard of")
+        after = counters()
+        assert after.keys() == before.keys()
+        assert all(after[name] >= value for name, value in before.items())
+        assert fetched() == 20
+
+
 def test_the_tunnels_of_both_are_listed_and_closed_by_whichever_answers(tmp_path: Path) -> None:
     one = ServiceProcess(
         tmp_path,

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest_asyncio
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from fetcher.client.curl import CurlClient
@@ -19,6 +18,7 @@ from fetcher.http import tasks as tasks_handler
 from fetcher.http.fetch import FetchLimits
 from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, application, health_routes
+from fetcher.http.server import Server
 from fetcher.http.tasks import TasksRouter
 from fetcher.model import ProxyChooser, Trust
 from fetcher.politeness.clock import Clock
@@ -143,7 +143,7 @@ async def entrance(
     allowed = FetchLimits(route=route, trust=trust, **limits)
     [tasks] = tasks_handler.routes(fetcher, allowed, places, gate)
     assert isinstance(tasks.target, TasksRouter)
-    server = HTTPServer(
+    server = Server(
         application(
             [
                 *health_routes(lambda: problems),
@@ -151,8 +151,7 @@ async def entrance(
                 tasks,
             ],
             gate,
-        ),
-        max_header_size=200_000,
+        )
     )
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)

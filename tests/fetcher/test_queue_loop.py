@@ -1,8 +1,10 @@
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -118,6 +120,36 @@ async def test_items_that_end_at_once_flow_too():
     async with serving(lane):
         await wait_until(lambda: len(lane.finished) == 1000)
     assert lane.finished == list(range(1000))
+
+
+@pytest.mark.parametrize(("seconds", "turns"), [(0.0, 0), (0.03, 8)])
+async def test_items_that_take_long_to_start_leave_others_their_turns(seconds, turns):
+    """Long messages do. What they leave is enough for an answer over HTTP."""
+    loop, count, is_over = asyncio.get_running_loop(), 0, False
+
+    def tick() -> None:
+        nonlocal count
+        count += 1
+        if not is_over:
+            loop.call_soon(tick)
+
+    class Slow(Numbers):
+        def start(self, item: int, done: Callable[[int], None]) -> None:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                pass
+            started.append(count)
+            super().start(item, done)
+
+    started: list[int] = []
+    tick()
+    lane = Slow("n", 1, 6, at_once=True)
+    async with serving(lane):
+        await wait_until(lambda: len(lane.finished) == 6)
+    is_over = True
+    between = [after - before for before, after in itertools.pairwise(started)]
+    assert min(between) >= turns
+    assert seconds or max(between) < 20
 
 
 @pytest.mark.parametrize(
@@ -507,3 +539,12 @@ async def test_two_processes_share_a_queue_without_doing_anything_twice(one_redi
             assert one.lane.finished and two.lane.finished
         assert sorted(await tasks_out(redis)) == list(range(200))
         assert origin.hits["/ip"] == 200
+
+
+async def test_what_is_under_way_is_told_by_lane() -> None:
+    lanes = [Numbers("a", window=2, count=3), Numbers("b", window=2)]
+    loop = QueueLoop(lanes)
+    assert loop.lanes == lanes
+    loop.start()
+    await wait_until(lambda: loop.under_way() == {"a": 2, "b": 0}, what="two to be under way")
+    await loop.stop(0.0)

@@ -1,10 +1,12 @@
 """The table of what hostile cases cost: `python -m tests.hostile [WORD...]`, those with the words.
 
-For each: the longest time in which the service did not answer, by how much it grew meanwhile, and
-how often and how slowly a neighbour's fetch was served.
+For each: the longest time in which the service did not answer (in brackets: the most that its loop
+was on a CPU until an answer, and how much of that time was a wait for one, which is the machine's
+fault), by how much it grew meanwhile, and how often and how slowly a neighbour's fetch was served.
 """
 
 import asyncio
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.hostile.table import CASES, CHECKS, Play
 
 
 def main(words: list[str]) -> None:
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # peers go on to those who have gone
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         certificate = make_certificate(folder, ["127.0.0.1"])

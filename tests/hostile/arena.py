@@ -49,7 +49,9 @@ class Arena(NamedTuple):
     async def send(self, message: bytes) -> dict[str, Any]:
         """The result of whatever is put in the queue; empty if it went to the dead."""
         await self.redis.rpush(IN, message)
-        popped: Any = await self.redis.blpop([OUT, DEAD], timeout=20)
+        popped: Any = None
+        for _ in range(6):  # a machine that is busy takes its time to send 30 MB
+            popped = popped or await self.redis.blpop([OUT, DEAD], timeout=10)
         assert popped is not None, "no result"
         name, answer = popped
         try:
@@ -79,7 +81,9 @@ class Row(NamedTuple):
     def __str__(self) -> str:
         seen = self.seen
         return (
-            f"{seen.standstill * 1000:6.0f} ms {self.memory / 1e6:6.1f} MB"
+            f"{seen.standstill * 1000:6.0f} ms"
+            f" ({seen.held * 1000:4.0f} on, {seen.waited * 1000:4.0f} waited)"
+            f" {self.memory / 1e6:6.1f} MB"
             f" {seen.served:4} served {seen.failed:2} failed, {seen.neighbour * 1000:5.0f} ms"
         )
 
@@ -95,7 +99,8 @@ class Measure:
         self._certificate = certificate
         self._rpc_port = rpc_port
         self._watch = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.watch", str(service.port)],
+            [sys.executable, "-m", "tests.hostile.watch", str(service.port),
+             str(service.process.pid)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -117,12 +122,7 @@ class Measure:
             while seen.served == 0 and seen.failed == 0:  # the case was that short
                 await asyncio.sleep(0.02)
                 more = await self._look()
-                seen = Seen(
-                    max(seen.standstill, more.standstill),
-                    max(seen.neighbour, more.neighbour),
-                    more.served,
-                    more.failed,
-                )
+                seen = seen.joined(more)
             return Row(seen, peak_bytes(pid) - before)
         finally:
             await redis.aclose()

@@ -52,6 +52,11 @@ FLOODS: Final[dict[str, tuple[Any, ...]]] = {
     "SETTINGS with 2,000 values": (
         Endless(frame(SETTINGS, b"\0\4\0\0\xff\xff" * 2000, stream=0)),
     ),
+    "SETTINGS that change": (
+        Endless(b"".join(
+            frame(SETTINGS, b"\0\3" + n.to_bytes(4, "big"), stream=0) for n in range(100, 900)
+        )),
+    ),
     "SETTINGS acknowledged": (Endless(frame(SETTINGS, flags=ACK, stream=0) * 1500),),
     "PING": (Endless(frame(PING, b"12345678", stream=0) * 1000),),
     "PING acknowledged": (Endless(frame(PING, b"12345678", flags=ACK, stream=0) * 1000),),

@@ -1,5 +1,6 @@
 """Messages in the queue that mean harm."""
 
+import asyncio
 from typing import Any, Final
 
 from tests.hostile.arena import TIMEOUT, Arena, pack
@@ -58,10 +59,23 @@ TASKS: Final[dict[str, dict[str, Any]]] = {
     "a proxy of 1 MB": task(proxy="http://" + "u" * M1 + "@h:1"),
     "save of 15 MB": task(save={"x": "y" * 15 * M1}),
     "save of 300,000 things": task(save=[{"a": n} for n in range(300_000)]),
+    "a track of 300,000 things": {**task(), "track": {"save": [{"a": n} for n in range(300_000)]}},
+    "a taskid of a million things": {**task(), "taskid": [[]] * M1},
+    "a form of lists in lists": task(data={f"a{n}": [[[]] * 9000] for n in range(100)}),
+    "a cookie of 5 MB": task(cookies={"a": "b" * 5 * M1}),
+    "a data: URL of 20 MB": {**task(), "url": "data:;base64," + "QUFB" * 5 * M1},
+    "a data: URL of bare escapes": {**task(), "url": "data:," + "%41 " * 2 * M1},
     "a time-out of years": task(timeout=1e300, proxy="127.0.0.1:1"),
     "a user agent of 1 MB": task(user_agent="m" * M1, robots_txt=True),
     "an etag of 1 MB": task(etag="e" * M1),
 }  # fmt: skip
+
+
+# What costs most by itself, and needs no origin.
+CROWDS: Final = (
+    "a data: URL of base64", "a data: URL of 6 MB", "100,000 cookies", "a form of 300,000 fields",
+    "100,000 proxies", "a track of 300,000 things",
+)  # fmt: skip
 
 
 def build_cases() -> dict[str, Any]:
@@ -81,7 +95,14 @@ def build_cases() -> dict[str, Any]:
 
         return play
 
+    def crowd(tree: dict[str, Any]) -> Any:
+        async def play(arena: Arena) -> None:
+            await asyncio.gather(*(arena.send(pack(tree)) for _ in range(5)))
+
+        return play
+
     return {
+        **{f"messages, five: {name}": crowd(TASKS[name]) for name in CROWDS},
         **{f"message: {name}": send(raw) for name, raw in RAW.items()},
         **{f"message: {name}": run(tree) for name, tree in TASKS.items()},
     }

@@ -1,4 +1,4 @@
-"""Origins that send much in small pieces: to one, four and twenty at once."""
+"""Origins that send much in small pieces: to one, four and twenty at once, or a hundred."""
 
 import asyncio
 import zlib
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tests.hostile.arena import Arena
 from tests.hostile.clients import talk
-from tests.hostile.h2 import DATA, HEAD, HELLO, frame
+from tests.hostile.h2 import DATA, GOAWAY, HEAD, HELLO, frame
 from tests.hostile.origins import CHUNKS, OK
 from tests.raw_origin import READ, Endless, Pause
 
@@ -46,14 +46,18 @@ PIECES: Final[dict[str, tuple[Any, ...]]] = {
 }  # fmt: skip
 FRAMES: Final[dict[str, tuple[Any, ...]]] = {
     "frames of one byte": (HEAD, Endless(frame(DATA, b"x") * 1500)),
+    "frames of one byte, then GOAWAYs": (
+        HEAD, *[frame(DATA, b"x") * 1500] * 20,
+        Endless(frame(GOAWAY, b"\x7f\xff\xff\xff\0\0\0\0", stream=0) * 1000),
+    ),
 }  # fmt: skip
-CROWDS: Final = (1, 4, 20)
+CROWDS: Final = (1, 4, 20, 100)
 
 
 def build_cases() -> dict[str, Any]:
     cases: dict[str, Any] = {}
     for count in CROWDS:
-        for name, script in PIECES.items():
+        for name, script in PIECES.items() if count < 100 else ():
             cases |= _crowd(f"{name}, {count} at once", count, *script)
         for name, script in FRAMES.items():
             greeting = (READ, HELLO, *script, Pause(0.2))

@@ -474,6 +474,18 @@ async def names(redis: Redis, prefix: str) -> list[str]:
     return sorted(name.decode() for name in await call(redis.smembers(f"{prefix}:crawls")))
 
 
+async def read_states(redis: Redis, prefix: str) -> dict[str, str]:
+    """Of all crawls, by name."""
+    known = await names(redis, prefix)
+    if not known:
+        return {}
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in known:
+            pipe.hget(Frontier(redis, prefix, name, "").key("meta"), "state")
+        states = await call(pipe.execute())
+    return {name: (state or b"").decode() for name, state in zip(known, states, strict=True)}
+
+
 def _flatten(arrivals: Iterable[Arrival]) -> list[Any]:
     flat: list[Any] = []
     for one in arrivals:

@@ -52,11 +52,12 @@ class QuotaStore:
     """The script, called. Raises `RedisAway`.
 
     When its answer is lost, nobody knows whether a second's use was counted; whoever tells it
-    again counts it twice then, for once.
+    again counts it twice then, for once. `area`: whose callers they are; the API's have keys of
+    their own.
     """
 
-    def __init__(self, redis: Redis, prefix: str, worker: str) -> None:
-        base = f"{{{prefix}:forward}}"
+    def __init__(self, redis: Redis, prefix: str, worker: str, area: str = "forward") -> None:
+        base = f"{{{prefix}:{area}}}"
         self._connections = f"{base}:connections"
         self._spent = f"{base}:spent:"
         self._worker = worker

@@ -1,13 +1,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pycurl
 import pytest
 import pytest_asyncio
 from tornado.httpclient import HTTPClientError
 
-from fetcher.client.multi import MUCH, TURN, Multi
+from fetcher.client.multi import FEW, TURN, Multi
+from fetcher.client.pace import AHEAD, REST
 from fetchpool.farm import Origin
 from tests.raw_origin import HANG, KEEP, Endless, RawOrigin
 from tests.wait import wait_until
@@ -143,12 +145,12 @@ class Turns:
 async def test_sockets_for_which_a_turn_has_no_time_come_first_in_the_next(multi, origin) -> None:
     """A few whose answers take long are always ready; nobody waits for all of them."""
     slow = origin.add(b"HTTP/1.1 200 OK\r\n\r\n", Endless(b"x" * 100_000))
-    calls, clients = 80, 6
+    calls, clients = 200, 6
     order: list[int] = []
 
     def prepare(number: int) -> Callable[[pycurl.Curl], None]:
         def keep(chunk: bytes) -> int | None:
-            busy(TURN * 0.15)  # and libcurl calls ten times before it comes back
+            busy(TURN * 0.05)  # and libcurl calls ten times before it comes back
             order.append(number)
             return -1 if order.count(number) == calls else None
 
@@ -164,32 +166,79 @@ async def test_sockets_for_which_a_turn_has_no_time_come_first_in_the_next(multi
     assert multi._watchdog.cuts == 0
 
 
-async def test_when_what_is_due_has_taken_much_time_others_have_as_much(multi, origin) -> None:
-    """libcurl goes on with all that it has left in the middle at once."""
+ANSWER = 8  # turns of the loop that an answer of ours takes
+
+
+async def test_when_libcurl_has_taken_much_time_others_have_their_turns(multi, origin) -> None:
+    """It goes on with all that it has left in the middle, in each call, whatever that is for."""
     slow = origin.add(b"HTTP/1.1 200 OK\r\n\r\n", Endless(b"x" * 1_000_000))
-    rests: list[float] = []
+    long_calls: set[int] = set()
 
     def prepare(curl: pycurl.Curl) -> None:
         left = [60]
 
         def keep(chunk: bytes) -> int | None:
             left[0] -= 1
-            busy(MUCH / 9)
+            long_calls.add(multi._watchdog.turn)
+            busy(AHEAD / 3)
             return None if left[0] else -1
 
         curl.setopt(pycurl.WRITEFUNCTION, keep)
 
     fetches = asyncio.gather(
-        *(multi.fetch(slow, prepare_curl_callback=prepare) for _ in range(2)),
+        *(multi.fetch(slow, prepare_curl_callback=prepare) for _ in range(3)),
         return_exceptions=True,
     )
-    rested: set[float] = set()
+    rests: set[float] = set()
+    calls = []
     while not fetches.done():
-        now = time.monotonic()
-        if now < multi._rests_until:
-            rested.add(multi._rests_until)
-            rests.append(multi._rests_until - now)
-        await asyncio.sleep(0)
+        before = len(long_calls)
+        for _ in range(ANSWER):
+            await asyncio.sleep(0)
+            if multi._pace.rest:
+                rests.add(multi._pace.rests_until)
+        calls.append(len(long_calls) - before)
     await fetches
-    assert rested and max(rests) > MUCH / 2
+    assert len(rests) > 2
+    assert max(calls) <= 2  # one that was not too long, and one that was
     assert (await multi.fetch(page(origin))).body == b"ok"
+
+
+async def test_what_has_ended_is_handed_out_in_parts_where_each_takes_long(origin) -> None:
+    finished: list[int] = []
+    turns = Turns()
+
+    class Slow(Multi):
+        def _finish(self, *ended: Any) -> None:
+            busy(TURN / 4)
+            finished.append(turns.count)
+            super()._finish(*ended)
+
+    multi, count = Slow(force_instance=True, max_clients=50), 3 * FEW
+    fetches = [multi.fetch("http://127.0.0.1:0/") for _ in range(count)]
+    for ended in await asyncio.gather(*fetches, return_exceptions=True):
+        assert isinstance(ended, HTTPClientError)
+    turns.close()
+    assert len(finished) == count
+    assert max(finished.count(turn) for turn in finished) <= FEW
+    multi.close()
+
+
+async def test_in_a_rest_libcurl_is_not_called_and_behind_it_all_goes_on(multi, origin) -> None:
+    await multi.fetch(page(origin))
+    multi._pace.count(now := time.monotonic(), now + 100)
+    before, under_way = multi._watchdog.turn, multi.fetch(page(origin))
+    while multi._pace.rest:
+        assert multi._watchdog.turn == before
+        await asyncio.sleep(0)
+    assert (await under_way).body == b"ok"
+
+
+async def test_closed_in_a_rest_it_stays_closed(origin) -> None:
+    multi = Multi(force_instance=True)
+    await multi.fetch(page(origin))
+    multi._pace.count(now := time.monotonic(), now + 100)
+    multi.close()
+    for _ in range(REST + 2):
+        await asyncio.sleep(0)
+    assert multi._timer is None

@@ -1,67 +1,175 @@
 """A call that does not come back loses its connection; others keep theirs."""
 
+import contextlib
 import socket
-from collections.abc import Iterator
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
+import pycurl
 import pytest
 
-from fetcher.client.watchdog import IDLE, LOOK, LOOKS, Watchdog
+from fetcher.client import watchdog as module
+from fetcher.client.watchdog import IDLE, LIMIT, LOOK, Watchdog
 from tests.redis_server import poll
+
+LONG = 4 * (LIMIT + LOOK)  # seconds
+
+
+class Pair:
+    """A connection of TCP: libcurl would read from `ours`."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.theirs = socket.create_connection(server.getsockname())
+            self.ours, _ = server.accept()
+        self.read = 0
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+    @property
+    def fd(self) -> int:
+        return self.ours.fileno()
+
+    @property
+    def is_cut(self) -> bool:
+        self.theirs.setblocking(False)
+        try:
+            return self.theirs.recv(1) == b""
+        except BlockingIOError:
+            return False
+
+    def pass_on(self, size: int) -> None:
+        """Said there, and read here."""
+        with contextlib.suppress(OSError):  # cut
+            self.theirs.sendall(b"x" * size)
+            self.read += len(self.ours.recv(size))
 
 
 @pytest.fixture
-def watchdog() -> Iterator[Watchdog]:
-    with closing(Watchdog()) as started:
+def pairs() -> Iterator[Callable[[], Pair]]:
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(closing(Pair()))
+
+
+def call(
+    watchdog: Watchdog, fd: int, busy: Callable[[], object], until: Callable[[], bool]
+) -> None:
+    """A call of libcurl's that goes on: what it does costs CPU time."""
+    watchdog.turn += 1
+    watchdog.fd = fd
+    while not until():
+        busy()
+    watchdog.fd = IDLE
+
+
+def looks(watchdog: Watchdog, count: int) -> Callable[[], bool]:
+    enough = watchdog.looked + count
+    return lambda: watchdog.looked >= enough
+
+
+@contextlib.contextmanager
+def watching(*pairs: Pair) -> Iterator[Watchdog]:
+    with closing(Watchdog(lambda: [pair.fd for pair in pairs])) as started:
         started.start()
         started.start()
         yield started
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
-
-
-def test_a_call_without_an_end_loses_its_connection(
-    watchdog: Watchdog, pair: tuple[socket.socket, socket.socket]
+@pytest.mark.parametrize("its_own", [True, False])
+def test_a_call_without_an_end_loses_the_connection_that_it_reads_from(
+    pairs, its_own: bool
 ) -> None:
-    ours, theirs = pair
-    watchdog.turn, watchdog.fd = 1, ours.fileno()
-    theirs.settimeout(10)
-    assert theirs.recv(1) == b""
-    assert ours.recv(1) == b""
-    poll(lambda: watchdog.cuts > 0, "the cut to be counted")
-    assert ours.fileno() != -1  # it is libcurl's to close
+    """It may have been called for another, or because of the time."""
+    endless, other = pairs(), pairs()
+    with watching(other, endless) as watchdog:
+        fd = endless.fd if its_own else pycurl.SOCKET_TIMEOUT
+        call(watchdog, fd, lambda: endless.pass_on(1000), lambda: watchdog.cuts > 0)
+        assert (endless.is_cut, other.is_cut, watchdog.cuts) == (True, False, 1)
+        assert endless.fd != -1  # it is libcurl's to close
 
 
-def test_calls_that_come_back_keep_theirs(
-    watchdog: Watchdog, pair: tuple[socket.socket, socket.socket]
-) -> None:
-    ours, theirs = pair
-    theirs.settimeout(LOOK / 4)
-    for _ in range(6 * LOOKS):  # longer than one call may take, in many
-        watchdog.turn += 1
-        watchdog.fd = ours.fileno()
-        with pytest.raises(TimeoutError):
-            theirs.recv(1)
-    watchdog.fd = IDLE
-    theirs.settimeout(LOOK * (LOOKS + 2))
-    with pytest.raises(TimeoutError):
-        theirs.recv(1)
-    assert watchdog.cuts == 0
+def test_one_whose_neighbours_are_read_too_is_the_one_from_which_most_comes(pairs) -> None:
+    endless, others = pairs(), [pairs(), pairs()]
+
+    def busy() -> None:
+        endless.pass_on(1000)
+        for other in others:
+            other.pass_on(400)
+
+    with watching(*others, endless) as watchdog:
+        call(watchdog, others[0].fd, busy, lambda: watchdog.cuts > 0)
+        assert [pair.is_cut for pair in (endless, *others)] == [True, False, False]
 
 
-def test_a_connection_that_has_ended_meanwhile_is_no_trouble(watchdog: Watchdog) -> None:
+def test_many_that_take_their_time_together_lose_nothing(pairs) -> None:
+    several = [pairs() for _ in range(3)]
+    with watching(*several) as watchdog:
+        busy = [lambda pair=pair: pair.pass_on(1000) for pair in several]
+        call(watchdog, several[0].fd, lambda: [one() for one in busy], looks(watchdog, 12))
+        assert watchdog.cuts == 0
+        assert not any(pair.is_cut for pair in several)
+
+
+def test_calls_that_come_back_keep_theirs(pairs) -> None:
+    pair = pairs()
+    with watching(pair) as watchdog:
+        over = looks(watchdog, 12)  # longer than one call may take, in many
+        while not over():
+            call(watchdog, pair.fd, lambda: pair.pass_on(1000), looks(watchdog, 1))
+        assert (watchdog.cuts, pair.is_cut) == (0, False)
+
+
+def test_a_call_that_has_no_cpu_keeps_its_connection(pairs) -> None:
+    """On a busy machine a short one may seem to take long."""
+    pair, chunk = pairs(), b"x" * 1000
+    nothing = threading.Event()
+    with watching(pair) as watchdog:
+
+        def wait() -> None:
+            pair.pass_on(len(chunk))
+            nothing.wait(LOOK / 2)
+
+        call(watchdog, pair.fd, wait, looks(watchdog, 8))
+        assert (watchdog.cuts, pair.is_cut) == (0, False)
+
+
+def test_a_connection_that_has_ended_meanwhile_is_no_trouble(pairs) -> None:
+    pair, other = pairs(), pairs()
+    with watching(pair, other) as watchdog:
+        pair.close()
+        call(watchdog, other.fd, lambda: None, looks(watchdog, 8))
+        assert (watchdog.cuts, other.is_cut) == (0, False)
+
+
+def test_what_is_no_tcp_is_none_of_its_business() -> None:
     ours, theirs = socket.socketpair()
-    watchdog.turn, watchdog.fd = 1, ours.fileno()
-    ours.close()
-    theirs.close()
-    poll(lambda: watchdog.looked > LOOKS + 1, "it to have looked")
-    assert watchdog.cuts == 0
+    with ours, theirs, closing(Watchdog(lambda: [ours.fileno()])) as watchdog:
+        watchdog.start()
+        call(watchdog, ours.fileno(), lambda: None, looks(watchdog, 8))
+        assert watchdog.cuts == 0
+
+
+def test_where_the_system_cannot_tell_it_is_the_one_that_was_called_for(monkeypatch, pairs) -> None:
+    monkeypatch.setattr(module, "CAN_TELL", False)
+    endless, other = pairs(), pairs()
+    with watching(other, endless) as watchdog:
+        call(watchdog, endless.fd, lambda: None, lambda: watchdog.cuts > 0)
+        assert (endless.is_cut, other.is_cut) == (True, False)
+        call(watchdog, pycurl.SOCKET_TIMEOUT, lambda: None, looks(watchdog, 8))
+        assert watchdog.cuts == 1
 
 
 def test_one_that_was_never_started_can_be_closed() -> None:
-    Watchdog().close()
+    Watchdog(list).close()
+
+
+def test_nothing_is_looked_at_while_libcurl_is_not_called(pairs) -> None:
+    asked: list[int] = []
+    with closing(Watchdog(lambda: asked)) as watchdog:
+        watchdog._watched = lambda: asked.append(1) or []  # type: ignore[func-returns-value]
+        watchdog.start()
+        poll(lambda: watchdog.looked > 4, "it to have looked")
+        assert asked == []

@@ -58,6 +58,7 @@ async def test_a_request_goes_on_and_its_answer_comes_back(door: Entrance) -> No
         (b"x-fetch-time", took),
         (b"x-fetch-url", b"http://127.0.0.1:%d/page" % door.origin.port),
         (b"x-own", b"x"),
+        (b"x-request-id", got.one(b"x-request-id")),
     ]
     assert got.body == b"\x00\xff\r\n\x80"
 

@@ -102,6 +102,13 @@ def test_the_targets_own_fields_come_back(name: str) -> None:
     assert returned(name.encode() + b": x") == [(name, "x")]
 
 
+@pytest.mark.parametrize("more", [b"", b"\r\nSet-Cookie: a=b"])
+def test_the_targets_name_of_the_request_comes_beside_ours(more: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nx-request-id: theirs" + more + b"\r\n\r\n"
+    returned = returned_headers(head, method="GET", cookies=False)
+    assert returned[0] == ("X-Fetch-Request-Id", "theirs")
+
+
 def test_fields_that_the_target_calls_hop_by_hop_are_dropped() -> None:
     lines = (b"Connection: x-one", b"connection: close, X-3D", b"X-One: 1", b"X-3d: 2", b"X-T: 3")
     assert returned(*lines) == [("X-T", "3")]

@@ -2,7 +2,15 @@ import json
 
 import pytest
 
-from fetcher.http.gate import JSON, Gate, Refusal, refuse_cross_site, refuse_host, refuse_key
+from fetcher.http.gate import (
+    JSON,
+    Gate,
+    Refusal,
+    refuse_cross_site,
+    refuse_haste,
+    refuse_host,
+    refuse_key,
+)
 
 NO_KEY = Refusal(400, '{"message":"Please provide an API key in header"}\n', JSON)
 BAD_KEY = Refusal(403, '{"message":"The provided API key is not valid"}\n', JSON)
@@ -181,3 +189,41 @@ def test_the_key_is_asked_for_as_proxypool_does(
 
 def test_both_refusals_of_a_key_are_json() -> None:
     assert {*json.loads(NO_KEY.body), *json.loads(BAD_KEY.body)} == {"message"}
+
+
+class Hasty:
+    """A limiter that remembers whom it is asked for, and refuses all but the first."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+
+    def ask(self, key: str | None) -> Refusal | None:
+        self.asked.append(key)
+        return Refusal(429, "slow down", retry_after=3) if len(self.asked) > 1 else None
+
+
+@pytest.mark.parametrize(
+    ("headers", "keys", "bearer", "key"),
+    [
+        ({"API-KEY": "k"}, {"k"}, True, "k"),
+        ({"Authorization": "Bearer k"}, {"k"}, True, "k"),
+        ({"Authorization": "Bearer theirs", "API-KEY": "k"}, {"k"}, False, "k"),
+        ({"API-KEY": "\xc3\xa9"}, {"é"}, True, "é"),
+        ({"API-KEY": "k"}, set(), True, None),  # none is asked for
+        ({}, set(), True, None),
+    ],
+)
+def test_who_asks_is_told_to_the_limiter(
+    headers: dict[str, str], keys: set[str], bearer: bool, key: str | None
+) -> None:
+    limiter = Hasty()
+    gate = Gate(keys=frozenset(keys), limiter=limiter)
+    assert refuse_haste(gate, headers, bearer=bearer) is None
+    assert limiter.asked == [key]
+    refusal = refuse_haste(gate, headers, bearer=bearer)
+    assert refusal is not None
+    assert (refusal.status, refusal.retry_after) == (429, 3)
+
+
+def test_without_a_limiter_nobody_asks_too_often() -> None:
+    assert refuse_haste(Gate(), {}, bearer=True) is None

@@ -12,8 +12,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 
-from fetcher.http.gate import Gate
+from fetcher.http.gate import Gate, Refusal
 from fetcher.http.handler import SMALL, Handler, application, health_routes
+from fetcher.settings import LOG_FIELDS
 from tests.fetcher.entrance import KEY, Entrance, door, entrance
 from tests.serving import calling
 
@@ -220,7 +221,8 @@ async def test_a_bug_of_ours_is_500_and_logged_without_the_query(
     assert (got.status, got.body) == (500, b"Internal Server Error\n")
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info
-    assert record.getMessage() == "GET /healthz(token) failed"
+    name = (got.one(b"x-request-id") or b"").decode()
+    assert record.getMessage() == f"GET /healthz(token) failed [{name}]"
     assert "secret" not in caplog.text
 
 
@@ -361,3 +363,117 @@ async def test_a_method_that_is_not_served_is_answered_with_those_that_are(door:
     assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
     got = await door.call("/livez", method="BREW")
     assert (got.status, got.one(b"allow")) == (405, b"GET, HEAD")
+
+
+# -- by what name a request is known ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        ("/livez", (), 200),
+        ("/healthz", (), 200),
+        ("/nothing", (), 404),
+        ("/livez", (b"Host: other",), 400),
+        ("/fetch?url=data:,x", (), 200),
+        ("/fetch", (), 400),
+        ("/tasks", (), 405),
+        ("/fetch?url=data:,x", (b"Sec-Fetch-Site: cross-site",), 403),
+    ],
+)
+async def test_every_answer_names_its_request(
+    door: Entrance, path: str, lines: tuple[bytes, ...], status: int
+) -> None:
+    got = await door.call(path, b"X-Request-Id: mine", *lines)
+    assert got.status == status
+    named = got.one(b"x-request-id")
+    assert named == b"mine" or (status == 400 and lines)  # there it is no request yet
+    other = await door.call(path, *lines)
+    assert other.one(b"x-request-id") not in (None, b"mine", named)
+
+
+async def test_an_answer_of_the_target_names_it_too(door: Entrance) -> None:
+    door.origin.answer = b"HTTP/1.1 200 OK\r\nX-Request-Id: t\r\nContent-Length: 0\r\n\r\n"
+    got = await door.fetch(b"X-Request-Id: mine")
+    assert got.one(b"x-request-id") == b"mine"
+    assert got.one(b"x-fetch-request-id") == b"t"
+    assert door.origin.seen[0].one(b"x-request-id") == b"mine"
+
+
+async def test_the_log_names_each_request_and_what_it_came_to(
+    door: Entrance, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "fetcher.http.handler")
+    for path in ("/livez?token=secret", "/fetch?url=data:,x"):
+        await door.call(path, b"X-Request-Id: mine")
+    records = [one for one in caplog.records if one.name == "fetcher.http.handler"]
+    assert [one.getMessage().rpartition(" ")[2] for one in records] == ["[mine]"] * 2
+    fields = [one.__dict__[LOG_FIELDS] for one in records]
+    assert [one["request"] for one in fields] == ["GET /livez(token)", "GET /fetch(url=data:)"]
+    assert [one["status"] for one in fields] == [200, 200]
+    assert {one["client"] for one in fields} == {"127.0.0.1"}
+    assert all(0 < one["seconds"] < 10 for one in fields)
+
+
+async def test_answers_are_counted(door: Entrance) -> None:
+    counts = door.fetcher.meters.responses
+    before = list(counts)
+    for path in ("/fetch?url=data:,x", "/fetch"):
+        await door.call(path)
+    assert counts[2] - before[2] == 1
+    assert counts[4] - before[4] == 1
+
+
+# -- how often one may ask -------------------------------------------------------------------------
+
+
+class Once:
+    """A limiter that lets in one request."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def ask(self, key: str | None) -> Refusal | None:
+        self.count += 1
+        return Refusal(429, "slow down", retry_after=3) if self.count > 1 else None
+
+
+class Large(Handler):
+    """It takes a body, so it is asked about twice: before that and behind."""
+
+    max_body = 10 * SMALL
+
+    def post(self) -> None:
+        self.finish("taken")
+
+
+@pytest.mark.parametrize("path", ["/fetch?url=data:,x", "/fetch"])
+async def test_who_asks_too_often_hears_when_he_may_again(path: str) -> None:
+    async with entrance(Gate(limiter=Once())) as door:
+        first, second = [await door.call(path) for _ in range(2)]
+        assert first.status in (200, 400)
+        assert (second.status, second.body) == (429, b"slow down")
+        assert second.one(b"retry-after") == b"3"
+        assert second.one(b"x-request-id")
+        for other in ("/livez", "/healthz"):
+            assert (await door.call(other)).status == 200
+
+
+async def test_a_request_counts_once_and_one_without_the_key_not_at_all() -> None:
+    once = Once()
+    gate = Gate(keys=frozenset({"k"}), limiter=once)
+    server = HTTPServer(application([URLSpec("/", Large)], gate))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    port = listening.getsockname()[1]
+    answers = []
+    for key in (b"x", b"k", b"k"):
+        async with calling(port=port) as (reader, writer):
+            writer.write(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n")
+            writer.write(b"API-KEY: " + key + b"\r\nContent-Length: 1\r\n\r\nx")
+            answers.append(await reader.read())
+    assert [answer.split()[1] for answer in answers] == [b"403", b"200", b"429"]
+    assert b"Retry-After: 3\r\n" in answers[2]
+    assert once.count == 2
+    server.stop()
+    await server.close_all_connections()

@@ -75,7 +75,7 @@ async def work_off(redis: Redis, lane: QueueLane, *messages: bytes) -> list[Fini
 
 def message_of(outcome: Finished) -> bytes:
     assert outcome.result is not None
-    return outcome.result
+    return bytes(outcome.result)
 
 
 def result_of(outcome: Finished) -> dict[str, Any]:
@@ -631,8 +631,8 @@ def narrow(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def task_of(url: int = 0, save: int = 0, more: int = 0) -> bytes:
-    """So many bytes of each: of the URL one in the task and two in the result, and the content is
-    as long; of `save` one in both."""
+    """So many bytes of each: of the URL one in the task, and the content is as long; of `save` one
+    in both."""
     tree = {"url": "data:," + "u" * url, "fetch": {"save": "s" * save}, "more": "m" * more}
     return pack({"taskid": "large", **tree})
 
@@ -642,7 +642,7 @@ def task_of(url: int = 0, save: int = 0, more: int = 0) -> bytes:
     [
         (task_of(url=300_000, save=10), "s" * 10, False),  # too much with the content
         (task_of(save=600_000), None, False),  # too much with `save` as well
-        (task_of(url=400_000, more=300_000), None, True),  # too much in any form
+        (task_of(more=1_048_500), None, True),  # too much in any form, but for the task alone
     ],
 )
 async def test_a_result_that_cannot_be_stored_costs_only_what_is_too_much(
@@ -669,3 +669,11 @@ async def test_a_result_that_cannot_be_stored_costs_only_what_is_too_much(
         assert (large["status_code"], large["content"], large["save"]) == (599, b"", save)
         assert large["error"].startswith("the result cannot be stored (")
     assert all(len(record.getMessage()) < 1000 for record in caplog.records)
+
+
+async def test_the_age_of_the_task_longest_under_way_is_told(lane, redis, origin):
+    assert lane.oldest == 0.0
+    await push(redis, *(pack({"url": f"{origin.url}/never", "taskid": n}) for n in range(2)))
+    async with looping(lane):
+        await wait_until(lambda: lane.oldest > 0.01, what="one to be under way")
+    assert lane.oldest == 0.0

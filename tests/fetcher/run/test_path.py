@@ -846,3 +846,38 @@ async def test_an_answer_that_is_read_as_it_comes_may_need_another_start(farm, c
     assert len(log.seen) == 2
     assert log.gaps[0] > 0.3 - SLACK
     assert pool.in_use == []
+
+
+# -- what is counted -------------------------------------------------------------------------------
+
+
+async def test_each_fetch_is_counted_by_its_end_and_by_who_carried_it_out(
+    farm: Farm, fetcher: Fetcher
+) -> None:
+    for path in ("/html", "/status/404", "/close"):
+        await fetcher.fetch(a_task(f"{farm.origin.url}{path}"))
+    for url in ("data:,x", "gopher://127.0.0.1/"):
+        await fetcher.fetch(a_task(url))
+    await fetcher.fetch(a_task(f"{farm.origin.url}/html", fetch_type="js"))
+    totals = fetcher.meters.read({})
+    fetches = {name: n for name, n in totals.counts.items() if name.startswith("fetches")}
+    assert fetches == {
+        "fetches\nanswered\nhttp": 2,
+        "fetches\nanswered\ndata": 1,
+        "fetches\nbad task\nhttp": 1,
+        "fetches\nfailed\nhttp": 1,
+        "fetches\nnot enabled\nhttp": 1,
+    }
+    assert totals.counts["bytes"] > 100
+    assert sum(totals.histograms["fetch\nfirst_byte"].counts) == 2
+
+
+async def test_only_a_fetch_of_one_transfer_tells_how_long_it_waited_beside_it(
+    farm: Farm, fetcher: Fetcher
+) -> None:
+    await fetcher.fetch(a_task(f"{farm.origin.url}/redirect/2"))
+    assert "fetch\nqueue" not in fetcher.meters.read({}).histograms
+    await fetcher.fetch(a_task(f"{farm.origin.url}/html"))
+    queue = fetcher.meters.read({}).histograms["fetch\nqueue"]
+    assert sum(queue.counts) == 1
+    assert 0 < queue.seconds < 1

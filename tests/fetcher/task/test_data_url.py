@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetcher.errors import TaskError
-from fetcher.task.data_url import MAX_RUNS, Inline, is_data_url, parse_data_url
+from fetcher.task.data_url import (
+    MAX_ESCAPES,
+    MAX_LENGTH,
+    MAX_RUNS,
+    Inline,
+    is_data_url,
+    parse_data_url,
+)
 
 PLAIN = "text/plain;charset=utf-8"
 
@@ -126,3 +133,20 @@ def test_with_more_it_is_refused_and_a_long_run_is_not() -> None:
     with pytest.raises(TaskError, match="use base64"):
         parse_data_url("data:," + "%41 " * (MAX_RUNS + 1))
     assert parse_data_url("data:," + "%41" * 4 * MAX_RUNS).content == b"A" * 4 * MAX_RUNS
+
+
+def test_nor_may_there_be_more_in_a_long_run() -> None:
+    for escapes in (MAX_ESCAPES - 1, MAX_ESCAPES):
+        assert len(parse_data_url("data:," + "%41" * escapes).content) == escapes
+    with pytest.raises(TaskError, match="over 1000000 escapes: use base64"):
+        parse_data_url("data:," + "%41" * (MAX_ESCAPES + 1))
+
+
+def test_it_is_no_longer_than_can_be_read_at_once() -> None:
+    head = "data:a/b;base64,"
+    for length in (MAX_LENGTH - 1, MAX_LENGTH):
+        size = length - len(head)
+        content = parse_data_url(head + "A" * (size - size % 4) + " " * (size % 4)).content
+        assert len(content) == size // 4 * 3
+    with pytest.raises(TaskError, match=f"has {MAX_LENGTH + 1} characters: at most {MAX_LENGTH}"):
+        parse_data_url(head + "A" * (MAX_LENGTH + 1 - len(head)))

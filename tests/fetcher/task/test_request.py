@@ -526,6 +526,13 @@ def test_what_names_this_machine_is_for_the_operator(name: str) -> None:
         (MAX_LINES, lambda n: {"headers": {f"X-{k}": "y" for k in range(n)}}, "at most 5000"),
         (MAX_HEADERS, lambda n: {"headers": {"X": "y" * n}}, "at most 1048576 characters"),
         (MAX_HEADERS, lambda n: {"headers": {"Cookie": "y" * 9, "X": "y" * (n - 9)}}, "at most"),
+        (MAX_LINES, lambda n: {"cookies": {f"X-{k}": "y" for k in range(n)}}, "at most 5000"),
+        (MAX_HEADERS, lambda n: {"cookies": {"X": "y" * (n - 1)}}, "cookies: at most 1048576 ch"),
+        (
+            MAX_HEADERS,
+            lambda n: {"cookies": {"X": "y" * (n - 8)}, "headers": {"Cookie": "z" * 7}},
+            "cookies: at most",
+        ),
         (MAX_FORM, lambda n: {"data": {f"a{k}": "b" for k in range(n)}}, "a form may have 50000"),
     ],
 )

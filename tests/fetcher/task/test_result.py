@@ -9,6 +9,7 @@ from fetcher.model import Fetch, Response, Result, Task, Timing
 from fetcher.task.data_url import Inline
 from fetcher.task.result import (
     RENDERERS,
+    SHOWN,
     Progress,
     from_data_url,
     from_failure,
@@ -16,6 +17,7 @@ from fetcher.task.result import (
     from_response,
     not_enabled,
 )
+from fetcher.urls import MAX_URL
 
 TASK = Task(url="h", fetch=Fetch(save={"a": 1}))
 TIMING = Timing(dns=0.1, total=0.5)
@@ -139,3 +141,10 @@ def test_a_missing_renderer_is_pyspiders_501(fetch_type: str) -> None:
 
 def test_accounts_share_no_cookies() -> None:
     assert Progress().cookies is not Progress().cookies
+
+
+@pytest.mark.parametrize("length", [MAX_URL - 1, MAX_URL, MAX_URL + 1, 9_000_000])
+def test_a_url_that_is_too_long_to_be_asked_is_not_said_three_times(length: int) -> None:
+    url = "u" * length
+    told = from_refusal(Task(url=url), "e", Progress())
+    assert told.orig_url == told.url == (url if length <= MAX_URL else url[:SHOWN])

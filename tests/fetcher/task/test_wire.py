@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fetcher.errors import TaskError
 from fetcher.model import Fetch, Result, Task
+from fetcher.task.outline import LONG
 from fetcher.task.wire import (
     BadTask,
     Undecodable,
@@ -120,6 +121,46 @@ def test_a_map_that_is_no_task_is_answered(message: dict, words: str, url: str) 
     assert caught.value.task.url == url
     assert caught.value.task.taskid == message.get("taskid")
     assert caught.value.task.project == message.get("project")
+
+
+@pytest.mark.parametrize(
+    ("fetch", "words"),
+    [
+        ({"data": {f"a{n}": 1 for n in range(60_000)}}, "fetch.data: a form may have 50000 fields"),
+        ({"data": "x" * 70_000, "timeout": "5"}, "fetch.timeout: expected number or null, got str"),
+    ],
+)
+def test_so_is_a_long_one(fetch: dict, words: str) -> None:
+    message = {"url": "u", "taskid": "t", "fetch": {"save": [1], **fetch}}
+    raw = pack(message)
+    with pytest.raises(BadTask, match=words) as caught:
+        parse_message(raw)
+    task = caught.value.task
+    assert (caught.value.raw, task.url, task.taskid) == (raw, "u", "t")
+    assert task.fetch is not None
+    assert pack(task.fetch.save) == pack([1])
+
+
+def test_a_long_one_with_keys_that_are_no_text_is_read_all_the_same() -> None:
+    task, _ = parse_message(pack({"url": "u", 7: "x" * 70_000, "fetch": {"save": 1}}))
+    assert task == Task(url="u", fetch=Fetch(save=1))
+
+
+@pytest.mark.parametrize("size", [LONG - 100, LONG, 20 * LONG])
+def test_a_long_pair_is_made_in_its_place(size: int) -> None:
+    result = Result(status_code=200, orig_url="u", url="u", content=b"x" * size)
+    raw = pack({"url": "u" * 90})
+    pair = encode_pair(raw, result)
+    assert bytes(pair) == b"\x92" + raw + pack(result)
+    assert isinstance(pair, memoryview) == (size + len(raw) > LONG)
+
+
+def test_what_a_long_one_wants_saved_comes_back_as_it_was() -> None:
+    save = {"a": [b"\xff", {1: "x" * 70_000}]}
+    task, raw = parse_message(pack({"url": "u", "fetch": {"save": save}}))
+    assert task.fetch is not None
+    result = Result(status_code=200, orig_url="u", url="u", save=task.fetch.save)
+    assert unpack(encode_pair(raw, result))[1]["save"] == save
 
 
 def test_a_bad_task_still_echoes_what_it_wanted_saved() -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fetcher.settings import Log
+from fetcher.settings import LOG_FIELDS, Log
 from fetchpool.serve.logs import JsonFormatter, set_up_logging
 
 logger = logging.getLogger("tests.logs")
@@ -82,3 +82,10 @@ def test_a_line_without_an_exception_has_no_traceback() -> None:
         "logger",
         "message",
     }
+
+
+def test_what_stands_beside_the_message_has_fields_of_its_own() -> None:
+    record = logging.LogRecord("n", logging.INFO, "f", 1, "GET /", (), None)
+    record.__dict__[LOG_FIELDS] = {"status": 200, "request_id": "a"}
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["message"], line["status"], line["request_id"]) == ("GET /", 200, "a")

@@ -271,3 +271,33 @@ async def test_the_public_url_is_a_name_of_ours(tmp_path: Path, host: str, statu
         url = f"http://127.0.0.1:{one.service.entrances.api_port}/judge?nonce=n"
         answer = await AsyncHTTPClient().fetch(url, headers={"Host": host}, raise_error=False)
         assert answer.code == status
+
+
+async def test_a_service_tells_what_it_has_counted(tmp_path: Path) -> None:
+    async with running(tmp_path) as one:
+        await one.get("/fetch?url=data:,x")
+        page = (await one.get("/metrics")).body.decode()
+        assert 'fetchpool_fetches_total{kind="data",outcome="answered",worker="1"} 1.0' in page
+        assert "\nfetchpool_workers 1.0\n" in page
+
+
+async def test_one_that_stops_wants_no_more_traffic(tmp_path: Path) -> None:
+    async with running(tmp_path) as one:
+        await wait_until(lambda: not one.service.problems(), what="the service to be ready")
+        await one.service.loop.stop(0.0)
+        answer = await one.get("/healthz")
+        assert answer.code == 503
+        assert json.loads(answer.body)["problems"] == ["the service is stopping"]
+
+
+async def test_one_without_an_api_counts_for_nobody(tmp_path: Path) -> None:
+    async with running(tmp_path, settings(api__enabled=False)) as one, connecting(one) as redis:
+        assert await redis.keys("fetchpool:stats:*") == []
+
+
+async def test_who_asks_more_often_than_the_rate_allows_is_told_so(tmp_path: Path) -> None:
+    async with running(tmp_path, settings(api__rate=1)) as one:
+        codes = [(await one.get("/count")).code for _ in range(4)]
+        assert codes[0] == 200
+        assert 429 in codes
+        assert (await one.get("/livez")).code == 200

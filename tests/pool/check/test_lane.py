@@ -17,6 +17,7 @@ from fetcher.guard import is_public
 from fetcher.model import Exit, Limits, Request, Response, Sink, Transfer
 from fetcher.proxy import parse_proxy
 from fetcher.queue_loop import QueueLoop
+from fetcher.stats.meters import Meters
 from fetchpool.farm import FAITHFUL, Farm, FarmProxy
 from fetchpool.farm import Kind as FarmKind
 from fetchpool.redis.connect import connect
@@ -68,6 +69,7 @@ async def checking(
     ca_file: str | None = None,
     tunnel_page: str | None = None,
     after_look: Callable[[], None] = lambda: None,
+    meters: Meters | None = None,
 ) -> AsyncIterator[Store]:
     """A loop that serves one lane of checks over the proxies, with a real client."""
     store = Store(redis, pool)
@@ -95,6 +97,7 @@ async def checking(
         user_agent="fetchpool-test",
         judges=bench if bench.judges else None,
         checkers=Checkers(redis),
+        meters=meters,
     )
     loop = QueueLoop([lane])
     loop.start()
@@ -723,3 +726,17 @@ async def test_what_checks_use_is_counted_for_all_checkers(redis: Redis) -> None
             return int(await redis.get(key) or 0)
 
         assert await wait_until(counted) > 400  # the packets alone
+
+
+async def test_checks_are_counted_by_how_they_end_and_timed_by_phase(redis: Redis) -> None:
+    meters = Meters()
+    async with (
+        Farm({FarmKind.GOOD: 2, FarmKind.REFUSING: 1}, tls=False) as farm,
+        checking(redis, settings(), page(farm), farm.proxies, meters=meters),
+    ):
+        await settled(redis, 3)
+    totals = meters.read({})
+    checks = {name: n for name, n in totals.counts.items() if name.startswith("checks")}
+    assert checks == {"checks\nuniversal\npassed": 2, "checks\nuniversal\nrefused": 1}
+    assert sum(totals.histograms["check\nconnect"].counts) == 2
+    assert sum(totals.histograms["check\ntotal"].counts) == 3

@@ -13,6 +13,7 @@ from fetcher.crawl.frontier.frontier import (
     Outcome,
     Taken,
     names,
+    read_states,
 )
 from fetcher.crawl.model import Counts, Item, Mark, Options, url_id
 
@@ -470,3 +471,12 @@ async def test_an_end_has_its_time(redis, state):
     assert (await loaded(one)).ended == 0
     await one.set_state(state)
     assert (await loaded(one)).ended >= (await loaded(one)).created
+
+
+async def test_the_states_of_all_crawls_are_read_at_once(redis):
+    assert await read_states(redis, "test") == {}
+    for name, state in (("a", "running"), ("b", "paused")):
+        await frontier(redis, name=name).create(Options(sources=("x",)))
+        await frontier(redis, name=name).set_state(state)
+    await redis.sadd("test:crawls", "lost")
+    assert await read_states(redis, "test") == {"a": "running", "b": "paused", "lost": ""}
