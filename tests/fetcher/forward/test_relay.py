@@ -1,15 +1,18 @@
 """Real connections on loopback; on both loops."""
 
 import asyncio
+import gc
 import random
+import weakref
 
 import pytest
 
 from fetcher.forward import relay as module
-from fetcher.forward.relay import HIGH, UNTOLD
+from fetcher.forward.relay import HIGH, UNTOLD, Relay
 from fetchpool.farm.certificate import Certificate, make_certificate
 from tests.fetcher.forward.relayed import (
     Ends,
+    connect,
     exchange,
     fate,
     receive,
@@ -198,6 +201,39 @@ async def test_all_relays_of_a_loop_share_one_timer() -> None:
         async with relayed(idle=300):
             assert sweep._timer is timer
     assert sweep._timer is None
+
+
+class Owner:
+    """Knows its relay, which knows it."""
+
+    relay: Relay
+
+    def ended(self, relay: Relay) -> None:
+        assert relay is self.relay
+
+    def spend(self, size: int) -> None:
+        assert size == 4
+
+
+async def begin_and_end() -> "weakref.ref[Owner]":
+    loop, owner = asyncio.get_running_loop(), Owner()
+    (client, near), (far, upstream) = connect(), connect()
+    one, _ = await loop.connect_accepted_socket(asyncio.Protocol, near)
+    two, _ = await loop.create_connection(asyncio.Protocol, sock=far)
+    owner.relay = Relay(one, two, idle=0, ended=owner.ended, spend=owner.spend)
+    owner.relay.start(b"", b"")
+    with client, upstream:
+        await exchange(client, upstream, b"word")
+    return weakref.ref(owner)
+
+
+async def test_one_that_has_ended_is_freed_without_the_collector() -> None:
+    gc.disable()
+    try:
+        owner = await begin_and_end()
+        await wait_until(lambda: owner() is None)
+    finally:
+        gc.enable()
 
 
 # -- TLS -------------------------------------------------------------------------------------------
