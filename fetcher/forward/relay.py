@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from fetcher.forward.splice import CAN_SPLICE, Splice, begin_splice
+from fetcher.forward.splice import Splice, begin_splice, can_splice
 
 HIGH: Final = 65_536  # bytes that wait for a slow reader; what is read at once comes on top
 SPLICE_AT: Final = 1_048_576  # bytes from one side, from which on the kernel carries the rest
@@ -62,7 +62,7 @@ class Relay:
         self._quiet_since = 0.0
         self._splice: Splice | None = None
         self.is_seeking = False
-        self.splice_at = SPLICE_AT if CAN_SPLICE else NEVER
+        self.splice_at = SPLICE_AT
         self.reason = ""
 
     @property
@@ -100,7 +100,9 @@ class Relay:
         Neither way is stopped for that: who is not read from may be what the other waits for.
         """
         self.splice_at = NEVER
-        self.is_seeking = True
+        self.is_seeking = can_splice(self._client.transport, self._upstream.transport)
+        if not self.is_seeking:
+            return
         for side in (self._client, self._upstream):
             side.transport.set_write_buffer_limits(0)
         self.try_splice()
@@ -204,7 +206,9 @@ class Relay:
             self._spend(left)
         self._client.part()
         self._upstream.part()
-        self._ended(self)
+        ended = self._ended
+        del self._ended, self._spend  # they know us too, and a circle waits for the collector
+        ended(self)
 
 
 class _Side(asyncio.Protocol):

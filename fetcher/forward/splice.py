@@ -108,20 +108,23 @@ class Splice:
         self._splicer.remove(*self._flows)
 
 
+def can_splice(one: asyncio.Transport, other: asyncio.Transport) -> bool:
+    """Whether the kernel can carry it all: not through TLS, and not on every system."""
+    return CAN_SPLICE and _is_plain(one) and _is_plain(other)
+
+
 def begin_splice(one: Side, other: Side) -> Splice | None:
-    """Let the kernel carry it all from now on; None where it cannot.
+    """Let the kernel carry it all from now on; None where there is no descriptor left for that.
 
     Both transports are paused and have nothing to write; their limits of writing are 0, so that
     `Splice.flushed` can be told.
     """
-    if not (CAN_SPLICE and _is_plain(one.transport) and _is_plain(other.transport)):
-        return None
     loop = asyncio.get_running_loop()
     splicer = _splicers.get(loop)
     if splicer is None or splicer.is_closed:
         try:
             splicer = _splicers[loop] = _Splicer(loop)
-        except OSError:  # no descriptor is left
+        except OSError:
             return None
     return Splice(splicer, one, other)
 

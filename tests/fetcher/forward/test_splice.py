@@ -8,12 +8,14 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fetcher.forward import relay, splice
 from fetcher.forward.splice import CAN_SPLICE
+from fetchpool.farm.certificate import make_certificate
 from tests.fetcher.forward.relayed import (
     Ends,
     exchange,
@@ -23,6 +25,7 @@ from tests.fetcher.forward.relayed import (
     reset,
     send_until_full,
 )
+from tests.redis_server import unavailable
 from tests.resources import open_files
 from tests.standstill import Standstill
 from tests.wait import wait_until
@@ -303,3 +306,29 @@ async def listen(sock: socket.socket, chance: random.Random) -> bytes:
         for _ in range(chance.randint(0, 3)):
             await asyncio.sleep(0)
     return digest.digest()
+
+
+async def test_where_the_system_cannot_it_stays_on_transports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(splice, "CAN_SPLICE", False)
+    async with relayed() as ends:
+        await ends.whole()
+        await ends.whole()
+        assert ends.relay._splice is None
+        assert not ends.relay.is_seeking
+
+
+async def test_nothing_is_spliced_through_tls(tmp_path: Path) -> None:
+    made = make_certificate(tmp_path, ["127.0.0.1"])
+    if made is None:
+        unavailable("no openssl program to make a certificate")
+    async with relayed(certificate=made, tls=("client",)) as ends:
+        reader, writer = ends.streams["client"]
+        for _ in range(2):
+            writer.write(b"ping")
+            assert await receive(ends.upstream, 4) == b"ping"
+            await asyncio.get_running_loop().sock_sendall(ends.upstream, b"pong")
+            assert await reader.readexactly(4) == b"pong"
+        assert ends.relay._splice is None
+        assert not ends.relay.is_seeking
