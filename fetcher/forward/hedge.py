@@ -14,7 +14,7 @@ _KEPT: Final = 200  # set-ups
 _EVERY: Final = 20  # of which the percentile is taken anew
 _ENOUGH: Final = 20  # set-ups before it means something
 
-LENT: Final = 10.0  # racers before anything has been earned
+LENT: Final = 25.0  # racers before anything has been earned
 MOST: Final = 100.0  # that may be saved up
 
 
