@@ -260,6 +260,18 @@ async def test_who_stays_idle_between_requests_is_given_up(
         assert await streams[0].read() == b""
 
 
+async def test_who_dribbles_a_further_request_is_given_up(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SWEEP", 0.02)
+    async with opened() as client, calling(port=client.port) as streams:
+        streams[1].write(request("GET", url(origin)))
+        assert (await read_answer(streams))[1] == b"/a"
+        monkeypatch.setattr(connection, "GREETING", 0.05)
+        streams[1].write(b"GET http://h")
+        assert (await streams[0].read()).startswith(b"HTTP/1.1 408 ")
+
+
 async def test_there_are_no_more_connections_than_places(origin: Origin) -> None:
     async with opened(max_connections=1) as client, calling(port=client.port) as streams:
         streams[1].write(request("GET", url(origin)))
