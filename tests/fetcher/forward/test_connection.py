@@ -13,7 +13,7 @@ import pytest_asyncio
 from fetcher.forward import connection, server
 from fetcher.model import Trust
 from fetchpool.farm.certificate import make_certificate
-from tests.fetcher.forward.doors import opened, request
+from tests.fetcher.forward.open_door import opened, request
 from tests.fetcher.forward.quotas import Unlimited
 from tests.serving import Streams, calling, serving
 from tests.wait import wait_until
