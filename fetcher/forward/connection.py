@@ -90,6 +90,8 @@ class Connection(asyncio.Protocol):
         elif self.reader is not None:
             self.events.extend(self.reader.feed(data))
             self._go_on()
+            if self.due != NEVER and not self.reader.is_between:  # a head that is not whole yet
+                self.due = min(self.due, time.monotonic() + GREETING)
 
     def eof_received(self) -> bool:
         """He sends no more. Who waits for an answer does not do that: he has left, as squid and

@@ -13,7 +13,7 @@ import pytest_asyncio
 from fetcher.forward import connection, server
 from fetcher.model import Trust
 from fetchpool.farm.certificate import make_certificate
-from tests.fetcher.forward.doors import opened, request
+from tests.fetcher.forward.open_door import opened, request
 from tests.fetcher.forward.quotas import Unlimited
 from tests.serving import Streams, calling, serving
 from tests.wait import wait_until
@@ -258,6 +258,18 @@ async def test_who_stays_idle_between_requests_is_given_up(
         streams[1].write(request("GET", url(origin)))
         assert (await read_answer(streams))[1] == b"/a"
         assert await streams[0].read() == b""
+
+
+async def test_who_dribbles_a_further_request_is_given_up(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SWEEP", 0.02)
+    async with opened() as client, calling(port=client.port) as streams:
+        streams[1].write(request("GET", url(origin)))
+        assert (await read_answer(streams))[1] == b"/a"
+        monkeypatch.setattr(connection, "GREETING", 0.05)
+        streams[1].write(b"GET http://h")
+        assert (await streams[0].read()).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_there_are_no_more_connections_than_places(origin: Origin) -> None:

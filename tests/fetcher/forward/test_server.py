@@ -4,7 +4,7 @@ import time
 import pytest
 
 from fetcher.forward import server
-from tests.fetcher.forward.doors import Client, opened, request
+from tests.fetcher.forward.open_door import Client, opened, request
 from tests.serving import calling, serving
 from tests.wait import wait_until
 
