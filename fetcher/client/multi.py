@@ -43,6 +43,7 @@ class Multi(CurlAsyncHTTPClient):
         self._timer: asyncio.Handle | None = None
         self._timer_due = 0.0
         self._settle_due = False
+        self._news_wait = False  # for those that have ended in the same turn
         self._asked: deque[int] = deque(maxlen=1)
         self._news: dict[Any, None] = {}  # whom libcurl's callbacks have given something to tell
         self._pieces: Pieces[Handle] = Pieces(self._loop, self._go_on_with_pieces)
@@ -195,7 +196,9 @@ class Multi(CurlAsyncHTTPClient):
                 self._settle_next()
                 break
             left, succeeded, failed = self._multi.info_read(FEW)
-        if self._news:
+        # Of what is left, a short answer is still told whole by its end: once they wait for that.
+        self._news_wait = bool(left) and not self._news_wait
+        if self._news and not self._news_wait:
             self._tell_news()
         now = time.monotonic()
         if now - began > LITTLE:

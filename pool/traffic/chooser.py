@@ -74,6 +74,11 @@ class PoolChooser:
         self.usage.end(proxy)
 
     def has_other(self, target: Target, tried: Sequence[Proxy]) -> bool:
+        wishes = target.wishes
+        if not (target.tunnelled or wishes.only or wishes.country):  # as nearly all of plain http
+            snapshot = self._snapshot_for(target)
+            if snapshot is not None and len(snapshot.good.every) > len(tried):
+                return True
         named, exits = self._look(target, tried)
         return named is not None or any(_has_untried(entries, tried) for entries in exits)
 

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import gzip
 import logging
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest_asyncio
 
 from fetcher.client.body_budget import Budget
 from fetcher.client.curl import CurlClient
+from fetcher.client.multi import TURN
 from fetcher.client.sinks import WholeBody
 from fetcher.client.stream import MAX_UNHEARD, Stream
 from fetcher.client.transfer import MAX_HEAD, CurlTransfer
@@ -97,6 +99,28 @@ async def test_an_answer_is_told_as_head_body_and_end(client, origin):
         assert (response.body, response.address, response.sent) == (b"", "127.0.0.1", True)
     assert 0 < head.timing.first_byte <= head.timing.total <= end.timing.total
     assert client.in_flight == 0
+
+
+class Short(Heard):
+    """Wants a short answer as one."""
+
+    short = True
+
+
+async def test_short_answers_are_told_whole_when_more_end_at_once_than_a_turn_hands_out(origin):
+    with closing(CurlClient(force_instance=True, max_clients=30)) as client:
+        url, sinks = origin.add(sized(b"short"), KEEP), [Short() for _ in range(30)]
+
+        def take_a_turn(_: Response) -> None:
+            end = time.monotonic() + 2 * TURN
+            while time.monotonic() < end:
+                pass
+
+        sinks[0].on_done = take_a_turn
+        for sink in sinks:
+            start(client, url, sink)
+        await wait_until(lambda: all(sink.ends for sink in sinks))
+        assert [sink.order for sink in sinks] == [["done"]] * 30
 
 
 async def test_the_head_is_told_while_the_body_is_awaited(client, origin):
