@@ -1,7 +1,7 @@
 """Splice: bytes from socket to socket through a pipe, without a copy into this process (Linux).
 
-A driver. For tunnels through which much passes: the kernel moves pages, and a gigabyte costs
-less than half of the CPU that it costs on transports. All such tunnels of a loop share an epoll of their
+A driver. For tunnels through which much passes: the kernel moves pages, and a gigabyte costs less
+than half of the CPU that it costs on transports. All such tunnels of a loop share an epoll of their
 own, of which the loop watches one descriptor, and some pipes: a tunnel holds one only while bytes
 wait in it for a slow reader, and where there are none left, its transport takes these bytes.
 
