@@ -469,6 +469,20 @@ def test_https_leaves_by_those_that_tunnelled_cleanly_and_then_by_unknown_ones()
     }
 
 
+@pytest.mark.parametrize(
+    ("known", "unclean"),
+    [
+        ({"connect": True, "tls": True}, False),
+        ({"connect": True, "tls": False}, True),
+        ({"connect": False}, True),
+        ({}, False),
+    ],
+)
+def test_it_tells_through_whom_https_does_not_pass(known: dict[str, bool], unclean: bool) -> None:
+    one = entry("192.0.2.1:1", **known)
+    assert snapshot(one).is_unclean(one) is unclean
+
+
 def listed(pool: Snapshot, **wanted: Any) -> list[set[int]]:
     """The ports of the exits, list by list."""
     return [{exits[i].proxy.port for i in range(len(exits))} for exits in pool.find_exits(**wanted)]
