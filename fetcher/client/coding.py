@@ -391,8 +391,7 @@ def undo_beginning(head: bytes, body: bytes) -> bytes:
         for piece in undo.work(Turn(SLICE)):
             pieces.append(piece)
     except BadCoding:  # as one that is cut may be
-        if not pieces:
-            return body
+        return b"".join(pieces) or body
     return b"".join(pieces)
 
 
