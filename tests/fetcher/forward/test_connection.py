@@ -128,6 +128,33 @@ async def test_an_upgrade_is_a_tunnel_that_begins_with_the_request() -> None:
         assert await reader.read() == b"HTTP/1.1 101 Switching Protocols\r\n\r\nping"
 
 
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"])
+async def test_a_declined_upgrade_is_the_last_of_its_connection(before: bytes) -> None:
+    heard: list[bytes] = []
+
+    async def declines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in (before, b"HTTP/1.1 4", b"04 No\r\nContent-Length: 2\r\n\r\nno"):
+            writer.write(piece)
+            await asyncio.sleep(0)
+        heard.append(await reader.read())
+
+    async with (
+        serving(declines) as port,
+        opened(connect_ports=frozenset()) as client,
+        calling(port=client.port) as (reader, writer),
+    ):
+        lines = ("Connection: Upgrade", "Upgrade: websocket")
+        writer.write(request("GET", f"http://127.0.0.1:{port}/chat", *lines))
+        answer = await reader.readuntil(b"no")
+        last = b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+        assert answer == before + last
+        writer.write(request("GET", "http://b.test/", basic("x:key"), "Cookie: of=b"))
+        writer.write_eof()
+        await reader.read()
+    assert heard == [b""]
+
+
 @pytest.mark.parametrize(
     ("lines", "status", "word"),
     [
