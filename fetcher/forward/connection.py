@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
 
     # As the attributes of the class until they are needed.
     is_over = False  # nothing more is heard of him
+    is_full = False  # he does not take what he has been answered
     no_place: Refused | None = None
     entered: str | None = None  # the key whose places it takes one of
     plain: Plain | None = None
@@ -107,12 +108,16 @@ class Connection(asyncio.Protocol):
             self._leave()
 
     def pause_writing(self) -> None:
+        self.is_full = True
         if self.plain is not None:
             self.plain.client_paused()
 
     def resume_writing(self) -> None:
+        self.is_full = False
         if self.plain is not None:
             self.plain.client_resumed()
+        elif not self.is_over:
+            self._go_on()
 
     # -- what the door tells -----------------------------------------------------------------------
 
@@ -159,8 +164,11 @@ class Connection(asyncio.Protocol):
             elif isinstance(event, End):
                 if plain is not None:
                     plain.end()
-            elif plain is not None:
-                break  # one after another
+            elif plain is not None and isinstance(event, Broken):
+                plain.break_off(event.refused)  # its body cannot be read on, unless it is whole
+                break
+            elif plain is not None or self.is_full:
+                break  # one after another, and none for who does not take his answers
             elif isinstance(event, Head):
                 self.events.popleft()
                 self._begin(event)
@@ -214,7 +222,7 @@ class Connection(asyncio.Protocol):
         transport = self.transport
         if transport.is_closing():
             return
-        wants = self.plain is None or self.plain.wants_more
+        wants = not self.is_full if self.plain is None else self.plain.wants_more
         pause = not self.is_over and (len(self.events) >= MOST_WAITING or not wants)
         if pause == transport.is_reading():
             if pause:

@@ -27,6 +27,10 @@ _REQUEST: Final = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.[01]\r\n")
 _BODY: Final = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _HEAD_END: Final = b"\r\n\r\n"
 
+_INTERIM: Final = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9][0-9][ \r\n]")
+_SWITCHES: Final = re.compile(rb"HTTP/1\.1 101[ \r\n]")
+_BLANK: Final = re.compile(rb"\n\r?\n")
+
 # How servers begin that speak first: SSH, SMTP and FTP, POP3, IMAP, RFB (VNC), rsync, NNTP.
 _GREETING: Final = re.compile(rb"SSH-|[1-5][0-9][0-9][ -]|\+OK|\* |RFB |@RSYNCD")
 
@@ -172,6 +176,25 @@ def judge(kind: Flight, data: bytes) -> Answer:
         if head[_RECORD:] != bytes((_WARNING, _UNRECOGNIZED_NAME)):
             return Answer.ALERT
         at += _RECORD + 2
+
+
+def find_final(data: bytes) -> int | None:
+    """Where in an answer its last head begins, behind those of RFC 9110 15.2, which promise another
+    one; None until its first line is here."""
+    at = 0
+    while data.find(b"\n", at) >= 0:
+        if not _INTERIM.match(data, at):
+            return at
+        end = _BLANK.search(data, at)
+        if end is None:
+            return None
+        at = end.end()
+    return None
+
+
+def switches(data: bytes, at: int) -> bool:
+    """Whether the head that begins there agrees to an Upgrade."""
+    return _SWITCHES.match(data, at) is not None
 
 
 def is_greeting(data: bytes) -> bool:

@@ -154,6 +154,17 @@ class Plain:
             self._start()
         self.is_inside = False
 
+    def break_off(self, refused: Refused) -> None:
+        """What comes behind cannot be read. Of a body that is not whole yet, there is no more."""
+        if self.is_over or self.has_all:
+            return
+        self.is_inside = True
+        if self.answer.status:
+            self._cut()
+        else:
+            self._refuse(refused)
+        self.is_inside = False
+
     def cancel(self) -> None:
         """The client has left: nobody needs the answer."""
         if not self.is_over:

@@ -33,7 +33,8 @@ class Relay:
     """`idle`: seconds without a byte in either direction, then it is closed; 0 = no limit.
 
     `spend` is told how many bytes have passed, in lumps of about a second, and `ended`, once, that
-    both connections are gone. `client_ended`: the client has sent all that it will.
+    both connections are gone. `client_ended`: the client has sent all that it will. `is_one_way`:
+    nothing that it still sends goes on.
     """
 
     __slots__ = (
@@ -50,12 +51,14 @@ class Relay:
         ended: Callable[["Relay"], None],
         spend: Callable[[int], None],
         client_ended: bool = False,
+        is_one_way: bool = False,
     ) -> None:
         self._client = _Side(self, "client", client)
         self._upstream = _Side(self, "upstream", upstream)
         self._client.meet(self._upstream)
         self._upstream.meet(self._client)
         self._client.has_ended = client_ended
+        self._client.is_mute = is_one_way
         self._idle = idle
         self._ended = ended
         self._spend = spend
@@ -64,7 +67,7 @@ class Relay:
         self._quiet_since = 0.0
         self._splice: Splice | None = None
         self.is_seeking = False
-        self.splice_at = SPLICE_AT
+        self.splice_at = NEVER if is_one_way else SPLICE_AT  # it would carry all
         self.reason = ""
 
     @property
@@ -217,7 +220,7 @@ class _Side(asyncio.Protocol):
     """What comes from one of the two, and whether it may come."""
 
     __slots__ = (
-        "has_ended", "is_lost", "is_paused", "name", "other", "out", "passed", "relay",
+        "has_ended", "is_lost", "is_mute", "is_paused", "name", "other", "out", "passed", "relay",
         "transport",
     )  # fmt: skip
     other: "_Side"
@@ -231,6 +234,7 @@ class _Side(asyncio.Protocol):
         self.has_ended = False
         self.is_lost = False
         self.is_paused = False
+        self.is_mute = False
 
     def meet(self, other: "_Side") -> None:
         self.other = other
@@ -288,6 +292,8 @@ class _Side(asyncio.Protocol):
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
+        if self.is_mute:
+            return
         self.passed += len(data)
         self.out.write(data)
         if self.passed > self.relay.splice_at:

@@ -24,8 +24,10 @@ from fetcher.forward.first_flight import (
     FirstFlight,
     Flight,
     Stage,
+    find_final,
     is_greeting,
     judge,
+    switches,
 )
 from fetcher.forward.means import Means
 from fetcher.forward.model import Authority, Caller, Refused
@@ -62,6 +64,7 @@ class Tunnel(asyncio.Protocol):
     _told = False  # something was written to the client
     _client_ended = False  # he has half-closed
     _paused = False
+    _is_declined = False  # an Upgrade was: nothing more of the client goes up
     _holds = False  # what the server has said first
     _answer = b""  # what has come back and is not passed on
     _alert = b""  # what another proxy gave as the target's refusal
@@ -95,6 +98,7 @@ class Tunnel(asyncio.Protocol):
         self._ended: Callable[[Tunnel], None] | None = ended
         self._loop = asyncio.get_running_loop()
         self._flight = FirstFlight(first)
+        self._is_upgrade = first is Flight.REQUEST
         if early:
             self._flight.feed(early)
         self._opening = Opening(
@@ -154,10 +158,11 @@ class Tunnel(asyncio.Protocol):
 
     def _look(self) -> None:
         """What there is to be done with what both sides have said so far."""
-        if self._flight.stage is Stage.OTHER or not self._opening.may_go_on:
-            self._settle(None)
-        elif self._flight.stage is Stage.WHOLE:
+        is_whole = self._flight.stage is Stage.WHOLE
+        if is_whole and (self._is_upgrade or self._opening.may_go_on):
             self._prove()
+        elif self._flight.stage is Stage.OTHER or not self._opening.may_go_on:
+            self._settle(None)
         elif not self._answer:
             self._idle()
         elif not self._holds:
@@ -183,7 +188,10 @@ class Tunnel(asyncio.Protocol):
         if self.state is not State.PROVING:
             self.state = State.PROVING
             self._opening.put_off(monotonic() - self._since)
-            self._set_timer(self._opening.patience, self._silent)
+            if self._opening.may_go_on:
+                self._set_timer(self._opening.patience, self._silent)
+            else:
+                self._idle()
         if self._answer:
             self._judge()
 
@@ -191,10 +199,21 @@ class Tunnel(asyncio.Protocol):
         answer = judge(self._flight.kind, self._answer)
         if answer is Answer.MORE and len(self._answer) > MAX_ANSWER:
             answer = Answer.GARBAGE
-        if answer is Answer.GOOD:
+        if answer is Answer.GOOD and self._is_upgrade:
+            at = find_final(self._answer)
+            if at is None:
+                answer = Answer.MORE if len(self._answer) <= MAX_ANSWER else Answer.GARBAGE
+            elif not switches(self._answer, at):
+                self._decline(at)
+        if answer is Answer.GARBAGE and not self._opening.may_go_on:  # an Upgrade's
+            self._decline(0)
+            self._settle(None)
+        elif answer is Answer.GOOD:
             self._settle(Response(url=self.target.url, outcome=ANSWERED))
         elif answer is Answer.GARBAGE:
             if self._answer[:_ALIKE] == self._garbage:  # as below
+                if self._is_upgrade:
+                    self._decline(0)
                 self._opening.absolve()
                 self._settle(None)
                 return
@@ -211,6 +230,14 @@ class Tunnel(asyncio.Protocol):
             words = f"TLS alert {alert[6]} instead of an answer"
             self._replace(_lie(self.target, words, code=Code.SSL_CONNECT_ERROR))
 
+    def _decline(self, at: int) -> None:
+        """The target stays with HTTP, so the client may take us for a proxy again, and send what is
+        for others here: his key, too. So that answer is told to be the last."""
+        line, end, rest = self._answer[at:].partition(b"\n")
+        if line.startswith(b"HTTP/"):
+            self._answer = self._answer[:at] + line + end + b"Connection: close\r\n" + rest
+        self._is_declined = True
+
     def _silent(self) -> None:
         more = self._opening.patience_of_last
         if more:
@@ -225,7 +252,10 @@ class Tunnel(asyncio.Protocol):
 
     def lost(self, error: Exception | None) -> None:
         """The proxy has closed, before a byte that counts."""
-        if self.state in (State.WAITING, State.PROVING):
+        if self._is_upgrade and not self._opening.may_go_on:
+            self._client.write(self._answer)
+            self._end()
+        elif self.state in (State.WAITING, State.PROVING):
             if self.state is State.WAITING:
                 self._last_words = self._answer
             words = "reset" if error is not None else "closed"
@@ -279,6 +309,7 @@ class Tunnel(asyncio.Protocol):
             ended=self._relayed,
             spend=lambda size: spend(key, size),
             client_ended=self._client_ended,
+            is_one_way=self._is_declined,
         )
         self._relay.start(answer, b"")
 

@@ -1,6 +1,7 @@
 """What a client sees, byte for byte, who comes in through a real door."""
 
 import asyncio
+import socket
 import ssl
 import struct
 from base64 import b64encode
@@ -125,6 +126,33 @@ async def test_an_upgrade_is_a_tunnel_that_begins_with_the_request() -> None:
         lines = ("Connection: Upgrade", "Upgrade: websocket", basic("x:y"))
         writer.write(request("GET", f"http://127.0.0.1:{port}/chat?x", *lines) + b"ping")
         assert await reader.read() == b"HTTP/1.1 101 Switching Protocols\r\n\r\nping"
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"])
+async def test_a_declined_upgrade_is_the_last_of_its_connection(before: bytes) -> None:
+    heard: list[bytes] = []
+
+    async def declines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in (before, b"HTTP/1.1 4", b"04 No\r\nContent-Length: 2\r\n\r\nno"):
+            writer.write(piece)
+            await asyncio.sleep(0)
+        heard.append(await reader.read())
+
+    async with (
+        serving(declines) as port,
+        opened(connect_ports=frozenset()) as client,
+        calling(port=client.port) as (reader, writer),
+    ):
+        lines = ("Connection: Upgrade", "Upgrade: websocket")
+        writer.write(request("GET", f"http://127.0.0.1:{port}/chat", *lines))
+        answer = await reader.readuntil(b"no")
+        last = b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+        assert answer == before + last
+        writer.write(request("GET", "http://b.test/", basic("x:key"), "Cookie: of=b"))
+        writer.write_eof()
+        await reader.read()
+    assert heard == [b""]
 
 
 @pytest.mark.parametrize(
@@ -332,6 +360,43 @@ async def test_the_same_behind_tls(origin: Origin, tmp_path: Path) -> None:
         assert await reader.readexactly(6) == b"early\n"
         writer.close()
         await wait_until(lambda: not client.door.connections)
+
+
+@pytest.mark.parametrize("way", ["refused", "answered"])
+async def test_who_takes_no_answers_is_given_no_more(origin: Origin, way: str) -> None:
+    count = 2000
+    keys = {"me": "key"} if way == "refused" else {}
+    with socket.socket() as small:
+        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        small.setblocking(False)
+        async with opened(keys=keys) as client:
+            await asyncio.get_running_loop().sock_connect(small, ("127.0.0.1", client.port))
+            await wait_until(lambda: client.door.connections)
+            [visit] = client.door.connections
+            ours = visit.transport.get_extra_info("socket")
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            reader, writer = await asyncio.open_connection(sock=small, limit=4096)
+            writer.write(request("GET", url(origin, "/" + "a" * 500)) * count)
+            await wait_until(lambda: visit.is_full and not visit.transport.is_reading())
+            assert visit.transport.get_write_buffer_size() < 200_000
+            assert len(origin.paths) < count
+            for _ in range(count):  # all goes on when he takes them
+                head, _ = await read_answer((reader, writer))
+                assert head.startswith(b"HTTP/1.1 407 " if keys else b"HTTP/1.1 200 ")
+            writer.close()
+
+
+@pytest.mark.parametrize("held", [0, 100_000])
+async def test_a_body_that_cannot_be_read_ends_its_request_at_once(held: int) -> None:
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(mute) as port, opened() as client:
+        head = request("POST", f"http://127.0.0.1:{port}/", "Transfer-Encoding: chunked")
+        chunk = b"%x\r\n%b\r\n" % (held, bytes(held)) if held else b""
+        answer = await asyncio.wait_for(client.say(head + chunk + b"-1\r\n"), 5)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"no size in hex" in answer
 
 
 async def test_a_refused_request_with_a_body_ends_its_connection(origin: Origin) -> None:

@@ -6,9 +6,11 @@ from fetcher.forward.first_flight import (
     FirstFlight,
     Flight,
     Stage,
+    find_final,
     is_greeting,
     judge,
     offers_early_data,
+    switches,
 )
 from tests.fetcher.forward.hellos import (
     REFUSAL,
@@ -219,3 +221,27 @@ def test_what_comes_back_to_a_request_looks_like_http(data: bytes, answer: Answe
 )
 def test_servers_that_speak_first_are_known_by_their_greeting(data: bytes, greets: bool) -> None:
     assert is_greeting(data) is greets
+
+
+@pytest.mark.parametrize(
+    ("data", "at", "agrees"),
+    [
+        (b"HTTP/1.1 101 Switching Protocols\r\n", 0, True),
+        (b"HTTP/1.1 101\r\n", 0, True),
+        (b"HTTP/1.1 200 OK\r\n", 0, False),
+        (b"HTTP/1.0 101 Yes\r\n", 0, False),
+        (b"HTTP/1.1 1010 Yes\r\n", 0, False),
+        (b"HTTP/1.1  103 Odd\r\n\r\n", 0, False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Yes\r\n", 25, True),
+        (b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 404 No\r\n", 28, False),
+        (b"HTTP/1.1 103 Hints\nA: b\n\nHTTP/1.1 404 No\n", 25, False),
+        (b"HTTP/1.1 103 Hints\r\nHTTP/1.1 101 Yes\r\n", None, False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Yes", None, False),
+        (b"HTTP/1.1 101", None, False),
+    ],
+)
+def test_an_answer_to_an_upgrade_is_its_last_head(
+    data: bytes, at: int | None, agrees: bool
+) -> None:
+    assert find_final(data) == at
+    assert (at is not None and switches(data, at)) is agrees
