@@ -21,6 +21,12 @@ _WHO: Final = Refused(
     sentence="this proxy asks who you are: give the key of whoever runs it as password, with any"
     " user name",
 )
+_WRONG: Final = Refused(
+    status=407,
+    error="http_request_denied",
+    sentence="the password is no key of this proxy: give the key of whoever runs it, with any user"
+    " name",
+)
 _UNREADABLE: Final = Refused(
     status=407,
     error="http_request_denied",
@@ -49,7 +55,7 @@ class Gate:
         if self._keys:
             found = find_key(self._keys, password)
             if found is None:
-                return _WHO
+                return _WRONG if password else _WHO
             key = found
         try:
             return Caller(key=key, steering=read_user(user))

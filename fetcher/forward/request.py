@@ -59,7 +59,7 @@ def read_request(head: Head) -> Asked | Refused:
     if match is None:
         return _refuse(
             f"{WHAT_THIS_IS}: a whole URL was expected, as in `GET http://example.com/ HTTP/1.1`,"
-            " and nothing was fetched"
+            " and nothing was fetched; the HTTP API has a port of its own"
         )
     scheme, place, rest = match.groups()
     scheme = scheme.lower()

@@ -72,6 +72,7 @@ _PAIRS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "sticky": ("is_sticky", _sticky),
 }
 _FLAGS: Final[Mapping[str, str]] = {"polite": "is_polite", "debug": "is_debug"}
+_ONLY: Final[Mapping[str, str]] = {"strict": "1", "sticky": "target"}  # words that have one value
 _KNOWN: Final = (
     "session-ID, lifetime-MINUTES, country-CC, site-NAME, strict-1, sticky-target, polite, debug"
 )
@@ -106,7 +107,8 @@ def read_user(name: str) -> Steering:
 
 def _value(word: str, value: str) -> str:
     if not value:
-        raise TaskError(f"{word}: its value is missing in the user name, as in {word}-VALUE")
+        example = f"{word}-{_ONLY.get(word, 'VALUE')}"
+        raise TaskError(f"{word}: its value is missing in the user name, as in {example}")
     if not _VALUE.fullmatch(value):
         raise TaskError(f"{word}: expected letters, digits, _ and . as value, got {_show(value)}")
     return value
@@ -114,7 +116,7 @@ def _value(word: str, value: str) -> str:
 
 def _explain_unknown(word: str) -> str:
     what = f"asks for {_show(word)}, which is unknown" if word else "has an empty word in it"
-    return f"the user name {what}: behind its first - it can have {_KNOWN}"
+    return f"the user name {what}: behind its first '-' it can have {_KNOWN}"
 
 
 def _show(text: str) -> str:

@@ -36,8 +36,8 @@ def test_who_comes_in(keys: dict[str, str], authorization: bytes | None, caller:
     [
         (KEYS, None, 407, "who you are"),
         (KEYS, basic("anna:"), 407, "who you are"),
-        (KEYS, basic("s3cret:anna"), 407, "who you are"),
-        (KEYS, basic("anna:S3cret"), 407, "who you are"),
+        (KEYS, basic("s3cret:anna"), 407, "no key of this proxy"),
+        (KEYS, basic("anna:S3cret"), 407, "no key of this proxy"),
         (KEYS, b"Bearer s3cret", 407, "Basic"),
         (KEYS, b"Basic !!!", 407, "Basic"),
         (KEYS, basic("x-nonsense:s3cret"), 400, "nonsense"),

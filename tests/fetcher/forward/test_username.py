@@ -86,6 +86,8 @@ def test_a_user_name_says_what_it_asks_for(name: str, steering: Steering) -> Non
         ("user-session-", "session: its value is missing"),
         ("user-session--debug", "session: its value is missing"),
         ("user-cc", "cc: its value is missing"),
+        ("user-strict", "strict: its value is missing in the user name, as in strict-1"),
+        ("user-sticky", "sticky: its value is missing in the user name, as in sticky-target"),
         # values that are none
         ("user-session-a b", "session: expected letters, digits, _ and . as value, got 'a b'"),
         ("user-session-a\u0661", r"session: expected letters, digits, _ and . as value, got 'a\u0"),
