@@ -76,7 +76,7 @@ class Plain:
     sticky: Sticky | None = None  # the exit of the session
     attempts: Sequence[Attempt] = ()  # of the session's exits before
     tries = 0  # of these
-    has_waited = False  # for a proxy, as the session had none
+    has_waited = False  # for a proxy, as there was none
     deadline = 0.0  # of a session: of all its fetches
     request_id = ""
     has_all = False  # the whole of the request is here
@@ -201,7 +201,7 @@ class Plain:
             return
         wishes = self._wishes()
         if steering.session is None and not steering.is_sticky:
-            self._await_supply(wishes, self._run)
+            self._run(wishes)  # whoever has a proxy need not look for one
         else:
             self.deadline = self.started + _base_plan(self._defaults).timeout
             self._find(wishes)
@@ -365,10 +365,18 @@ class Plain:
         elif is_answered and fetching.response is not None:
             self.answer.write_whole(fetching, fetching.response)
             self._finish()
+        elif self._lacks_proxy(fetching):
+            self.has_waited = True
+            self._await_supply(self._wishes(), self._run)
         else:
             error = str(result.error).removeprefix("HTTP 599: ")
             if not self._has_lost_exit(fetching, error):
                 self._refuse(self._explain(fetching, error))
+
+    def _lacks_proxy(self, fetching: Fetching) -> bool:
+        """Whether the pool had none at all, so that it is worth waiting for the first."""
+        is_empty = fetching.ending is Ending.NO_PROXY and not fetching.attempts
+        return is_empty and self.means.has_pool and self.sticky is None and not self.has_waited
 
     def _learn(self, fetching: Fetching) -> None:
         """Which proxies have failed, for those who come next."""
