@@ -136,11 +136,11 @@ class _Telling(ConnectionPool):
     async def ensure_connection(self, connection: Any) -> None:
         """Connected, when a command is to be sent over it. Raises `Unreached`."""
         try:
-            if connection.is_connected:
+            if connection.is_connected:  # as far as anybody has noticed
                 await super().ensure_connection(connection)
-            else:
-                async with asyncio.timeout(self._limit):
-                    await super().ensure_connection(connection)
+                return
+            async with asyncio.timeout(self._limit):
+                await super().ensure_connection(connection)
         except (RedisError, OSError) as error:
             reason = describe(error)
             self._presence.gone(reason)
