@@ -39,7 +39,7 @@ class Flight(enum.Enum):
     """What a tunnel's first flight may be."""
 
     TLS_OR_ANY = "tls or any"  # repeated if it is a ClientHello, or a request that changes nothing
-    REQUEST = "request"  # an HTTP request, one of ours (an Upgrade) too, that may be repeated
+    REQUEST = "request"  # an HTTP request, one of ours (an Upgrade) too; repeated if it is safe
 
 
 class Stage(enum.Enum):
@@ -74,7 +74,7 @@ class FirstFlight:
         if self.stage is Stage.WHOLE or len(self.data) > MAX_FLIGHT:
             self.stage = Stage.OTHER
         elif self.stage is Stage.PARTIAL and self.kind is Flight.REQUEST:
-            self.stage = Stage.WHOLE
+            self.stage = Stage.WHOLE if self.data.startswith(_SAFE) else Stage.OTHER
         elif self.stage is Stage.PARTIAL and len(self.data) >= self._needed:
             self.stage = self._look()
         return self.stage

@@ -223,6 +223,11 @@ def test_servers_that_speak_first_are_known_by_their_greeting(data: bytes, greet
     assert is_greeting(data) is greets
 
 
+def test_a_request_of_ours_that_changes_something_is_not_repeated() -> None:
+    flight = FirstFlight(Flight.REQUEST)
+    assert flight.feed(b"POST /attach HTTP/1.1\r\nUpgrade: tcp\r\n\r\n") is OTHER
+
+
 @pytest.mark.parametrize(
     ("data", "at", "agrees"),
     [
