@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         if self.is_over:
             return
         if self.reader is None and self.handshake is None:
-            if data[0] == socks.VERSION:
+            if data[0] in (4, socks.VERSION):  # who speaks version 4 is told so in its own words
                 self.handshake = socks.Handshake(self.means.gate.needs_key)
             else:
                 self.reader = Reader()

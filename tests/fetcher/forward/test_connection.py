@@ -267,6 +267,12 @@ async def test_socks_asks_for_the_key_too(origin: Origin, key: bytes, answer: by
     assert origin.paths == []
 
 
+async def test_socks_4_is_refused_in_its_own_words() -> None:
+    async with opened() as client:
+        got = await client.say(b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00")
+    assert got == b"\x00\x5b" + bytes(6)
+
+
 async def test_who_begins_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "GREETING", 0.05)
     monkeypatch.setattr(connection, "LINGER", 0.05)
