@@ -24,7 +24,9 @@ def build_announcement(
     if "api" in urls:
         lines.append(f"HTTP API     {urls['api']}/  (/random /all /count /fetch?url= /healthz)")
     if FORWARD in urls:
-        lines.append(f"Proxy        {urls[FORWARD]}  (HTTP, CONNECT and SOCKS5, for any client)")
+        is_tls = settings.forward.tls.cert is not None
+        what = "HTTP and CONNECT over TLS" if is_tls else "HTTP, CONNECT and SOCKS5, for any client"
+        lines.append(f"Proxy        {urls[FORWARD]}  ({what})")
     if PROXY_POOL in urls:
         lines.append(f"proxy_pool   {urls[PROXY_POOL]}/  (/get /pop /delete /all /count)")
     if "fetcher.rpc" in urls:

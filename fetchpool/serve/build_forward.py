@@ -64,6 +64,13 @@ def build_forward(
     return door, roster, Part(duties=[quotas.run, roster.run])
 
 
+def _wrong_certificate(tls: Tls, why: str) -> SettingsError:
+    return SettingsError(
+        f"forward.tls: {tls.cert} and {tls.key}: expected PEM files of a certificate and its key,"
+        f" but {why}"
+    )
+
+
 def load_certificate(tls: Tls) -> ssl.SSLContext | None:
     """What clients are shown, None: the port is spoken to plainly. Raises SettingsError."""
     if tls.cert is None:
@@ -71,9 +78,8 @@ def load_certificate(tls: Tls) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"forward.tls: {tls.cert} and {tls.key}: expected PEM files of a certificate and its"
-            f" key, but {getattr(error, 'strerror', None) or error}"
-        ) from None
+    except ssl.SSLError:  # OpenSSL's words name a line of its own source
+        raise _wrong_certificate(tls, "one is none, or they do not belong together") from None
+    except OSError as error:
+        raise _wrong_certificate(tls, str(error.strerror)) from None
     return context
