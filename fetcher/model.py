@@ -244,6 +244,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     only: bool = False  # the preferred one or none
     country: str | None = None  # of the exit, as ISO 3166 spells it
     unchecked: bool = False
+    widens: bool = False  # to unchecked ones, when those that are good have been tried
     avoid: Container[Proxy] = ()  # left alone as long as there are others
 
 

@@ -134,7 +134,7 @@ class Opening:
     def _ask_supply(self) -> None:
         steering, shunned = self.caller.steering, self.means.shunned
         shunned.look(monotonic())
-        wishes = Wishes(country=steering.country, avoid=shunned)
+        wishes = Wishes(country=steering.country, widens=True, avoid=shunned)
         self._failover.wishes = wishes
         route = self._failover.route
         way = route[0]

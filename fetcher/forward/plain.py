@@ -210,7 +210,7 @@ class Plain:
         """What its proxies shall be; those that have just failed others are left alone."""
         shunned = self.means.shunned
         shunned.look(time.monotonic())
-        return Wishes(country=self.caller.steering.country, avoid=shunned)
+        return Wishes(country=self.caller.steering.country, widens=True, avoid=shunned)
 
     @property
     def _defaults(self) -> Defaults:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from fetcher.model import Exit, Response, Target, Verdict
+from fetcher.model import Exit, Response, Target, Verdict, Wishes
 from fetcher.proxy import Proxy
 from pool.check.rule import BODY_SEEN
 from pool.model import Entry
@@ -64,7 +64,7 @@ class PoolChooser:
             return None
         self.usage.begin(entry.proxy)
         trusted = self._allow_private or entry.record.own
-        unchecked = target.wishes.unchecked and (
+        unchecked = _takes_unchecked(target.wishes, tried) and (
             self._snapshot.is_unchecked(entry)
             or (target.tunnelled and self._snapshot.is_unclean(entry))
         )
@@ -110,7 +110,9 @@ class PoolChooser:
         if wishes.only:
             return None, ()
         return None, snapshot.find_exits(
-            tunnelled=target.tunnelled, country=wishes.country, unchecked=wishes.unchecked
+            tunnelled=target.tunnelled,
+            country=wishes.country,
+            unchecked=_takes_unchecked(wishes, tried),
         )
 
     def _snapshot_for(self, target: Target) -> Snapshot | None:
@@ -166,3 +168,8 @@ class PoolChooser:
 def _has_untried(entries: Drawable, tried: Sequence[Proxy]) -> bool:
     size = len(entries)
     return size > len(tried) or any(entries[at].proxy not in tried for at in range(size))
+
+
+def _takes_unchecked(wishes: Wishes, tried: Sequence[Proxy]) -> bool:
+    """Whether proxies that nobody has checked will do, behind all others."""
+    return wishes.unchecked or (wishes.widens and bool(tried))

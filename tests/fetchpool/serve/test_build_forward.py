@@ -59,5 +59,5 @@ def test_a_certificate_is_two_files_or_none(tmp_path: Path) -> None:
 def test_what_is_no_certificate_is_told_without_openssls_words(tmp_path: Path) -> None:
     none = tmp_path / "none.pem"
     none.write_text("none\n")
-    with pytest.raises(SettingsError, match="but one is none, or they do not belong together$"):
+    with pytest.raises(SettingsError, match=r"but one is none, or they do not belong together$"):
         load_certificate(Tls(cert=str(none), key=str(none)))

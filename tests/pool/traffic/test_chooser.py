@@ -301,6 +301,23 @@ def test_checks_that_are_due_may_soon_find_one(
     assert chooser.expects(target(site=site)) is expected
 
 
+@pytest.mark.parametrize("tunnelled", [False, True])
+def test_those_that_nobody_has_checked_may_be_the_next_when_the_good_ones_were_tried(
+    tunnelled: bool,
+) -> None:
+    good, fresh = entry("192.0.2.1:1", 100, checked=1.0), entry("192.0.2.1:2", 10)
+    chooser = PoolChooser(snapshot(good, fresh), draws().random)
+    wanted = target(tunnelled=tunnelled, widens=True)
+    assert ports(chooser, wanted) == {1}
+    exit = chooser.pick(wanted, [good.proxy])
+    assert exit is not None
+    assert (exit.proxy, exit.unchecked) == (fresh.proxy, True)
+    assert chooser.has_other(wanted, [good.proxy])
+    assert not chooser.has_other(target(tunnelled=tunnelled), [good.proxy])
+    none = PoolChooser(snapshot(fresh), draws().random)
+    assert not none.has_other(wanted, ())
+
+
 def test_where_https_passes_through_none_those_are_the_last_that_are_tried() -> None:
     unclean = entry("192.0.2.1:1", 100, checked=1.0, connect=True, tls=False)
     chooser = PoolChooser(snapshot(unclean), draws().random)
