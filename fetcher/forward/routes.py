@@ -1,46 +1,24 @@
 """The routes of what is open: look at the tunnels of all workers, and close one."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import msgspec
 from tornado.routing import URLSpec
 
 from fetcher.errors import RedisAway
 from fetcher.forward.tunnels import LIMIT, LIMIT_MOST, Everywhere
-from fetcher.http.handler import Handler
+from fetcher.http.handler import OwnHandler
 
 
-class _Tunnels(Handler):
-    takes_last = True
-    parameters: ClassVar[Sequence[str]] = ()
-
+class _Tunnels(OwnHandler):
     def initialize(self, tunnels: Everywhere) -> None:
         self.tunnels = tunnels
-
-    def prepare(self) -> None:
-        super().prepare()
-        if not self._finished:
-            words = self.explain_parameters(self.parameters)
-            if words is not None:
-                self.refuse(400, words)
-
-    def compute_etag(self) -> None:
-        """None: what changes all the time is not worth a digest."""
-
-    def refuse(self, status: int, words: str) -> None:
-        self.write_json({"error": words}, status)
-
-    def write_packed(self, value: Any) -> None:
-        self.set_header("Content-Type", "application/json")
-        self.finish(msgspec.json.encode(value) + b"\n")
 
 
 class TunnelsHandler(_Tunnels):
     """GET /api/tunnels: those that are open, oldest first; the fields are those of `Found`."""
 
     SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
-    parameters = ("limit",)
+    parameters = {"GET": ("limit",)}  # noqa: RUF012
 
     async def get(self) -> None:
         text = self.argument("limit") or str(LIMIT)

@@ -141,6 +141,32 @@ class Handler(RequestHandler):
         self.finish(json.dumps(msgspec.to_builtins(value)) + "\n")
 
 
+class OwnHandler(Handler):
+    """Base of the routes of our own under ``/api/``: JSON, and what is wrong in words, under
+    ``error``. Parameters that a route does not take are refused."""
+
+    takes_last = True
+    parameters: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # by method; none where none stand
+
+    def prepare(self) -> None:
+        super().prepare()
+        if not self._finished:
+            method = "GET" if self.request.method == "HEAD" else self.request.method or ""
+            words = self.explain_parameters(self.parameters.get(method, ()))
+            if words is not None:
+                self.refuse(400, words)
+
+    def compute_etag(self) -> None:
+        """None: what changes all the time is not worth a digest."""
+
+    def refuse(self, status: int, words: str) -> None:
+        self.write_json({"error": words}, status)
+
+    def write_packed(self, value: Any) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(value) + b"\n")
+
+
 def find_refusal(
     request: HTTPServerRequest,
     gate: Gate,

@@ -13,7 +13,7 @@ import msgspec
 from tornado.routing import URLSpec
 
 from fetcher.errors import ProxyError, RedisAway
-from fetcher.http.handler import Handler
+from fetcher.http.handler import OwnHandler
 from pool.harvest.accounts import list_sources
 from pool.http.intake import Intake, IntakeError, read_given
 from pool.http.listing import LIMIT, LIMIT_MOST, PageError, count_up, find_page
@@ -49,32 +49,11 @@ class Access(msgspec.Struct, frozen=True):
     now: Callable[[], float] = time.time
 
 
-class ApiHandler(Handler):
+class ApiHandler(OwnHandler):
     """What the routes share."""
-
-    takes_last = True
-    parameters: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # by method; none where none stand
 
     def initialize(self, access: Access) -> None:
         self.access = access
-
-    def prepare(self) -> None:
-        super().prepare()
-        if not self._finished:
-            method = "GET" if self.request.method == "HEAD" else self.request.method or ""
-            words = self.explain_parameters(self.parameters.get(method, ()))
-            if words is not None:
-                self.refuse(400, words)
-
-    def compute_etag(self) -> None:
-        """None: what changes all the time is not worth a digest."""
-
-    def refuse(self, status: int, words: str) -> None:
-        self.write_json({"error": words}, status)
-
-    def write_packed(self, value: Any) -> None:
-        self.set_header("Content-Type", "application/json")
-        self.finish(msgspec.json.encode(value) + b"\n")
 
 
 class ProxiesHandler(ApiHandler):
