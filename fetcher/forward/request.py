@@ -43,11 +43,6 @@ class Asked(msgspec.Struct, frozen=True):
     port: int
 
     @property
-    def url_host(self) -> str:
-        """IPv6 in brackets."""
-        return f"[{self.host}]" if ":" in self.host else self.host
-
-    @property
     def authority(self) -> Authority:
         return Authority(self.host, self.port)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from fetcher.errors import TaskError
 from fetcher.forward.model import Authority, Refused
-from fetcher.guard import literal_address, refusal
+from fetcher.guard import refusal
 from fetcher.model import Trust
 from fetcher.urls import fit_url, origin_of
 
@@ -68,11 +68,6 @@ def refuse_address(reason: str) -> Refused:
         sentence=f"{reason}: refused, unless whoever runs the service sets"
         " forward.allow_private: true",
     )
-
-
-def is_literal(host: str) -> bool:
-    """Whether nothing needs to be looked up."""
-    return literal_address(host) is not None
 
 
 def _forbidden(sentence: str) -> Refused:

@@ -1,7 +1,7 @@
 import pytest
 
 from fetcher.forward.model import Authority, Refused
-from fetcher.forward.target import fit_authority, is_literal, read_authority, refuse_target
+from fetcher.forward.target import fit_authority, read_authority, refuse_target
 from fetcher.model import Trust
 
 PORTS = frozenset({80, 443})
@@ -85,9 +85,3 @@ def test_where_clients_may_be_led(
     assert (refused.error if refused is not None else None) == error
     if refused is not None:
         assert refused.status == 403
-
-
-def test_an_address_needs_no_lookup() -> None:
-    assert is_literal("127.0.0.1")
-    assert is_literal("::1")
-    assert not is_literal("site.test")
