@@ -104,6 +104,10 @@ class Sessions(Protocol):
         """`proxy` was not reached. It stays the exit until that has happened twice, then what
         `propose` says is; a strict session ends in `Refused`, 502."""
 
+    def close(self) -> None:
+        """The service stops: whoever waits hears nothing more."""
+        return
+
 
 class Quotas(Protocol):
     """What a key may use, by `forward.per_key`; the same for all workers as near as a second."""
