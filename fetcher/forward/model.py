@@ -106,7 +106,6 @@ class Sessions(Protocol):
 
     def close(self) -> None:
         """The service stops: whoever waits hears nothing more."""
-        return
 
 
 class Quotas(Protocol):

@@ -288,6 +288,9 @@ class Remembered(Sessions):
         answer = Sticky(self.proxy, self.moves)
         return asyncio.get_running_loop().call_soon(done, answer)
 
+    def close(self) -> None:
+        """Nothing of it waits."""
+
 
 SESSION = Caller(key="k", steering=Steering(session="ab12"))
 

@@ -472,6 +472,9 @@ class OneSession(Sessions):
         self.moves += 1
         return Later(lambda: done(Sticky(self.proxy, self.moves, self.is_new)))
 
+    def close(self) -> None:
+        """Nothing of it waits."""
+
 
 class Wishing(Few):
     """A pool that heeds which proxy is preferred."""
