@@ -1,7 +1,7 @@
 """The typed values that everything else speaks in: Task, Request, Response, Result.
 
 A decision module: types, their meaning and the protocols by which the fetcher sees the rest
-of the world; it imports nothing of the project but `errors` and `proxy`.
+of the world; it imports nothing of the project but `errors`, `proxy` and `rendering`.
 
 The life of a task::
 
@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from fetcher.errors import Outcome
 from fetcher.proxy import Proxy
+from fetcher.rendering import Captured, Render, Rendered
 
 
 class Fetch(msgspec.Struct, kw_only=True):
@@ -55,6 +56,17 @@ class Fetch(msgspec.Struct, kw_only=True):
     retry_unsafe: bool | int | None = None  # let POST and the like be repeated too
     site: str | None = None  # the site whose pool and rules apply
     delay: float | None = None  # between two starts at its host; 0: none, whatever the settings say
+    # Of a rendering; `task/render` says what they may be. A task without one may say anything.
+    js_script: Any = None
+    js_run_at: Any = None
+    js_viewport_width: Any = None
+    js_viewport_height: Any = None
+    load_images: Any = None
+    js_wait: Any = None
+    js_screenshot: Any = None
+    js_capture: Any = None
+    js_block: Any = None
+    js_actions: Any = None
 
 
 class Task(msgspec.Struct, kw_only=True):
@@ -130,6 +142,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     client_cert: str | None = None  # PEM files of the operator
     client_key: str | None = None
     bindaddress: str | None = None  # address or interface that the socket leaves from
+    render: Render | None = None  # asked for as a browser would, and its scripts run
+    egress: "Egress | None" = None  # of a page whose own requests find their exits one by one
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +184,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     tls: float = 0.0
     first_byte: float = 0.0
     total: float = 0.0
+    render: float | UnsetType = UNSET  # of a page that was rendered
 
 
 class Response(msgspec.Struct, kw_only=True):
@@ -193,6 +208,7 @@ class Response(msgspec.Struct, kw_only=True):
     stranger: bool = False  # the proxy wants credentials, or others: nothing went further
     unproven: bool = False  # of a failure: it may as well be our want of time, names or ports
     timing: Timing = Timing()
+    rendered: Rendered | None = None  # of a page whose scripts have run
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -209,6 +225,9 @@ class Result(msgspec.Struct, kw_only=True):
     `error` is absent exactly when the status is 2xx. A task that got no response at all has
     status 599 (403 when robots.txt forbade it, 501 without the renderer) and `traceback`, which
     is None unless an exception of ours is to blame: pyspider's processor parses it.
+
+    A task that asked for a renderer has `rendered`, whether its page's scripts have run, and
+    `js_script_result`; one that asked for a `screenshot` or for what was `captured` has these.
     """
 
     status_code: int
@@ -224,6 +243,10 @@ class Result(msgspec.Struct, kw_only=True):
     proxy: str | None = None
     attempts: int = 0
     timing: Timing = Timing()
+    rendered: bool | UnsetType = UNSET
+    js_script_result: Any = UNSET
+    screenshot: bytes | None | UnsetType = UNSET
+    captured: Sequence[Captured] | UnsetType = UNSET
 
 
 class Verdict(Enum):
@@ -249,6 +272,22 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_WISHES: Final = Wishes()
+
+
+class Egress(msgspec.Struct, frozen=True, kw_only=True):
+    """How what a page loads leaves this machine: its exits are found one by one, by the rules of
+    its task, and all of them are the same as long as that one lives.
+
+    `deadline` is the loop's clock; no attempt but the last takes longer than `attempt_timeout`.
+    """
+
+    route: tuple[Any, ...]  # a `route.route.Route`; the ground knows no folder
+    trust: Trust
+    site: str | None = None
+    wishes: Wishes = NO_WISHES
+    retries: int = 0  # other exits that may be tried for a request
+    deadline: float
+    attempt_timeout: float
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -40,7 +40,7 @@ def test_an_option_of_a_wrong_type_is_refused(options: dict) -> None:
 
 
 def test_unknown_options_are_passed_over() -> None:
-    assert msgspec.convert({"load_images": True, "timeout": 3}, Fetch) == Fetch(timeout=3.0)
+    assert msgspec.convert({"itag": "v1", "timeout": 3}, Fetch) == Fetch(timeout=3.0)
 
 
 def test_a_result_without_error_has_no_such_key() -> None:
@@ -73,3 +73,9 @@ def test_a_request_and_an_exit_are_direct_and_bare_by_default() -> None:
 def test_a_response_starts_with_nothing_sent_and_nothing_known() -> None:
     response = Response(url="http://h/", outcome=Outcome.TARGET)
     assert (response.sent, response.status, response.head, response.address) == (False, 0, b"", "")
+
+
+def test_a_result_says_nothing_of_rendering_unless_some_was_asked_for() -> None:
+    plain = msgspec.to_builtins(Result(status_code=200, orig_url="u", url="u"))
+    assert {"rendered", "js_script_result", "screenshot", "captured"}.isdisjoint(plain)
+    assert "render" not in plain["timing"]
