@@ -5,7 +5,7 @@ never had: ``js_wait``, ``js_screenshot``, ``js_capture``, ``js_block``, ``js_ac
 be rendered raises `TaskError` with words for the user.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -43,8 +43,15 @@ RENDERERS: Final[Mapping[str, Sequence[str]]] = {
     SPLASH: (SPLASH, CHROMIUM),
 }
 
-# How pyspider's 501 names who is missing.
-CALLED: Final[Mapping[str, str]] = {"js": PHANTOMJS, AUTO: PHANTOMJS}
+# How each is to be had.
+_HOW: Final[Mapping[str, str]] = {
+    CHROMIUM: "a Chromium takes pip install -r requirements-js.txt and apt install"
+    " chromium-headless-shell",
+    **{
+        kind: f"{kind} takes its address in fetcher.renderer.{kind}"
+        for kind in (PHANTOMJS, PUPPETEER, SPLASH)
+    },
+}
 
 MAX_SCRIPT: Final = 262_144  # characters
 MAX_SELECTOR: Final = 1_000
@@ -80,6 +87,25 @@ _SAYS_NO: Final = frozenset({"false", "0", "no", "off", ""})  # pyspider's puppe
 def find_kinds(fetch_type: str | None) -> Sequence[str]:
     """Who may render a task, in order; nobody where that is not what it asks for."""
     return RENDERERS.get(fetch_type, ()) if fetch_type else ()
+
+
+def called(fetch_type: str) -> str:
+    """Who is missing, as pyspider's 501 names him."""
+    return PHANTOMJS if fetch_type == "js" else fetch_type
+
+
+def explain_absence(
+    kinds: Sequence[str], trusted: Collection[str], missing: Mapping[str, str]
+) -> str:
+    """Why a task finds no renderer among `kinds`, and how to get one. `trusted` are there, but not
+    for such a task; `missing` says of some why they are not."""
+    closed = [kind for kind in kinds if kind in trusted]
+    if closed:
+        return (
+            f"{closed[0]} is here for trusted tasks only: it asks any address that a page names,"
+            " private ones too, and callers may not have that; a Chromium of ours would be guarded"
+        )
+    return "; ".join(missing.get(kind) or _HOW[kind] for kind in kinds)
 
 
 def wants_more(render: Render) -> bool:

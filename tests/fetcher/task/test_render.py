@@ -30,6 +30,8 @@ from fetcher.task.render import (
     MAX_WAIT,
     MAX_WIDTH,
     build_render,
+    called,
+    explain_absence,
     find_kinds,
     refuse_scripts,
     wants_more,
@@ -61,6 +63,38 @@ def built(kind: str = CHROMIUM, **options: Any) -> Render:
 )
 def test_each_fetch_type_has_its_renderers_in_order(fetch_type, kinds) -> None:
     assert tuple(find_kinds(fetch_type)) == kinds
+
+
+@pytest.mark.parametrize(
+    ("fetch_type", "name"),
+    [("js", "phantomjs"), ("chromium", "chromium"), ("splash", "splash")],
+)
+def test_who_is_missing_is_called_as_pyspider_calls_him(fetch_type: str, name: str) -> None:
+    assert called(fetch_type) == name
+
+
+@pytest.mark.parametrize(
+    ("kinds", "trusted", "missing", "words"),
+    [
+        (
+            (CHROMIUM,),
+            (),
+            {},
+            "a Chromium takes pip install -r requirements-js.txt and apt install"
+            " chromium-headless-shell",
+        ),
+        ((CHROMIUM,), (), {CHROMIUM: "it is off"}, "it is off"),
+        (
+            (SPLASH, CHROMIUM),
+            (),
+            {CHROMIUM: "it is off"},
+            "splash takes its address in fetcher.renderer.splash; it is off",
+        ),
+        ((SPLASH, CHROMIUM), [SPLASH], {}, "splash is here for trusted tasks only: it asks any"),
+    ],
+)
+def test_who_is_missing_is_told_how_to_be_had(kinds, trusted, missing, words: str) -> None:
+    assert explain_absence(kinds, trusted, missing).startswith(words)
 
 
 # -- options that are good ---------------------------------------------------------------------
