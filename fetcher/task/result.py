@@ -7,6 +7,7 @@ A decision module. Every task gets a result, whatever became of it; what is wron
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from fetcher.head import fields_dict, reason
 from fetcher.model import Response, Result, Task
@@ -110,6 +111,15 @@ def add_rendering(result: Result, rendered: Rendered | None, render: Render) -> 
     if rendered is not None:
         result.cookies = {**result.cookies, **rendered.cookies}
         result.proxy = rendered.proxy or result.proxy
+
+
+def size_of(result: Result) -> int:
+    """Bytes of what it has brought."""
+    size = len(result.content)
+    if result.rendered is not UNSET:
+        size += len(result.screenshot or b"")
+        size += sum(len(one.content) for one in result.captured or ())
+    return size
 
 
 def _result(

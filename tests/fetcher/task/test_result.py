@@ -18,6 +18,7 @@ from fetcher.task.result import (
     from_refusal,
     from_response,
     not_enabled,
+    size_of,
 )
 from fetcher.urls import MAX_URL
 
@@ -195,6 +196,19 @@ def test_what_a_rendering_has_brought_is_told_beside(render, rendered, told) -> 
     result = plain()
     add_rendering(result, rendered, render)
     assert result == replace(plain(), **told)
+
+
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        ({}, 4),
+        ({"rendered": False, "screenshot": None, "captured": ()}, 4),
+        ({"rendered": True}, 4),
+        ({"rendered": True, "screenshot": b"png", "captured": [SHOT, SHOT]}, 11),
+    ],
+)
+def test_all_that_a_result_has_brought_is_its_size(more: dict[str, Any], size: int) -> None:
+    assert size_of(replace(plain(), content=b"body", **more)) == size
 
 
 def test_accounts_share_no_cookies() -> None:
