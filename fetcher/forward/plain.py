@@ -210,7 +210,12 @@ class Plain:
         """What its proxies shall be; those that have just failed others are left alone."""
         shunned = self.means.shunned
         shunned.look(time.monotonic())
-        return Wishes(country=self.caller.steering.country, widens=True, avoid=shunned)
+        return Wishes(
+            preferred=self.means.preferred,
+            country=self.caller.steering.country,
+            widens=True,
+            avoid=shunned,
+        )
 
     @property
     def _defaults(self) -> Defaults:
@@ -341,6 +346,11 @@ class Plain:
 
     def _introduce(self, fetching: Fetching, size: int | None) -> bytes:
         """Our own lines of an answer that begins."""
+        witness = self.means.witness
+        if witness is not None:
+            if fetching.exit is not None:
+                witness.went(self.asked.authority, fetching.exit, fetching.tries)
+            return b""
         moves = debug = None
         if self.sticky is not None:
             moves = self.sticky.moves
@@ -399,6 +409,8 @@ class Plain:
     # 4. The end, however it comes.
 
     def _refuse(self, refused: Refused) -> None:
+        if self.means.witness is not None:
+            self.means.witness.refused(self.asked.authority, refused)
         self.answer.refuse(refused, closes=not (self.has_all and self.head.keeps))
         self._finish()
 

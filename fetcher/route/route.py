@@ -32,7 +32,13 @@ class Pool(msgspec.Struct, frozen=True):
     site: str | None = None
 
 
-Way = Direct | Env | Pool | Proxy
+class Trusted(msgspec.Struct, frozen=True):
+    """A proxy of the operator's own, for requests that are guarded: it may be private."""
+
+    proxy: Proxy
+
+
+Way = Direct | Env | Pool | Proxy | Trusted
 Route = tuple[Way, ...]  # tried in order; more than one, or a pool, means fail-over
 
 DIRECT: Final[Route] = (Direct(),)
