@@ -104,3 +104,4 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     captured: tuple[Captured, ...] | None = None
     proxy: str | None = None
     attempts: int = 1
+    cookies: Mapping[str, str] = {}  # that the page has at its end
