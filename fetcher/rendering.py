@@ -16,6 +16,10 @@ PHANTOMJS: Final = "phantomjs"
 PUPPETEER: Final = "puppeteer"
 SPLASH: Final = "splash"
 
+# Who finds an exit for each thing that a page loads, by the page's `Egress`. The others are told
+# the one exit that the path has chosen.
+FINDS_EXITS: Final = frozenset({CHROMIUM})
+
 WIDTH: Final = 1024  # the window, as pyspider's renderers have it
 HEIGHT: Final = 768 * 3
 
@@ -95,13 +99,15 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     """What a rendering yields beside the page, which is its response's body, in UTF-8.
 
-    `script_result` is any JSON. `captured` is None where nothing was to be captured. `proxy` is
-    the exit of the page itself, without credentials; `attempts` the exits that were tried for it.
+    `script_result` is any JSON. `captured` is None where nothing was to be captured. `cookies` are
+    those that the page has in the end, its scripts' too. `proxy` is the exit of the page itself,
+    without credentials, and `attempts` how many were tried for it.
     """
 
     script_result: Any = None
     screenshot: bytes | None = None  # PNG
     captured: tuple[Captured, ...] | None = None
+    cookies: Mapping[str, str] = {}
     proxy: str | None = None
     attempts: int = 1
     cookies: Mapping[str, str] = {}  # that the page has at its end

@@ -17,6 +17,7 @@ from fetcher.charset import codec_of, decode_exactly
 from fetcher.errors import TaskError
 from fetcher.http.ndjson import MAX_LINE, TOO_LONG
 from fetcher.model import Result, Task, Timing
+from fetcher.rendering import Captured
 from fetcher.task.result import Progress, from_refusal
 from fetcher.task.wire import MARK_OPEN, BadTask, Undecodable, echo_of, parse_message, plain_words
 
@@ -177,17 +178,31 @@ class Answer(msgspec.Struct, kw_only=True):
     proxy: str | None
     attempts: int
     timing: Timing
+    rendered: bool | UnsetType = UNSET
+    js_script_result: Any = UNSET
+    screenshot_base64: bytes | None | UnsetType = UNSET
+    captured: list["CapturedAnswer"] | UnsetType = UNSET
+
+
+class CapturedAnswer(msgspec.Struct, kw_only=True):
+    """Something that a page has loaded, as it is written."""
+
+    url: str
+    status: int
+    type: str
+    cut: bool
+    content: str | UnsetType = UNSET
+    content_base64: bytes | UnsetType = UNSET
 
 
 def encode_answer(index: int, task: Task, result: Result) -> bytes:
-    """A result whose body is not `LONG`."""
-    body = result.content
-    text = decode_exactly(body, result.headers.get("Content-Type", "")) if body else ""
+    """A result that is not `LONG`, as `size_of` has it."""
     answer = _answer(index, task, result)
-    if text is None:
-        answer.content_base64 = body
-    else:
-        answer.content = text
+    _put_body(answer, result.content, result.headers.get("Content-Type", ""))
+    if result.rendered is not UNSET:
+        answer.screenshot_base64 = result.screenshot
+        if result.captured is not UNSET:
+            answer.captured = [_answer_captured(one, is_whole=True) for one in result.captured]
     try:
         return _encode(answer)
     except _UNENCODABLE as error:
@@ -195,29 +210,67 @@ def encode_answer(index: int, task: Task, result: Result) -> bytes:
 
 
 def encode_long(index: int, task: Task, result: Result) -> Iterator[bytes]:
-    """The same in pieces; an empty one says that it goes on in a moment. `content` comes last."""
-    body = result.content
-    codec, start = codec_of(body, result.headers.get("Content-Type", ""))
+    """The same in pieces; an empty one says that it goes on in a moment. What is long comes last,
+    and of that `content`."""
+    try:
+        yield _encode(_answer(index, task, result))[:-1]
+    except _UNENCODABLE as error:
+        yield _encode_refusal(index, task, error)
+        return
+    if result.screenshot is None:
+        yield b',"screenshot_base64":null'
+    elif result.screenshot is not UNSET:
+        yield b',"screenshot_base64":"'
+        yield from _encode_base64(result.screenshot)
+        yield b'"'
+    if result.captured is not UNSET:
+        yield b',"captured":['
+        for number, one in enumerate(result.captured):
+            yield (b"," if number else b"") + _encode(_answer_captured(one, is_whole=False))[:-1]
+            yield from _encode_body(one.content, one.type)
+            yield b"}"
+        yield b"]"
+    yield from _encode_body(result.content, result.headers.get("Content-Type", ""))
+    yield b"}"
+
+
+def _encode_body(body: bytes, content_type: str) -> Iterator[bytes]:
+    """It behind a comma, as text or as base64."""
+    codec, start = codec_of(body, content_type)
     is_text = True
     try:
         for _ in _decode_pieces(body, codec, start):
             yield b""
     except UnicodeDecodeError:
         is_text = False
-    try:
-        head = _encode(_answer(index, task, result))[:-1]
-    except _UNENCODABLE as error:
-        yield _encode_refusal(index, task, error)
-        return
     if is_text:
-        yield head + b',"content":"'
+        yield b',"content":"'
         for text in _decode_pieces(body, codec, start):
             yield _encode(text)[1:-1]
     else:
-        yield head + b',"content_base64":"'
-        for at in range(0, len(body), _PIECE):
-            yield base64.b64encode(body[at : at + _PIECE])
-    yield b'"}'
+        yield b',"content_base64":"'
+        yield from _encode_base64(body)
+    yield b'"'
+
+
+def _encode_base64(body: bytes) -> Iterator[bytes]:
+    for at in range(0, len(body), _PIECE):
+        yield base64.b64encode(body[at : at + _PIECE])
+
+
+def _put_body(answer: Answer | CapturedAnswer, body: bytes, content_type: str) -> None:
+    text = decode_exactly(body, content_type) if body else ""
+    if text is None:
+        answer.content_base64 = body
+    else:
+        answer.content = text
+
+
+def _answer_captured(one: Captured, *, is_whole: bool) -> CapturedAnswer:
+    answer = CapturedAnswer(url=one.url, status=one.status, type=one.type, cut=one.cut)
+    if is_whole:
+        _put_body(answer, one.content, one.type)
+    return answer
 
 
 def _decode_pieces(body: bytes, codec: str, start: int) -> Iterator[str]:
@@ -243,6 +296,8 @@ def _answer(index: int, task: Task, result: Result) -> Answer:
         proxy=result.proxy,
         attempts=result.attempts,
         timing=result.timing,
+        rendered=result.rendered,
+        js_script_result=result.js_script_result,
     )
 
 

@@ -48,6 +48,7 @@ from fetcher.http.task_json import (
 from fetcher.http.unknown import explain_parameters
 from fetcher.model import Result, Task
 from fetcher.run.fetcher import Fetcher
+from fetcher.task.result import size_of
 
 logger = logging.getLogger(__name__)
 
@@ -307,7 +308,7 @@ class TasksCall(HTTPMessageDelegate):
         """See `Caller`."""
         if self.has_left:
             return
-        size = len(result.content)
+        size = size_of(result)
         answer: bytes | tuple[Iterator[bytes], int]
         if size > LONG:
             answer = (encode_long(index, task, result), size)

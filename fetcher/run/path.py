@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Protocol
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from fetcher.client.coding import undo_beginning
@@ -22,11 +23,13 @@ from fetcher.guard import next_trust, refusal
 from fetcher.head import field, fields_dict
 from fetcher.model import (
     AS_IT_CAME,
+    DIRECT,
     GUARDED,
     NO_WISHES,
     Attempt,
     Cancellable,
     Client,
+    Egress,
     Exit,
     Fetch,
     Request,
@@ -37,12 +40,14 @@ from fetcher.model import (
     Trust,
     Upload,
 )
+from fetcher.rendering import Rendered
 from fetcher.robots.keeper import Visitor
 from fetcher.robots.rules import user_agent_of
 from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
 from fetcher.run.held import DROP, Held
 from fetcher.run.polite import Line, Polite, build_polite
+from fetcher.run.rendering import NotEnabled, Rendering, find_rendering
 from fetcher.run.shared import Shared
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
@@ -109,6 +114,7 @@ class Fetching:
     wishes = NO_WISHES  # of the proxies that it may take
     prepared: Plan | None = None  # what the task's options come to, if somebody knows that already
     delay = 0.0  # between starts at one host, unless the task says otherwise
+    rendering: Rendering | None = None  # if it asks for a renderer
     polite: Polite | None = None  # if there is to be a delay
     line: Line | None = None
     begun: Result | None = None  # what the receiver has been told, without content
@@ -138,6 +144,9 @@ class Fetching:
             self._prepare()
         except TaskError as error:
             self._end(results.from_refusal(self.task, str(error), self._so_far()), Ending.BAD_TASK)
+        except NotEnabled as lack:
+            result = results.not_enabled(self.task, lack.name, lack.reason, self._so_far())
+            self._end(result, Ending.NOT_ENABLED)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             self._end_by_exception(error)
 
@@ -151,15 +160,14 @@ class Fetching:
                 self._end(results.from_data_url(task, inline, self._so_far()), Ending.ANSWERED)
                 return
         fetch = task.fetch or _NO_OPTIONS
-        renderer = results.RENDERERS.get(fetch.fetch_type) if fetch.fetch_type else None
-        if renderer is not None and self._find_clients(renderer) is None:
-            self._end(results.not_enabled(task, renderer, self._so_far()), Ending.NOT_ENABLED)
-            return
+        if fetch.fetch_type:
+            self._prepare_rendering(fetch, special)
         if self.trust is GUARDED:
             refuse_operators_options(fetch)
         if special is None:
-            defaults = policy.defaults if self.receiver is None else self.shared.stream_defaults
-            if self.prepared is None:
+            is_whole = self.receiver is None or self._is_rendered
+            defaults = policy.defaults if is_whole else self.shared.stream_defaults
+            if self.prepared is None or self._is_rendered:
                 plan = build_plan(task, defaults)
             elif self.prepared.request.url is task.url:
                 plan = self.prepared  # for this very URL, which is fit
@@ -169,8 +177,8 @@ class Fetching:
         else:
             plan = build_special(task, special, policy.defaults, policy.s3)
             route = special_route(special, parse_route(fetch.proxy, self.route))
-        if special is not None or renderer is not None:
-            clients = self._find_clients(renderer or plan.kind)
+        if special is not None:
+            clients = self._find_clients(plan.kind)
             if clients is None:
                 raise TaskError(f"this fetcher was built without a client for {plan.kind}://")
             self.clients = clients
@@ -191,6 +199,24 @@ class Fetching:
         if plan.cookies is not None:
             self.cookies = TaskCookies(plan.cookies, plan.request.url)
         self._hop(plan.request)
+
+    def _prepare_rendering(self, fetch: Fetch, special: str | None) -> None:
+        """Of a task that says how it is to be fetched. Raises `NotEnabled` and `TaskError`."""
+        rendering = self.rendering = find_rendering(self.shared, fetch, self.trust)
+        if rendering is None:
+            return
+        if rendering.is_on and special is not None:
+            raise TaskError(f"fetch_type {fetch.fetch_type}: there is no page behind {special}://")
+        if rendering.is_on and self.upload is not None:
+            raise TaskError("a page is asked for with a short body only: at most 65536 bytes")
+        if rendering.is_on and rendering.clients is not None:
+            self.clients = rendering.clients
+        self.takes = ""  # it is read here
+
+    @property
+    def _is_rendered(self) -> bool:
+        """Whether the next answer is what a renderer makes of the page, whole."""
+        return self.rendering is not None and self.rendering.is_on
 
     def _find_clients(self, kind: str) -> Mapping[Trust, Client] | None:
         """The clients for what is no plain http, None when there is none for such a task."""
@@ -284,6 +310,9 @@ class Fetching:
     # 3. An attempt: one way to leave, and a transfer through it.
 
     def _leave(self) -> None:
+        if self.rendering is not None and self.rendering.finds_exits:
+            self._attempt(DIRECT)
+            return
         exit, self.exit = self.exit, None
         way = self.failover.leave(exit, self.request.url)
         if isinstance(way, End):
@@ -312,8 +341,22 @@ class Fetching:
             limits = replace(limits, total=self._longest, first_byte=limits.first_byte or left)
         if request.takes not in _LEFT and self.failover.find_hold(exit, request.url):
             request = replace(request, takes="")  # a site's rules are to read it
-        sink = WholeBody(self.answered) if self.receiver is None else Held(self)
+        is_whole = self.receiver is None
+        if self.rendering is not None and self.rendering.is_on:
+            request, is_whole = self.rendering.ask(request, self._egress()), True
+        sink = WholeBody(self.answered) if is_whole else Held(self)
         self.transfer = self.clients[self.trust].start(request, exit, limits, sink)
+
+    def _egress(self) -> Egress:
+        return Egress(
+            route=self.failover.route,
+            trust=self.trust,
+            site=self.plan.site,
+            wishes=self.wishes,
+            retries=self.plan.retries,
+            deadline=self.deadline,
+            attempt_timeout=self.shared.policy.ways.attempt_timeout,
+        )
 
     @property
     def _longest(self) -> float:
@@ -346,7 +389,17 @@ class Fetching:
         if following is not None:
             self._follow(following, response)
             return
-        self._end(results.from_response(self.task, response, headers, self._so_far()), _ENDED_WELL)
+        if response.rendered is not None:
+            self._count_exits(response.rendered)
+        result = results.from_response(self.task, response, headers, self._so_far())
+        if self.rendering is not None:
+            results.add_rendering(result, response.rendered, self.rendering.render)
+        self._end(result, _ENDED_WELL)
+
+    def _count_exits(self, rendered: Rendered) -> None:
+        """Those that a page has tried beside the one that was its own attempt."""
+        is_first = self.rendering is None or self.rendering.plain is None
+        self.tries += rendered.attempts - is_first
 
     def _learn(self, response: Response) -> dict[str, str]:
         """The answer's headers; what cookies are among them is kept."""
@@ -356,12 +409,12 @@ class Fetching:
         if "Set-Cookie" in headers:
             if self.cookies is None:
                 self.cookies = TaskCookies(None, self.plan.request.url)
-            self.cookies.learn(self.request.url, response.head, time.time())
+            self.cookies.learn(response.url, response.head, time.time())
         return headers
 
     def _next_request(self, response: Response) -> Request | None:
         """Where an answer leads, None if it is the end. Raises `TaskError`."""
-        if not self.plan.follow or not 300 < response.status < 309:
+        if not self.plan.follow or not 300 < response.status < 309 or self._is_rendered:
             return None
         location = field(response.head, b"location")
         return next_request(
@@ -506,6 +559,8 @@ class Fetching:
             self.timer = None
 
     def _end(self, result: Result, ending: Ending) -> None:
+        if self.rendering is not None and result.rendered is UNSET:
+            results.add_rendering(result, None, self.rendering.render)
         self.ending = ending
         done, self.done = self.done, None
         if done is not None:

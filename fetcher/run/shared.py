@@ -58,6 +58,7 @@ class Shared:
         clock: Starts | None = None,
     ) -> None:
         self.clients = clients
+        self.missing: dict[str, str] = {}  # kind -> why it is not among the clients, and what helps
         self.web = clients[WEB]
         self.policy = policy
         # What is not kept needs no limit but that of the task itself.

@@ -12,7 +12,7 @@ import msgspec
 
 from fetcher.model import Result, Task
 from fetcher.task.data_url import is_data_url
-from fetcher.task.result import NO_RESPONSE, RENDERERS
+from fetcher.task.result import NO_RESPONSE
 
 MAX_PROJECTS: Final = 1_000  # names in the last hour; about 30 MB if all are busy throughout
 MAX_NAME: Final = 128  # characters of a project's name; pyspider's database takes 64
@@ -20,6 +20,7 @@ OTHERS: Final = "*"  # where the rest is counted; no project of pyspider's can b
 NO_NAME: Final = ""  # tasks that name no project
 SPEED: Final = "speed"
 TIME: Final = "time"
+_UNTIMED: Final = frozenset({"splash", "puppeteer"})  # renderers whose times pyspider leaves out
 NO_CLASS: Final = "0"  # a status beyond three digits
 
 Attribute = Literal["sum", "avg"]
@@ -86,10 +87,8 @@ class Stats:
         `streamed` bytes of its body are not in the result, as they went on before it.
         """
         seconds, fetch = result.time, task.fetch
-        if fetch is not None and fetch.fetch_type:
-            renderer = RENDERERS.get(fetch.fetch_type)
-            if renderer is not None and renderer != "phantomjs":
-                seconds = 0.0
+        if fetch is not None and fetch.fetch_type and fetch.fetch_type in _UNTIMED:
+            seconds = 0.0
         if task.url[:4] != "http" and is_data_url(task.url):
             seconds = 0.0
         size = len(result.content) + streamed

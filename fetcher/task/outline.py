@@ -17,6 +17,12 @@ from fetcher.task.request import MAX_FORM, MAX_LINES
 LONG: Final = 65_536  # bytes; a shorter message is read whole, within 5 ms
 MAX_OPTION: Final = 1_500_000  # bytes of headers, cookies or proxies, at 0.06 us each at the worst
 
+# Of a rendering, where a list or a map of more than `LONG` bytes is none that could be meant.
+RENDERING: Final = (
+    "js_script", "js_run_at", "js_viewport_width", "js_viewport_height", "load_images", "js_wait",
+    "js_screenshot", "js_capture", "js_block", "js_actions",
+)  # fmt: skip
+
 _NULL: Final = Raw(b"\xc0")
 _LIST, _MAP = "list", "dict"
 
@@ -28,6 +34,16 @@ class _FetchOutline(msgspec.Struct):
     proxy: Raw = _NULL
     data: Raw = _NULL
     save: Raw = _NULL
+    js_script: Raw = _NULL
+    js_run_at: Raw = _NULL
+    js_viewport_width: Raw = _NULL
+    js_viewport_height: Raw = _NULL
+    load_images: Raw = _NULL
+    js_wait: Raw = _NULL
+    js_screenshot: Raw = _NULL
+    js_capture: Raw = _NULL
+    js_block: Raw = _NULL
+    js_actions: Raw = _NULL
 
 
 class _Outline(msgspec.Struct):
@@ -124,6 +140,11 @@ def _check(fetch: _FetchOutline) -> None:
             raise TaskError(f"fetch.{name} has {size} bytes: at most {MAX_OPTION} are read")
         if found[1] > MAX_LINES and name in ("headers", "cookies"):
             raise TaskError(f"fetch.{name}: at most {MAX_LINES} can be sent")
+    for name in RENDERING:
+        option = getattr(fetch, name)
+        size = len(memoryview(option))
+        if size > LONG and count(option) is not None:
+            raise TaskError(f"fetch.{name} has {size} bytes: at most {LONG} are read")
     _check_form(fetch.data)
 
 

@@ -7,9 +7,11 @@ A decision module. Every task gets a result, whatever became of it; what is wron
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from fetcher.head import fields_dict, reason
 from fetcher.model import Response, Result, Task
+from fetcher.rendering import Render, Rendered
 from fetcher.task.data_url import Inline
 from fetcher.urls import MAX_URL
 
@@ -17,14 +19,6 @@ NO_RESPONSE: Final = 599  # pyspider's and Tornado's status for "there is none"
 NOT_ENABLED: Final = 501
 FORBIDDEN: Final = 403
 SHOWN: Final = 1024  # characters of a URL that is too long
-
-# `fetch_type` -> the renderer it asks for, as pyspider's 501 names it.
-RENDERERS: Final = {
-    "js": "phantomjs",
-    "phantomjs": "phantomjs",
-    "splash": "splash",
-    "puppeteer": "puppeteer",
-}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -92,16 +86,40 @@ def from_data_url(task: Task, inline: Inline, progress: Progress) -> Result:
     )
 
 
-def not_enabled(task: Task, renderer: str, progress: Progress) -> Result:
-    """pyspider's answer when the renderer that a task asks for is not there: no `error`."""
+def not_enabled(task: Task, renderer: str, reason: str, progress: Progress) -> Result:
+    """pyspider's answer when the renderer that a task asks for is not there: no `error`; and the
+    reason behind it."""
     return Result(
         status_code=NOT_ENABLED,
         orig_url=task.url,
         url=task.url,
-        content=f"{renderer} is not enabled.".encode(),
+        content=f"{renderer} is not enabled. {reason}".encode(),
         time=progress.seconds,
         save=_save(task),
     )
+
+
+def add_rendering(result: Result, rendered: Rendered | None, render: Render) -> None:
+    """What a task that asked for a renderer is told beside: `rendered` None where no script of the
+    page's has run, and then nothing of what it was to bring."""
+    result.rendered = rendered is not None
+    result.js_script_result = None if rendered is None else rendered.script_result
+    if render.screenshot is not None:
+        result.screenshot = None if rendered is None else rendered.screenshot
+    if render.capture:
+        result.captured = () if rendered is None else rendered.captured or ()
+    if rendered is not None:
+        result.cookies = {**result.cookies, **rendered.cookies}
+        result.proxy = rendered.proxy or result.proxy
+
+
+def size_of(result: Result) -> int:
+    """Bytes of what it has brought."""
+    size = len(result.content)
+    if result.rendered is not UNSET:
+        size += len(result.screenshot or b"")
+        size += sum(len(one.content) for one in result.captured or ())
+    return size
 
 
 def _result(

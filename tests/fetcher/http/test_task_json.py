@@ -20,6 +20,7 @@ from fetcher.http.task_json import (
     read_whole,
 )
 from fetcher.model import Fetch, Result, Task
+from fetcher.rendering import Captured
 from fetcher.task.wire import BadTask
 
 DEEP = b"[" * 100_000
@@ -215,6 +216,31 @@ def long(of: Result) -> bytes:
 
 
 @pytest.mark.parametrize("encode", [short, long])
+def test_what_a_rendering_has_brought_is_text_where_it_can_be(
+    encode: Callable[[Result], bytes],
+) -> None:
+    captured = [
+        Captured(url="u", status=200, type="application/json", content='{"a": "中"}'.encode()),
+        Captured(url="v", status=404, type="image/png", content=b"\x89", cut=True),
+    ]
+    more: dict[str, Any] = {
+        "rendered": True,
+        "js_script_result": {"n": 1},
+        "screenshot": b"\x89PNG",
+    }
+    said = json.loads(encode(result(b"<p>", captured=captured, **more)))
+    assert {name: said[name] for name in ("rendered", "js_script_result", "content")} == {
+        "rendered": True, "js_script_result": {"n": 1}, "content": "<p>",
+    }  # fmt: skip
+    assert base64.b64decode(said["screenshot_base64"]) == b"\x89PNG"
+    assert said["captured"] == [
+        {"url": "u", "status": 200, "type": "application/json", "cut": False,
+         "content": '{"a": "中"}'},
+        {"url": "v", "status": 404, "type": "image/png", "cut": True, "content_base64": "iQ=="},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("encode", [short, long])
 @pytest.mark.parametrize(
     ("content", "content_type", "text"),
     [
@@ -265,8 +291,24 @@ def test_else_it_is_base64(
         b"\xff" * (LONG + 1),
     ],
 )
-def test_a_long_one_comes_in_pieces_and_is_the_same(content: bytes) -> None:
-    of = result(content, error="e")
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"rendered": False, "js_script_result": None, "screenshot": None, "captured": ()},
+        {"rendered": True, "js_script_result": [1], "screenshot": b"\x89PNG" * LONG},
+        {
+            "rendered": True,
+            "js_script_result": None,
+            "captured": [
+                Captured(url="u", status=200, type="application/json", content=b'{"a": 1}'),
+                Captured(url="v", status=500, type="", content=b"\xff" * LONG, cut=True),
+            ],
+        },
+    ],
+)
+def test_a_long_one_comes_in_pieces_and_is_the_same(content: bytes, more: dict) -> None:
+    of = result(content, error="e", **more)
     pieces = list(encode_long(1, Task(), of))
     assert max(map(len, pieces)) < LONG
     assert json.loads(b"".join(pieces)) == json.loads(encode_answer(1, Task(), of))

@@ -187,3 +187,16 @@ def test_what_is_no_task_at_all_is_for_others_to_explain(raw: bytes) -> None:
 def test_the_reader_knows_all_options_of_a_task() -> None:
     assert set(outline._LightFetch.__struct_fields__) == set(Fetch.__struct_fields__)
     assert set(outline._LightTask.__struct_fields__) == set(Task.__struct_fields__)
+
+
+@pytest.mark.parametrize("name", outline.RENDERING)
+def test_nor_may_what_a_rendering_is_told(name: str) -> None:
+    def value(size: int) -> Any:
+        return ["x" * (size - 4)]  # and a head each of 1 and 3 bytes
+
+    assert len(pack(value(LONG))) == LONG
+    for fit in (value(LONG), "x" * 2 * LONG, 5):  # a long text is for those to refuse who read it
+        task = read_long(pack({"fetch": {name: fit}, "url": "u" * LONG}))
+        assert getattr(task.fetch, name) == fit
+    with pytest.raises(Refused, match=rf"fetch\.{name} has {LONG + 1} bytes: at most {LONG} are"):
+        read_long(pack({"fetch": {name: value(LONG + 1)}}))

@@ -2,25 +2,29 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from fetcher.errors import Outcome
 from fetcher.head import fields_dict
 from fetcher.model import Fetch, Response, Result, Task, Timing
+from fetcher.rendering import CHROMIUM, Captured, Render, Rendered
 from fetcher.task.data_url import Inline
 from fetcher.task.result import (
-    RENDERERS,
     SHOWN,
     Progress,
+    add_rendering,
     from_data_url,
     from_failure,
     from_refusal,
     from_response,
     not_enabled,
+    size_of,
 )
 from fetcher.urls import MAX_URL
 
 TASK = Task(url="h", fetch=Fetch(save={"a": 1}))
 TIMING = Timing(dns=0.1, total=0.5)
+RENDER = Render(kind=CHROMIUM)
 ACCOUNT = Progress(1.5, {"k": "v"}, "http://p:1", 2)
 
 
@@ -124,19 +128,87 @@ def test_a_data_url_is_a_success_without_a_proxy() -> None:
     )
 
 
-@pytest.mark.parametrize("fetch_type", sorted(RENDERERS))
-def test_a_missing_renderer_is_pyspiders_501(fetch_type: str) -> None:
-    renderer = RENDERERS[fetch_type]
-    result = not_enabled(TASK, renderer, ACCOUNT)
+@pytest.mark.parametrize("renderer", ["phantomjs", "splash", "puppeteer"])
+def test_a_missing_renderer_is_pyspiders_501_and_how_to_get_one(renderer: str) -> None:
+    result = not_enabled(TASK, renderer, "It can be had.", ACCOUNT)
     assert result == Result(
         status_code=501,
         orig_url="h",
         url="h",
-        content=f"{renderer} is not enabled.".encode(),
+        content=f"{renderer} is not enabled. It can be had.".encode(),
         time=1.5,
         save={"a": 1},
     )
     assert result.error is msgspec.UNSET
+
+
+def plain() -> Result:
+    return Result(status_code=200, orig_url="h", url="h", cookies={"a": "b"}, proxy="http://p:1")
+
+
+SHOT = Captured(url="http://h/x", status=200, type="application/json", content=b"{}")
+
+
+@pytest.mark.parametrize(
+    ("render", "rendered", "told"),
+    [
+        (RENDER, None, {"rendered": False, "js_script_result": None}),
+        (RENDER, Rendered(), {"rendered": True, "js_script_result": None}),
+        (
+            RENDER,
+            Rendered(script_result=[1], cookies={"c": "d"}, proxy="http://q:2"),
+            {
+                "rendered": True,
+                "js_script_result": [1],
+                "cookies": {"a": "b", "c": "d"},
+                "proxy": "http://q:2",
+            },
+        ),
+        # What was asked for is always told of, and what was not, never.
+        (
+            replace(RENDER, screenshot="full", capture=frozenset({"xhr"})),
+            None,
+            {"rendered": False, "js_script_result": None, "screenshot": None, "captured": ()},
+        ),
+        (
+            replace(RENDER, screenshot="full", capture=frozenset({"xhr"})),
+            Rendered(),
+            {"rendered": True, "js_script_result": None, "screenshot": None, "captured": ()},
+        ),
+        (
+            replace(RENDER, screenshot="full", capture=frozenset({"xhr"})),
+            Rendered(screenshot=b"png", captured=(SHOT,)),
+            {
+                "rendered": True,
+                "js_script_result": None,
+                "screenshot": b"png",
+                "captured": (SHOT,),
+            },
+        ),
+        (
+            RENDER,
+            Rendered(screenshot=b"png", captured=(SHOT,)),
+            {"rendered": True, "js_script_result": None},
+        ),
+    ],
+)
+def test_what_a_rendering_has_brought_is_told_beside(render, rendered, told) -> None:
+    result = plain()
+    add_rendering(result, rendered, render)
+    assert result == replace(plain(), **told)
+
+
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        ({}, 4),
+        ({"rendered": False, "screenshot": None, "captured": ()}, 4),
+        ({"rendered": True}, 4),
+        ({"rendered": True, "screenshot": b"png", "captured": [SHOT, SHOT]}, 11),
+    ],
+)
+def test_all_that_a_result_has_brought_is_its_size(more: dict[str, Any], size: int) -> None:
+    assert size_of(replace(plain(), content=b"body", **more)) == size
 
 
 def test_accounts_share_no_cookies() -> None:

@@ -1,0 +1,76 @@
+"""Rendering: what a fetch that asks for a renderer has beside others.
+
+A part of the path: it knows who renders, what is asked of him, and how his requests leave.
+"""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from fetcher.model import Client, Egress, Fetch, Request, Result, Trust
+from fetcher.rendering import CHROMIUM, FINDS_EXITS, Render
+from fetcher.run.shared import Shared
+from fetcher.task.render import (
+    AUTO,
+    build_render,
+    called,
+    explain_absence,
+    find_kinds,
+)
+
+
+class NotEnabled(Exception):
+    """There is nobody who renders such a task: who is missing, and how he is to be had."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+
+class Rendering:
+    """One task's. `clients` None: nobody is there, and the plain answer has to do (`auto` only).
+
+    `is_on`: what is asked for now goes to him who renders. `plain` is the answer that there is
+    without him, once it has come.
+    """
+
+    __slots__ = ("clients", "is_on", "plain", "render")
+
+    def __init__(self, render: Render, clients: Mapping[Trust, Client] | None) -> None:
+        self.render = render
+        self.clients = clients
+        self.is_on = False
+        self.plain: Result | None = None
+
+    @property
+    def finds_exits(self) -> bool:
+        """Whether the page's own requests find their exits one by one, that for itself too."""
+        return self.is_on and self.render.kind in FINDS_EXITS
+
+    def ask(self, request: Request, egress: Egress) -> Request:
+        """The same request, of him who renders."""
+        own = egress if self.finds_exits else None
+        return replace(request, render=self.render, egress=own)
+
+
+def find_rendering(shared: Shared, fetch: Fetch, trust: Trust) -> Rendering | None:
+    """What a task asks for that is to be rendered, perhaps; None of any other. Raises `NotEnabled`,
+    and `TaskError` for options that are wrong."""
+    fetch_type = fetch.fetch_type
+    kinds = find_kinds(fetch_type)
+    if not kinds or not fetch_type:
+        return None
+    trusted = []
+    for kind in kinds:
+        clients = shared.clients.get(kind)
+        if clients is not None and trust in clients:
+            rendering = Rendering(build_render(fetch, kind), clients)
+            rendering.is_on = fetch_type != AUTO
+            return rendering
+        if clients is not None:
+            trusted.append(kind)
+    if fetch_type != AUTO:
+        reason = explain_absence(kinds, trusted, shared.missing)
+        raise NotEnabled(called(fetch_type), reason)
+    return Rendering(build_render(fetch, CHROMIUM), None)
