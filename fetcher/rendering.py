@@ -110,4 +110,3 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     cookies: Mapping[str, str] = {}
     proxy: str | None = None
     attempts: int = 1
-    cookies: Mapping[str, str] = {}  # that the page has at its end

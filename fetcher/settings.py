@@ -138,6 +138,9 @@ class Renderer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     chromium: Text = "auto"  # auto | off | path of the program
     pages: Positive = 4  # open at once
     sandbox: bool = True
+    memory: Size = 1_073_741_824  # of the browser and all its pages; above it, it is replaced
+    recycle: Count = 200  # pages after which it is replaced; 0 = never
+    block: list[Host] = []  # hosts, and all below them, that no page gets anything from
     splash: CredentialUrl | None = None
     phantomjs: CredentialUrl | None = None
     puppeteer: CredentialUrl | None = None
@@ -205,6 +208,7 @@ class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     proxy: RouteText | list[RouteText] | bool | None = "pool"
     caller_proxy: bool = True
     allow_private: bool = False
+    allow_scripts: bool = False  # callers may have scripts of their own run in pages
     concurrency: Count = 200
     rate: Rate = 0.0
     max_body: Size = 0

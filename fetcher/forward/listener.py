@@ -10,6 +10,7 @@ import logging
 import socket
 from collections import OrderedDict
 from collections.abc import Collection
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -73,8 +74,8 @@ class Listener:
         sock.bind((HOST, 0))
         self.port = sock.getsockname()[1]
         await self._door.open([sock])
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_at(self._deadline, self._door.hang_up)
+        left = max(self._deadline - monotonic(), 0.0)
+        self._timer = asyncio.get_running_loop().call_later(left, self._door.hang_up)
 
     async def close(self) -> None:
         """Nobody comes in any more, and whatever is under way stops."""

@@ -48,9 +48,9 @@ class Capture:
         kept = body[: self._left]
         self._left -= len(kept)
         self._found[place] = Captured(
-            url=response.url,
+            url=_whole(response.url),
             status=response.status,
-            type=response.headers.get("content-type", ""),
+            type=_whole(response.headers.get("content-type", "")),
             content=kept,
             cut=len(kept) < len(body),
         )
@@ -62,3 +62,8 @@ class Capture:
         for task in list(self._reading):
             task.cancel()
         return tuple(one for one in self._found if one is not None)
+
+
+def _whole(text: str) -> str:
+    """Without halves of characters, which have no bytes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

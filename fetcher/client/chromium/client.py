@@ -10,11 +10,13 @@ from collections.abc import Collection
 
 from fetcher.client.chromium.browser import Browser, BrowserFailed
 from fetcher.client.chromium.browsers import Browsers
+from fetcher.client.chromium.headers import join_head
 from fetcher.client.chromium.outcome import Failure, RenderFailed, gone, late
 from fetcher.client.chromium.seam import Listeners
-from fetcher.client.chromium.visit import Visit, join_head
+from fetcher.client.chromium.visit import Visit
 from fetcher.errors import Outcome
 from fetcher.model import Exit, Limits, Request, Response, Sink, Timing
+from fetcher.rendering import Rendered
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +145,7 @@ def _fail(request: Request, visit: Visit | None, failure: Failure) -> Response:
         code=failure.code,
         message=failure.message,
         sent=visit is not None,
+        rendered=Rendered(attempts=visit.tries) if visit is not None else None,
     )
     if document is not None:
         response.status = document.status

@@ -8,7 +8,7 @@ import json
 from typing import Final
 
 MOST_RESULT: Final = 1 << 20  # characters of a script's value as JSON
-TOO_LONG: Final = "too long"
+TOO_LONG: Final = -1  # instead of such a value
 
 # Where the value of a script that ran at a document's start is kept until the end.
 _KEPT: Final = 'Symbol.for("js_script")'
@@ -27,13 +27,13 @@ def _called(script: str) -> str:
 def at_end(script: str) -> str:
     """Evaluates to the script's value, or a promise of it, as JSON; a number if that is too long,
     null if it has none."""
-    text = _AS_TEXT % (MOST_RESULT, -1, "await value")
+    text = _AS_TEXT % (MOST_RESULT, TOO_LONG, "await value")
     return f"(async () => {{ const value = {_called(script)}; return {text}; }})()"
 
 
 def as_statements(script: str) -> str:
     """The same for what is no expression: its last statement's value."""
-    text = _AS_TEXT % (MOST_RESULT, -1, "await value")
+    text = _AS_TEXT % (MOST_RESULT, TOO_LONG, "await value")
     return f"(async () => {{ const value = (0, eval)({json.dumps(script)}); return {text}; }})()"
 
 
@@ -48,7 +48,7 @@ def at_start(script: str) -> str:
 
 def kept_value() -> str:
     """Evaluates to the value of a script that ran at the start, as `at_end` has it."""
-    text = _AS_TEXT % (MOST_RESULT, -1, "await value")
+    text = _AS_TEXT % (MOST_RESULT, TOO_LONG, "await value")
     return (
         f"(async () => {{ const kept = window[{_KEPT}]; const value = kept ? kept.value : null;"
         f" return {text}; }})()"
