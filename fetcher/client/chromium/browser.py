@@ -35,6 +35,7 @@ class Browser:
         self.group = group
         self.pages = 0  # open now
         self.served = 0  # opened so far
+        self.seen_at = -1  # what it had served when it was measured idle
         self.is_retired = False  # gets no further pages
         self.reason = "the browser has ended"  # why, once it has
         self._folder = folder

@@ -62,6 +62,11 @@ class Browsers:
         self._is_closed = False
 
     @property
+    def current(self) -> Browser | None:
+        """The one that gets pages now, if there is one."""
+        return self._current
+
+    @property
     def running(self) -> int:
         """Browsers that have not ended yet."""
         return len(self._all)
@@ -154,6 +159,9 @@ class Browsers:
         while True:
             await asyncio.sleep(LOOK)
             for browser in list(self._all):
+                if not browser.pages and browser.seen_at == browser.served:
+                    continue  # nothing has changed
+                browser.seen_at = browser.served if not browser.pages else -1
                 measured = await browser.measure()
                 if 0 < rules.memory * FAR < measured.memory:
                     logger.warning(

@@ -119,8 +119,10 @@ class Intercept:
             self.asked = url
         in_chain = is_page and (self._is_first or event.get("networkId", "") == self._chain != "")
         changed: dict[str, Any] = {}
+        method = sent["method"]
         if is_page and self._is_first:
             self._is_first = False
+            method = request.method
             self._chain = event.get("networkId", "")
             if request.method != "GET":
                 changed["method"] = request.method
@@ -128,7 +130,7 @@ class Intercept:
                 changed["postData"] = base64.b64encode(request.body).decode()
         own = self._own if in_chain or same_place(url, request.url) else []
         fields = own_headers(own, url, request.url, is_page=in_chain)
-        if in_chain and sent["method"] not in ("POST", request.method):
+        if method != request.method:  # a redirect has dropped the body
             fields = [one for one in fields if not one[0].lower().startswith("content-")]
         if fields:
             changed["headers"] = merge_headers(sent["headers"], fields)
