@@ -75,6 +75,10 @@ class Browser:
         return cls(folder, driver, browser, group or 0)
 
     @property
+    def driver_pid(self) -> int:
+        return self._driver.pid
+
+    @property
     def is_alive(self) -> bool:
         return self._browser.is_connected()
 

@@ -155,9 +155,9 @@ class Browsers:
 
     async def _look(self) -> None:
         """While there are browsers: what do they have?"""
-        rules = self.rules
         while True:
             await asyncio.sleep(LOOK)
+            rules = self.rules
             for browser in list(self._all):
                 if not browser.pages and browser.seen_at == browser.served:
                     continue  # nothing has changed
