@@ -26,7 +26,7 @@ from fetcher.forward.server import Door
 from fetcher.guard import is_public, literal_address, refusal
 from fetcher.model import Egress, Exit, Trust
 from fetcher.proxy import Proxy
-from fetcher.route.route import Direct, Env, Route, Trusted
+from fetcher.route.route import Direct, Env
 from fetcher.urls import origin_of
 
 logger = logging.getLogger(__name__)
@@ -178,13 +178,11 @@ class Listeners:
     ) -> Listener:
         """For the page at `url`. At most `max_bytes` pass, 0: no limit."""
         trust = await self._trust(egress, url)
-        route: Route = egress.route
-        if trust is not egress.trust:
-            route = tuple(Trusted(way) if isinstance(way, Proxy) else way for way in route)
         rules = replace(
             self._means.rules,
-            route=route,
+            route=egress.route,
             trust=trust,
+            route_trust=egress.trust,
             retries=egress.retries,
             connect_ports=frozenset(),
             max_connections=MOST_CONNECTIONS,

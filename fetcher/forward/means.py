@@ -24,6 +24,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     route: Route
     trust: Trust = Trust.GUARDED
+    route_trust: Trust | None = None  # in what the route names; None: as in targets
     connect_ports: frozenset[int] = frozenset()  # empty: all
     max_connections: int = 0
     idle: float = 300.0
@@ -32,6 +33,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     hedge: float = 0.1
     delay: float = 1.0  # between two starts at one host, for those who are polite
     is_tls: bool = False
+
+    @property
+    def trust_in_route(self) -> Trust:
+        return self.trust if self.route_trust is None else self.route_trust
 
 
 class Tally(msgspec.Struct, kw_only=True):

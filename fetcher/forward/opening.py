@@ -90,7 +90,7 @@ class Opening:
         if wants and pool is not None:
             route = (pool,)  # a session has one exit, and no other way
         self._failover = Failover(
-            route, policy.ways, rules.retries, trust=rules.trust, site=steering.site
+            route, policy.ways, rules.retries, trust=rules.trust_in_route, site=steering.site
         )
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it

@@ -34,6 +34,7 @@ from fetcher.model import (
     Result,
     Target,
     Task,
+    Trust,
     Wishes,
 )
 from fetcher.proxy import Proxy
@@ -235,7 +236,8 @@ class Plain:
         fetching = self.means.fetcher.run(
             Task(url=self.asked.url),
             self._fetched,
-            trust=rules.trust,
+            trust=rules.trust_in_route,
+            guarded=rules.trust is Trust.GUARDED,
             route=rules.route,
             receiver=self.answer,
             upload=self.incoming,

@@ -46,7 +46,6 @@ from fetcher.route.route import (
     Environment,
     Pool,
     Route,
-    Trusted,
     Unreadable,
     Way,
     environment_proxy,
@@ -336,8 +335,6 @@ class Failover:
                 self.empty = proxy.reason
                 return None
             return Exit(proxy=proxy) if proxy not in self.tried else None
-        if isinstance(way, Trusted):
-            return Exit(proxy=way.proxy) if way.proxy not in self.tried else None
         if isinstance(way, Proxy):
             # Named by an HTTP caller, a proxy is as little trusted as a URL.
             untried = way not in self.tried

@@ -32,13 +32,7 @@ class Pool(msgspec.Struct, frozen=True):
     site: str | None = None
 
 
-class Trusted(msgspec.Struct, frozen=True):
-    """A proxy of the operator's own, for requests that are guarded: it may be private."""
-
-    proxy: Proxy
-
-
-Way = Direct | Env | Pool | Proxy | Trusted
+Way = Direct | Env | Pool | Proxy
 Route = tuple[Way, ...]  # tried in order; more than one, or a pool, means fail-over
 
 DIRECT: Final[Route] = (Direct(),)

@@ -55,9 +55,12 @@ async def test_a_close_ends_everything_under_way_and_leaves_nothing() -> None:
         assert response.outcome is Outcome.OURS and "stopping" in response.message
 
 
-async def test_why_there_is_no_browser_is_said(
-    renderer: Renderer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_why_there_is_no_browser_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    async with rendering() as renderer:
+        await look_for_reasons(renderer, caplog)
+
+
+async def look_for_reasons(renderer: Renderer, caplog: pytest.LogCaptureFixture) -> None:
     for error, words in (
         (BrowserFailed("the browser does not start: no"), "does not start: no"),
         (ImportError("playwright"), "requirements-js.txt"),
