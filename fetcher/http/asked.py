@@ -14,6 +14,7 @@ from fetcher.http.forwarding import forwarded_headers
 from fetcher.http.unknown import explain_parameters
 from fetcher.model import NO_WISHES, Fetch, Wishes
 from fetcher.route.route import Pool, Route
+from fetcher.task.render import AUTO
 
 _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {
     "timeout": float,
@@ -23,6 +24,8 @@ _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {
     "site": str,
 }
 PARAMETERS: Final = ("url", *_OPTIONS, "country", "redirects", "cookies", "render")
+
+RENDERS: Final = ("js", AUTO)  # what `render` may say
 
 _COUNTRY: Final = re.compile("[A-Za-z]{2}")
 
@@ -63,8 +66,8 @@ def read_asked(asked: Asked, *, caller_proxy: bool, max_body: int) -> Fetch:
         elif name == "redirects":
             options["allow_redirects"] = read_switch(name, text)
         elif name == "render":
-            if text != "js":
-                raise TaskError(f"render: expected js, got {text[:50]!r}")
+            if text not in RENDERS:
+                raise TaskError(f"render: expected {' or '.join(RENDERS)}, got {text[:50]!r}")
             options["fetch_type"] = text
         elif name != "country":
             given = [name for name, _ in asked.parameters]

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
@@ -91,6 +92,7 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     stall: float = 30.0  # seconds for which a caller may take or send nothing; 0 = no limit
     per_host: int = 0  # fetches at one host, of all callers; 0 = no limit
     delay: float = 0.0  # seconds between two starts at one host, for tasks that name no other
+    allow_scripts: bool = False  # they may have scripts of their own run in pages
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -352,7 +354,8 @@ class FetchCall(HTTPMessageDelegate):
     def _explain(self, fetching: Fetching, result: Result) -> str:
         """Why there is no answer; where a setting forbids it, which one."""
         if fetching.ending is Ending.NOT_ENABLED:
-            return "render: there is nothing here that runs a page's JavaScript"
+            how = result.content.decode().partition(". ")[2]
+            return f"render: there is nothing here that runs a page's JavaScript: {how}"
         limits = self.router.limits
         words = str(result.error).removeprefix("HTTP 599: ")
         return words + name_setting(fetching, result, trust=limits.trust, max_body=limits.max_body)
@@ -378,6 +381,8 @@ class FetchCall(HTTPMessageDelegate):
         )
         if result.proxy is not None:
             fields.append(("X-Fetch-Proxy", result.proxy))
+        if result.rendered is not UNSET:
+            fields.append(("X-Fetch-Rendered", "1" if result.rendered else "0"))
         return fields
 
     # 4. Writing, at the pace of who reads.

@@ -94,6 +94,7 @@ class Entrances:
             stall=api.stall,
             per_host=self._settings.fetcher.per_host,
             delay=self._settings.fetcher.delay,
+            allow_scripts=api.allow_scripts,
         )
         gate = self._api_gate()
         specs = [

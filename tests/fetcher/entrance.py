@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -20,15 +20,18 @@ from fetcher.http.gate import Gate
 from fetcher.http.handler import Places, application, health_routes
 from fetcher.http.server import Server
 from fetcher.http.tasks import TasksRouter
-from fetcher.model import ProxyChooser, Trust
+from fetcher.model import Client, ProxyChooser, Trust
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, Route
 from fetcher.run.fetcher import Fetcher
 from fetcher.task.request import Defaults
 from tests.fetcher.fetchers import build_fetcher
+from tests.fetcher.run.painter import Painter
 from tests.serving import serving
 
 OK = b"HTTP/1.1 200 OK\r\n"
+# By whom pages are rendered for callers too.
+RENDERED_FOR = {"chromium": tuple(Trust)}
 KEY = Gate(keys=frozenset({"k-1"}))
 
 
@@ -94,6 +97,7 @@ class Entrance:
     places: Places
     problems: list[str]
     tasks: TasksRouter
+    painter: Painter  # a double of those who render, of the `kinds` that there are to be
     port: int = 0
 
     def target(self, *parameters: str, path: str = "/page") -> str:
@@ -131,6 +135,7 @@ async def entrance(
     route: Route = DIRECT,
     clock: Clock | None = None,
     chooser: ProxyChooser | None = None,
+    kinds: Sequence[str] = (),
     **limits: Any,
 ) -> AsyncIterator[Entrance]:
     origin = RawOrigin()
@@ -138,7 +143,13 @@ async def entrance(
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
     }
-    fetcher = build_fetcher(clients, Defaults(user_agent="test"), clock=clock, chooser=chooser)
+    painter = Painter()
+    others: dict[str, dict[Trust, Client]] = {
+        kind: dict.fromkeys(RENDERED_FOR.get(kind, (Trust.OPEN,)), painter) for kind in kinds
+    }
+    fetcher = build_fetcher(
+        clients, Defaults(user_agent="test"), clock=clock, chooser=chooser, others=others
+    )
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
     [tasks] = tasks_handler.routes(fetcher, allowed, places, gate)
@@ -158,7 +169,7 @@ async def entrance(
     async with serving(origin.serve) as origin.port:
         try:
             port = listening.getsockname()[1]
-            yield Entrance(origin, fetcher, places, problems, tasks.target, port)
+            yield Entrance(origin, fetcher, places, problems, tasks.target, painter, port)
         finally:
             server.stop()
             await server.close_all_connections()

@@ -33,6 +33,7 @@ def test_method_and_fields_go_on() -> None:
         ("redirects", "0", "allow_redirects", False),
         ("redirects", "1", "allow_redirects", True),
         ("render", "js", "fetch_type", "js"),
+        ("render", "auto", "fetch_type", "auto"),
     ],
 )
 def test_a_parameter_is_an_option(name: str, text: str, option: str, value: object) -> None:
@@ -45,7 +46,7 @@ def test_a_parameter_is_an_option(name: str, text: str, option: str, value: obje
         ("timeout", "soon", "timeout: expected a number, got 'soon'"),
         ("retries", "1.5", "retries: expected a number, got '1.5'"),
         ("redirects", "yes", "redirects: expected 0 or 1, got 'yes'"),
-        ("render", "html", "render: expected js, got 'html'"),
+        ("render", "html", "render: expected js or auto, got 'html'"),
         ("timout", "3", "unknown parameter 'timout' .did you mean timeout.*percent-encode that"),
     ],
 )

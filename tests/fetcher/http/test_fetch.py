@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from fetcher.http.fetch import HELD
 from fetcher.model import Trust
 from fetcher.politeness.clock import Clock
 from fetcher.politeness.slots import Slot
@@ -17,6 +18,7 @@ from fetcher.route.route import Pool
 from fetchpool.farm import body_of
 from tests.fetcher.entrance import OK, Entrance, Message, door, entrance
 from tests.fetcher.route.test_failover import Few
+from tests.fetcher.run.painter import painted
 from tests.wait import wait_until
 
 __all__ = ["door"]  # a fixture
@@ -355,7 +357,7 @@ async def test_the_proxy_is_named_without_its_credentials(door: Entrance) -> Non
         ("?url=http://127.0.0.1/&retries=-1", "retries: expected a whole number"),
         ("?url=http://127.0.0.1/&redirects=no", "redirects: expected 0 or 1, got 'no'"),
         ("?url=http://127.0.0.1/&cookies=", "cookies: expected 0 or 1"),
-        ("?url=http://127.0.0.1/&render=png", "render: expected js"),
+        ("?url=http://127.0.0.1/&render=png", "render: expected js or auto"),
         ("?url=http://127.0.0.1/&proxy=gopher://x:1", "unknown proxy scheme"),
         ("?url=http://127.0.0.1/&proxy=pool:", "needs a site"),
         ("?url=http://127.0.0.1/&country=DE", "country: it chooses among the proxies of a pool"),
@@ -492,8 +494,65 @@ async def test_a_caller_may_keep_a_delay_with_all_others(redis: Redis) -> None:
 async def test_rendering_without_a_renderer_is_501(door: Entrance) -> None:
     got = await door.fetch(parameters=["render=js"])
     assert (got.status, got.one(b"x-fetch-error")) == (501, b"1")
-    assert got.json["error"] == "render: there is nothing here that runs a page's JavaScript"
+    words = "render: there is nothing here that runs a page's JavaScript: a Chromium takes pip"
+    assert got.json["error"].startswith(words)
     assert door.origin.seen == []
+
+
+async def test_a_rendered_page_comes_back_with_its_own_head_and_says_what_it_is() -> None:
+    async with entrance(kinds=("chromium",)) as door:
+        url = f"http://127.0.0.1:{door.origin.port}/page"
+        head = (
+            b"HTTP/1.1 201 Made\r\nContent-Type: text/html; charset=utf-8\r\nX-A: 1\r\n"
+            b"Set-Cookie: a=b\r\nStrict-Transport-Security: max-age=1\r\n\r\n"
+        )
+        door.painter.pages[url] = painted(url, "<p>\u4e2d</p>", head, 201, proxy="http://p:1")
+        got = await door.fetch(b"User-Agent: ua", parameters=["render=js"])
+        assert got.start == b"HTTP/1.1 201 Made"
+        assert got.body == "<p>\u4e2d</p>".encode()
+        assert got.one(b"content-type") == b"text/html; charset=utf-8"
+        assert got.one(b"x-fetch-rendered") == b"1"
+        assert got.one(b"x-fetch-proxy") == b"http://p:1"
+        assert (got.one(b"x-a"), got.one(b"x-fetch-set-cookie")) == (b"1", b"a=b")
+        assert got.one(b"content-security-policy") == b"sandbox"
+        assert got.one(b"strict-transport-security") is None
+        assert got.one(b"content-length") == b"10"
+        assert door.origin.seen == []
+        ((request, _, _),) = door.painter.asked
+        assert b"User-Agent: ua" in request.headers
+
+
+async def test_a_plain_answer_says_nothing_of_rendering(door: Entrance) -> None:
+    assert (await door.fetch()).one(b"x-fetch-rendered") is None
+
+
+async def test_a_page_that_is_not_rendered_in_time_is_a_504() -> None:
+    async with entrance(kinds=("chromium",)) as door:
+        got = await door.fetch(parameters=["render=js", "timeout=0.2"])
+        assert (got.status, got.one(b"x-fetch-error")) == (504, b"1")
+
+
+async def test_a_caller_that_leaves_ends_the_rendering() -> None:
+    async with entrance(kinds=("chromium",)) as door:
+        _, writer = await door.send(door.target("render=js"))
+        await wait_until(lambda: bool(door.painter.asked))
+        writer.close()
+        await wait_until(lambda: door.painter.cancelled == 1)
+
+
+async def test_a_long_body_is_not_for_a_page() -> None:
+    async with entrance(kinds=("chromium",)) as door:
+        got = await door.fetch(parameters=["render=js"], method="POST", body=b"x" * (HELD + 1))
+        assert got.status == 400
+        assert got.json["error"].startswith("a page is asked for with a short body only")
+
+
+async def test_who_renders_for_trusted_tasks_only_does_not_for_callers() -> None:
+    async with entrance(trust=Trust.GUARDED, kinds=("splash",)) as door:
+        got = await door.fetch(parameters=["render=js"])
+        assert got.status == 501
+        assert "splash is here for trusted tasks only" in got.json["error"]
+        assert door.painter.asked == []
 
 
 async def test_callers_may_be_kept_from_naming_a_proxy() -> None:

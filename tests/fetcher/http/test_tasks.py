@@ -1,6 +1,7 @@
 """`POST /tasks` on a real server: forms of requests, streams, limits, and all of its ends."""
 
 import asyncio
+import base64
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -12,12 +13,14 @@ from msgspec.structs import replace
 
 from fetcher.http import tasks
 from fetcher.http.ndjson import MAX_LINE
+from fetcher.http.task_json import LONG
 from fetcher.http.tasks import MAX_WHOLE
 from fetcher.model import Exit, Target, Trust
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.route.route import Pool
 from tests.fetcher.entrance import KEY, OK, Entrance, Message, entrance
 from tests.fetcher.route.test_failover import Few
+from tests.fetcher.run.painter import painted
 from tests.fetcher.task_stream import CHUNKED, NDJSON, streaming
 from tests.raw_origin import HANG, Pause, RawOrigin
 from tests.wait import wait_until
@@ -607,6 +610,44 @@ async def test_files_and_keys_of_this_machine_are_not_for_callers(door: Entrance
     got = (await post(door, json.dumps({"url": url}).encode())).json
     assert got["status_code"] == 599
     assert "is not enabled" in got["error"]
+
+
+SCRIPT = {"fetch_type": "js", "js_script": "() => document.title"}
+
+
+async def test_callers_scripts_are_refused_and_their_actions_are_done() -> None:
+    async with entrance(kinds=("chromium",)) as door:
+        url = f"http://127.0.0.1:{door.origin.port}/"
+        door.painter.pages[url] = "<p>"
+        got = (await post(door, json.dumps({"url": url, "fetch": SCRIPT}).encode())).json
+        assert (got["status_code"], door.painter.asked) == (599, [])
+        assert "api.allow_scripts: true" in got["error"]
+        data = {"fetch_type": "js", "js_actions": [{"click": "#more"}]}
+        got = (await post(door, json.dumps({"url": url, "fetch": data}).encode())).json
+        assert (got["status_code"], got["rendered"], got["content"]) == (200, True, "<p>")
+
+
+@pytest.mark.parametrize("trust", list(Trust))
+async def test_they_run_where_whoever_runs_the_service_lets_them(trust: Trust) -> None:
+    async with entrance(trust=trust, allow_scripts=True, kinds=("chromium",)) as door:
+        url = f"http://127.0.0.1:{door.origin.port}/"
+        door.painter.pages[url] = painted(url, "<p>", script_result="title", screenshot=b"\x89PNG")
+        task = {"url": url, "fetch": {**SCRIPT, "js_screenshot": True}}
+        got = (await post(door, json.dumps(task).encode())).json
+        assert (got["status_code"], got["js_script_result"]) == (200, "title")
+        assert got["screenshot_base64"] == "iVBORw=="
+        ((request, _, _),) = door.painter.asked
+        assert request.render is not None and request.render.script == SCRIPT["js_script"]
+
+
+async def test_a_long_picture_comes_in_pieces() -> None:
+    async with entrance(kinds=("chromium",)) as door:
+        url = f"http://127.0.0.1:{door.origin.port}/"
+        picture = b"\x89PNG" * LONG
+        door.painter.pages[url] = painted(url, "<p>", screenshot=picture)
+        task = {"url": url, "fetch": {"fetch_type": "js", "js_screenshot": "full"}}
+        got = (await post(door, json.dumps(task).encode())).json
+        assert base64.b64decode(got["screenshot_base64"]) == picture
 
 
 @pytest.mark.parametrize("proxy", [False, None, "", "direct", "pool", "127.0.0.1:1", ["direct"]])
