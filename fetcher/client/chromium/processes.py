@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 _PROC: Final = Path("/proc")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_DEAD: Final = (b"Z", b"X")  # nobody has asked yet how it ended
 _GROUP_AT: Final = 2  # behind the name in /proc/PID/stat
 _RSS_AT: Final = 21
 
@@ -23,10 +24,10 @@ class Measured(NamedTuple):
 
 
 def members(group: int) -> Iterator[int]:
-    """The processes of a group, as far as they can be seen."""
+    """The living processes of a group, as far as they can be seen."""
     for entry in _PROC.glob("[0-9]*"):
         fields = _stat(int(entry.name))
-        if fields is not None and int(fields[_GROUP_AT]) == group:
+        if fields is not None and int(fields[_GROUP_AT]) == group and fields[0] not in _DEAD:
             yield int(entry.name)
 
 
@@ -69,7 +70,7 @@ def kill_group(group: int) -> None:
 
 def is_alive(pid: int) -> bool:
     fields = _stat(pid)
-    return fields is not None and fields[0] not in (b"Z", b"X")
+    return fields is not None and fields[0] not in _DEAD
 
 
 def child_of(parent: int, started_with: bytes) -> int | None:
