@@ -94,7 +94,7 @@ async def test_what_never_ends_ends_with_its_deadline(renderer: Renderer, name: 
     async with paging({"/": ENDLESS[name], "/good": GOOD}) as site:
         await assert_well(renderer, site.url("/good"))
         began = monotonic()
-        response = await renderer.render(site.url(), timeout=DEADLINE)
+        response = await renderer.render(site.url(), wait=IDLE, timeout=DEADLINE)
         took = monotonic() - began
         assert response.outcome is not Outcome.ANSWERED
         assert response.code == Code.OPERATION_TIMEDOUT and "timed out" in response.message

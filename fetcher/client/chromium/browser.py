@@ -66,7 +66,7 @@ class Browser:
                 left = child_of(driver.pid, os.fsencode(folder.path))
                 if left is not None:
                     kill_group(left)
-                driver.kill()
+                await driver.stop()
             folder.remove()
             if isinstance(error, Exception):
                 raise BrowserFailed(f"the browser does not start: {_first_line(error)}") from error

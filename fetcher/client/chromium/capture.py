@@ -27,41 +27,33 @@ class Capture:
         wanted = set(types)
         self._types = wanted | {"xhr", "fetch"} if wanted & {"xhr", "fetch"} else wanted
         self._left = MOST_BYTES
-        self._heard = 0
-        self._found: list[Captured] = []
-        self._turn = asyncio.Lock()  # in the order in which they came, one body at a time
+        self._found: list[Captured | None] = []  # in the order in which they came
         self._reading: set[asyncio.Task[None]] = set()
-        page.on("requestfinished", self._hear)
+        page.on("response", self._hear)
 
-    def _hear(self, request: "api.Request") -> None:
-        if request.resource_type not in self._types or self._heard >= MOST:
+    def _hear(self, response: "api.Response") -> None:
+        if response.request.resource_type not in self._types or len(self._found) >= MOST:
             return
-        self._heard += 1
-        task = asyncio.get_running_loop().create_task(self._keep(request))
+        self._found.append(None)
+        task = asyncio.get_running_loop().create_task(self._keep(len(self._found) - 1, response))
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
 
-    async def _keep(self, request: "api.Request") -> None:
-        async with self._turn:
-            try:
-                response = await request.response()
-                if response is None:
-                    return
-                body = await response.body()
-            except Exception as error:  # noqa: BLE001 - the browser has forgotten it
-                logger.debug("what was to be captured is gone: %s", error)
-                return
-            kept = body[: self._left]
-            self._left -= len(kept)
-            self._found.append(
-                Captured(
-                    url=_whole(response.url),
-                    status=response.status,
-                    type=_whole(response.headers.get("content-type", "")),
-                    content=kept,
-                    cut=len(kept) < len(body),
-                )
-            )
+    async def _keep(self, place: int, response: "api.Response") -> None:
+        try:
+            body = await response.body()
+        except Exception as error:  # noqa: BLE001 - it has none, or the browser has forgotten it
+            logger.debug("what was to be captured has no body: %s", error)
+            body = b""
+        kept = body[: self._left]
+        self._left -= len(kept)
+        self._found[place] = Captured(
+            url=_whole(response.url),
+            status=response.status,
+            type=_whole(response.headers.get("content-type", "")),
+            content=kept,
+            cut=len(kept) < len(body),
+        )
 
     async def finish(self) -> tuple[Captured, ...]:
         """What there is, after a moment for the last."""
@@ -69,7 +61,7 @@ class Capture:
             await asyncio.wait(list(self._reading), timeout=LAST)
         for task in list(self._reading):
             task.cancel()
-        return tuple(self._found)
+        return tuple(one for one in self._found if one is not None)
 
 
 def _whole(text: str) -> str:

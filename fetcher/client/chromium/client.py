@@ -28,7 +28,7 @@ class ChromiumClient:
     def __init__(
         self, browsers: Browsers, listeners: Listeners, block: Collection[str] = ()
     ) -> None:
-        self._browsers = browsers
+        self.browsers = browsers
         self._listeners = listeners
         self._block = frozenset(host.lower().rstrip(".") for host in block)
         self._under_way: set[asyncio.Task[None]] = set()
@@ -54,7 +54,7 @@ class ChromiumClient:
         try:
             try:
                 async with asyncio.timeout_at(until):
-                    browser = await self._browsers.lend()
+                    browser = await self.browsers.lend()
                 began_page = loop.time()
                 visit = Visit(browser, self._listeners, request, self._block)
                 response = await visit.run(max(until - began_page, 0.001))
@@ -100,13 +100,13 @@ class ChromiumClient:
         except Exception:
             logger.exception("a page could not be closed")
         finally:
-            self._browsers.give_back(browser)
+            self.browsers.give_back(browser)
 
     async def close(self) -> None:
         """Stop everything under way without telling its sink, and end the browser."""
         for task in list(self._under_way):
             task.cancel()
-        await self._browsers.close()
+        await self.browsers.close()
         left = [*self._under_way, *self._closing]
         if left:
             await asyncio.wait(left, timeout=5)

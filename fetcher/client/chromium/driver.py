@@ -70,10 +70,11 @@ class Driver:
 
     async def stop(self) -> None:
         """In order if it can, else by force."""
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(STOP):
-                await self.playwright.stop()
+        stopping = asyncio.get_running_loop().create_task(self.playwright.stop())
+        await asyncio.wait([stopping], timeout=STOP)
         self.kill()
+        await asyncio.wait([stopping], timeout=STOP)  # it hears that its pipes are closed
+        stopping.cancel()
 
     def kill(self) -> None:
         if is_alive(self.pid):

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# DevTools call these XHR when they are stopped; what they accept tells them apart.
+_EVENTS: Final = "EventSource"
+_EVENTS_ARE: Final = ("XHR", "Fetch")
+_EVENTS_ACCEPT: Final = "text/event-stream"
+
 # Types as DevTools spell them, by the names that tasks use.
 TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "document": ("Document",),
@@ -32,7 +37,7 @@ TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "texttrack": ("TextTrack",),
     "xhr": ("XHR", "Fetch"),
     "fetch": ("XHR", "Fetch"),
-    "eventsource": ("EventSource",),
+    "eventsource": (_EVENTS,),
     "manifest": ("Manifest",),
     "ping": ("Ping", "CSPViolationReport"),
     "other": ("Other",),
@@ -79,7 +84,10 @@ class Intercept:
             {"resourceType": "Document"},
             {"resourceType": "Document", "requestStage": _AT_ANSWER},
         ]
-        patterns += [{"resourceType": one} for one in sorted(self._block - {"Document"})]
+        stopped = self._block - {"Document", _EVENTS}
+        if _EVENTS in self._block:
+            stopped |= {*_EVENTS_ARE}
+        patterns += [{"resourceType": one} for one in sorted(stopped)]
         if self._own:
             patterns += [{"urlPattern": one} for one in _places(self._request.url)]
         await self._session.send("Fetch.enable", {"patterns": patterns})
@@ -107,6 +115,8 @@ class Intercept:
             return (
                 self._judge_answer(event, answer) if is_page else ("Fetch.continueRequest", answer)
             )
+        if _accepts(event) == _EVENTS_ACCEPT:
+            kind = _EVENTS
         if kind in self._block and not is_page:
             return "Fetch.failRequest", {**answer, "errorReason": "BlockedByClient"}
         return "Fetch.continueRequest", {**answer, **self._change(event, is_page=is_page)}
@@ -148,6 +158,11 @@ class Intercept:
                 self.too_large = int(length)
                 return "Fetch.failRequest", {**answer, "errorReason": "BlockedByClient"}
         return "Fetch.continueRequest", answer
+
+
+def _accepts(event: dict[str, Any]) -> str:
+    accept: str = event["request"].get("headers", {}).get("Accept", "")
+    return accept
 
 
 def _places(url: str) -> list[str]:

@@ -1,5 +1,7 @@
+import gc
 import os
 import signal
+import warnings
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,6 @@ async def test_a_node_that_is_none_is_an_error_and_leaves_nothing(
     with pytest.raises(Exception, match=r".+"):
         await Driver.start(tmp_path)
     assert os.environ["PLAYWRIGHT_NODEJS_PATH"] == "/bin/false"
+    with warnings.catch_warnings():  # playwright leaves its pipes to the collector then
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

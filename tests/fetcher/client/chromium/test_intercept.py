@@ -31,7 +31,7 @@ async def test_a_blocked_type_is_not_asked_for_and_all_others_are(
         assert asked >= set(LOADED) - {kind}
 
 
-def test_all_types_have_a_name_in_the_browser() -> None:
+async def test_all_types_have_a_name_in_the_browser() -> None:
     assert all(TYPES.values()) and TYPES["xhr"] == TYPES["fetch"]
 
 

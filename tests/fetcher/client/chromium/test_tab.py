@@ -50,5 +50,5 @@ async def test_selectors_are_css_and_nothing_else(
 async def test_a_page_without_a_document_is_empty(renderer: Renderer) -> None:
     page = "<script>onload = () => document.documentElement.remove()</script>"
     async with paging({"/": page}) as site:
-        response = await renderer.render(site.url(), screenshot="full")
+        response = await renderer.render(site.url())
         assert response.outcome is Outcome.ANSWERED and response.body == b""
