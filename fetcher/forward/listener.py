@@ -95,6 +95,18 @@ class Listener:
         _, host, port = origin_of(url)
         return self._fates.get(Authority(host.strip("[]"), port))
 
+    def distrust(self, url: str) -> bool:
+        """What came by the exit of the last request to `url` was of no use: no TLS of the target's,
+        say. Whether there may be another one."""
+        fate = self.fate(url)
+        exit = fate.exit if fate is not None else None
+        if exit is None or exit.proxy is None or not exit.from_pool or self._only:
+            return False
+        self._door.means.shunned.blame(exit.proxy, monotonic())
+        if self.preferred == exit.proxy:
+            self.preferred, self._misses = None, 0
+        return True
+
     # -- what the door asks and tells --------------------------------------------------------------
 
     def forbid(self, host: str) -> Refused | None:

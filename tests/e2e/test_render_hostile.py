@@ -17,7 +17,7 @@ from tests.wait import wait_until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
-DEADLINE = 3.0  # seconds
+DEADLINE = 1.5  # seconds
 LATEST = 2.0  # behind it
 GOOD = "<p id=a></p><script>document.getElementById('a').textContent = 'good'</script>"
 

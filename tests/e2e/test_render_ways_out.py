@@ -75,6 +75,9 @@ class Everything:
     def fate(self, url: str) -> Fate | None:
         return None
 
+    def distrust(self, url: str) -> bool:
+        return False
+
     async def close(self) -> None:
         """It is closed by who has opened it."""
 

@@ -88,7 +88,7 @@ class Browsers:
     def give_back(self, browser: Browser) -> None:
         """Its page is closed."""
         browser.pages -= 1
-        if is_spent(self.rules, browser.served, Measured(0, 0)):
+        if not browser.is_alive or is_spent(self.rules, browser.served, Measured(0, 0)):
             browser.is_retired = True
         self._end_if_unused(browser)
         self._places.release()

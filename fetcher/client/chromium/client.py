@@ -33,7 +33,6 @@ class ChromiumClient:
         self._block = frozenset(host.lower().rstrip(".") for host in block)
         self._under_way: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
-        self._is_closed = False
 
     def start(self, request: Request, exit: Exit, limits: Limits, sink: Sink) -> "PageTransfer":
         """Begin; `sink` hears of it from the loop, and of all of it at once."""

@@ -92,6 +92,11 @@ class Intercept:
             patterns += [{"urlPattern": one} for one in _places(self._request.url)]
         await self._session.send("Fetch.enable", {"patterns": patterns})
 
+    def again(self) -> None:
+        """The page is asked for once more, as if it had not been."""
+        self._is_first = True
+        self.document = None
+
     def _paused(self, event: dict[str, Any]) -> None:
         name, params = self._decide(event)
         task = asyncio.get_running_loop().create_task(self._send(name, params))

@@ -57,6 +57,17 @@ _REFUSALS: Final[Mapping[str, tuple[Outcome, int]]] = {
 }
 
 
+# What a proxy in between may have done, and another one would not.
+_BETWEEN: Final = frozenset(
+    {Code.PEER_FAILED_VERIFICATION, Code.SSL_CONNECT_ERROR, Code.RECV_ERROR, Code.GOT_NOTHING}
+)
+
+
+def may_be_the_exits(failure: Failure) -> bool:
+    """Whether a navigation that failed so may do better through another exit."""
+    return failure.outcome is Outcome.TARGET and failure.code in _BETWEEN
+
+
 def from_refusal(refused: Refusal) -> Failure:
     outcome, code = _REFUSALS.get(refused.error, (Outcome.TARGET, Code.COULDNT_CONNECT))
     if refused.status == 504:

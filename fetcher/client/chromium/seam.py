@@ -48,6 +48,10 @@ class Listener(Protocol):
     def fate(self, url: str) -> Fate | None:
         """Of the last request to the host and port of `url`."""
 
+    def distrust(self, url: str) -> bool:
+        """The exit of the last request to the host and port of `url` is not to be used again:
+        whether it was one of several."""
+
     async def close(self) -> None:
         """Everything under way through it stops."""
 

@@ -23,6 +23,7 @@ from fetcher.client.chromium.outcome import (
     download,
     from_net_error,
     from_refusal,
+    may_be_the_exits,
     spent,
     too_large,
     wrong,
@@ -32,6 +33,7 @@ from fetcher.client.chromium.tab import SETTLE_MOST, Tab
 from fetcher.errors import ANSWERED
 from fetcher.model import Egress, Request, Response
 from fetcher.rendering import Render, Rendered
+from fetcher.route.failover import IDEMPOTENT
 from fetcher.task.script_result import TooMuch, fit_script_result
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ logger = logging.getLogger(__name__)
 RESERVE: Final = 2.0  # seconds, and at most
 RESERVE_SHARE: Final = 0.2  # of all the time there is
 CLOSE: Final = 5.0  # for a context to close
+NAVIGATIONS: Final = 3  # through exits that turn out to be of no use
 TRAFFIC: Final = 4  # times `max_body` may a page load with all that it wants
 
 _REFUSING: Final = frozenset({400, 403, 408, 500, 501, 502, 503, 504})
@@ -161,12 +164,17 @@ class Visit:
     async def _navigate(self, tab: Tab) -> "api.Response | None":
         url, intercept = self.request.url, self.intercept
         assert intercept is not None
-        try:
-            answer = await tab.watch(tab.page.goto(url, wait_until="commit", timeout=0))
-        except RenderFailed:
-            raise
-        except Exception as error:
-            raise self._explain(error, intercept) from error
+        for left in reversed(range(NAVIGATIONS)):
+            try:
+                answer = await tab.watch(tab.page.goto(url, wait_until="commit", timeout=0))
+                break
+            except RenderFailed:
+                raise
+            except Exception as error:
+                told = self._explain(error, intercept)
+                if not left or not self._may_go_again(told, intercept.asked or url):
+                    raise told from error
+                intercept.again()
         tab.frame = intercept.frame
         fate = self._fate(answer.url if answer is not None else url)
         refused = fate.refused if fate is not None else None
@@ -176,6 +184,16 @@ class Visit:
             intercept.document = None
             raise RenderFailed(from_refusal(refused))
         return answer
+
+    def _may_go_again(self, told: Exception, url: str) -> bool:
+        """Whether it was the exit's fault, and there are others."""
+        return (
+            isinstance(told, RenderFailed)
+            and may_be_the_exits(told.failure)
+            and self.request.method in IDEMPOTENT
+            and self.listener is not None
+            and self.listener.distrust(url)
+        )
 
     def _field(self, name: str) -> str:
         return self.document.field(name) if self.document is not None else ""

@@ -309,6 +309,18 @@ async def test_all_of_a_page_leaves_by_one_exit_and_by_another_when_that_dies() 
         )
 
 
+async def test_an_exit_that_is_distrusted_is_not_kept() -> None:
+    async with opened() as listener:
+        assert not listener.distrust("http://x/")
+        assert went(listener, ONE) == ONE
+        assert listener.distrust("http://x/") and listener.preferred is None
+        listener.went(Authority("x", 80), Exit(), 1)
+        assert not listener.distrust("http://x/")
+    async with opened(wishes=Wishes(preferred=ONE, only=True)) as listener:
+        went(listener, ONE)
+        assert not listener.distrust("http://x/") and listener.preferred == ONE
+
+
 async def test_it_remembers_so_many_targets() -> None:
     async with opened() as listener:
         for number in range(150):

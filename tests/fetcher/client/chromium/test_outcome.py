@@ -8,6 +8,7 @@ from fetcher.client.chromium.outcome import (
     from_refusal,
     gone,
     late,
+    may_be_the_exits,
     spent,
     too_large,
     wrong,
@@ -55,6 +56,20 @@ def test_a_listeners_refusal_keeps_its_sentence(
 ) -> None:
     refused = Refused(status=status, error=error, sentence="no proxy in the pool")
     assert from_refusal(refused) == Failure(outcome, code, "no proxy in the pool")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_its"),
+    [
+        ("net::ERR_CERT_AUTHORITY_INVALID", True),
+        ("net::ERR_EMPTY_RESPONSE", True),
+        ("net::ERR_TOO_MANY_REDIRECTS", False),
+        ("net::ERR_UNSAFE_PORT", False),
+    ],
+)
+def test_some_failures_may_be_the_exits(text: str, is_its: bool) -> None:
+    failure = from_net_error(text)
+    assert failure is not None and may_be_the_exits(failure) is is_its
 
 
 def test_all_others_are_sentences() -> None:
