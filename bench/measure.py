@@ -123,8 +123,9 @@ MEASURED: Final = 0  # the core of what is measured; all that it needs has the l
 BESIDE: Final = -1
 
 
-def run_module(module: str, *words: object) -> Sample:
-    """One run of `python -m MODULE WORDS`, which prints a `Sample`, on the measured core."""
+def run_module(module: str, *words: object, pinned: bool = True) -> Sample:
+    """One run of `python -m MODULE WORDS`, which prints a `Sample`, on the measured core unless it
+    is not `pinned`."""
     command = [sys.executable, "-m", module, *map(str, words)]
     done = subprocess.run(
         command,
@@ -133,7 +134,7 @@ def run_module(module: str, *words: object) -> Sample:
         stdout=subprocess.PIPE,
         timeout=PATIENCE,
         check=True,
-        preexec_fn=pin(MEASURED),
+        preexec_fn=pin(MEASURED) if pinned else None,
     )
     return msgspec.json.decode(done.stdout.splitlines()[-1], type=Sample)
 

@@ -14,13 +14,16 @@ from msgspec.structs import replace
 import fetcher.run.blocking
 import fetcher.run.fetcher
 from fetcher.errors import RedisAway
+from fetcher.forward.own import Own
 from fetcher.politeness.clock import Clock
 from fetcher.redis.duties import end_all
+from fetcher.run.build import change
 from fetchpool.config.files import load_settings
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect, parse_url
 from fetchpool.redis.embedded import keep_running, redis_url
 from fetchpool.serve.build_pool import PoolView
+from fetchpool.serve.build_renderer import build_renderer
 
 AnyPath = str | os.PathLike[str]
 
@@ -56,11 +59,13 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
             await view.read()
             clock = Clock(client, chosen.redis.prefix)
             stack.callback(clock.close)
+            own = Own()
             made = cls.from_settings(
                 chosen.fetcher,
                 environment=os.environ,
                 chooser=view.chooser,
                 clock=clock,
+                is_own=own.is_proxy,
                 **changes,
             )
             duties = view.duties()
@@ -68,9 +73,12 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
                 duties.append(partial(keep_running, Path(chosen.redis.data_dir)))
             loop = asyncio.get_running_loop()
             tasks = [loop.create_task(duty()) for duty in duties]
+            renderer = build_renderer(change(chosen.fetcher, changes), made, own)
             try:
                 yield made
             finally:
+                if renderer is not None:
+                    await renderer.close()
                 made.close()
                 try:
                     await end_all(tasks)

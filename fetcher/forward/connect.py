@@ -10,6 +10,7 @@ import errno
 import os
 import ssl
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from time import monotonic
 from typing import Final, cast
 
@@ -33,6 +34,7 @@ _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, er
 _HELD: Final = 65536
 
 
+@lru_cache(maxsize=4)  # 10 ms, and there is a listener for each page that is rendered
 def build_tls(ca_file: str | None) -> ssl.SSLContext:
     """Whom to believe, as fetches do: the authorities in `ca_file`, else the system's."""
     context = ssl.create_default_context(cafile=ca_file)

@@ -22,7 +22,7 @@ from fetcher.forward.refusals import LOOP
 from fetcher.forward.request import read_request, upgrade_flight
 from fetcher.forward.target import read_authority, refuse_host, refuse_target
 from fetcher.forward.tunnel import Tunnel
-from fetcher.model import Exit
+from fetcher.model import DIRECT, Exit
 
 GREETING: Final = 30.0  # seconds for a head, or for all that SOCKS says first
 # Seconds for which one who is hung up on may still send: closed at once, with bytes of his unread,
@@ -197,7 +197,9 @@ class Connection(asyncio.Protocol):
         refused = refuse_host(asked.host, self.means.rules.trust)
         if self.means.own.is_loop(asked.host, asked.port):
             refused = LOOP
+        refused = refused or self._forbid(asked.host)
         if refused is not None:
+            self._tell_witness(asked.authority, refused)
             self._answer_refused(head, refused)
         elif head.is_upgrade:
             self._connect(caller, asked.authority, flight=upgrade_flight(head, asked))
@@ -254,6 +256,8 @@ class Connection(asyncio.Protocol):
         refused = target if isinstance(target, Refused) else self._refuse_target(target)
         if refused is not None or isinstance(target, Refused):
             assert refused is not None
+            if isinstance(target, Authority):
+                self._tell_witness(target, refused)
             self._refuse(refused)
             return
         rest = [event.data for event in self.events if isinstance(event, Rest)]
@@ -261,17 +265,26 @@ class Connection(asyncio.Protocol):
         steering = caller.steering
         in_session = steering.session is not None or steering.is_sticky
 
+        witness = self.means.witness
+
         def grant(exit: Exit, moves: int) -> bytes:
+            if witness is not None:
+                witness.went(target, exit, self.tunnel.tries if self.tunnel is not None else 1)
+                return b"" if flight is not None else heads.build_grant(DIRECT, 0)
             if flight is not None:
                 return b""
             return heads.build_grant(exit, moves, in_session=in_session, debug=steering.is_debug)
+
+        def refuse(refused: Refused) -> bytes:
+            self._tell_witness(target, refused)
+            return heads.build_refusal(refused, closes=True)
 
         self._hand_over(
             caller,
             target,
             early=b"".join([flight or b"", *rest]),
             grant=grant,
-            refuse=lambda refused: heads.build_refusal(refused, closes=True),
+            refuse=refuse,
             kind="connect" if flight is None else "upgrade",
             first=Flight.TLS_OR_ANY if flight is None else Flight.REQUEST,
         )
@@ -279,7 +292,18 @@ class Connection(asyncio.Protocol):
     def _refuse_target(self, target: Authority) -> Refused | None:
         means = self.means
         is_loop = means.own.is_loop(target.host, target.port)
-        return refuse_target(target, means.rules.trust, means.rules.connect_ports, is_loop=is_loop)
+        refused = refuse_target(
+            target, means.rules.trust, means.rules.connect_ports, is_loop=is_loop
+        )
+        return refused or self._forbid(target.host)
+
+    def _forbid(self, host: str) -> Refused | None:
+        witness = self.means.witness
+        return None if witness is None else witness.forbid(host)
+
+    def _tell_witness(self, target: Authority, refused: Refused) -> None:
+        if self.means.witness is not None:
+            self.means.witness.refused(target, refused)
 
     def _hand_over(
         self,

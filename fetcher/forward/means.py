@@ -7,13 +7,14 @@ import msgspec
 from fetcher.forward.connect import Network, build_tls
 from fetcher.forward.gate import Gate
 from fetcher.forward.hedge import Hedge
-from fetcher.forward.model import Quotas, Sessions
+from fetcher.forward.model import Quotas, Sessions, Witness
 from fetcher.forward.own import Own
 from fetcher.forward.shunned import Shunned
 from fetcher.forward.supply import Supply
 from fetcher.forward.tunnels import Tunnels
 from fetcher.forward.vetting import Vetted
 from fetcher.model import ProxyChooser, Trust
+from fetcher.proxy import Proxy
 from fetcher.route.route import Pool, Route
 from fetcher.run.fetcher import Fetcher
 
@@ -23,6 +24,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     route: Route
     trust: Trust = Trust.GUARDED
+    route_trust: Trust | None = None  # in what the route names; None: as in targets
     connect_ports: frozenset[int] = frozenset()  # empty: all
     max_connections: int = 0
     idle: float = 300.0
@@ -31,6 +33,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     hedge: float = 0.1
     delay: float = 1.0  # between two starts at one host, for those who are polite
     is_tls: bool = False
+
+    @property
+    def trust_in_route(self) -> Trust:
+        return self.trust if self.route_trust is None else self.route_trust
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -58,6 +64,7 @@ class Means(msgspec.Struct, kw_only=True, dict=True):
     vetted: Vetted = msgspec.field(default_factory=Vetted)
     tally: Tally = msgspec.field(default_factory=Tally)
     tunnels: Tunnels = msgspec.field(default_factory=Tunnels)
+    witness: Witness | None = None
 
     @cached_property
     def hedge(self) -> Hedge:
@@ -79,6 +86,11 @@ class Means(msgspec.Struct, kw_only=True, dict=True):
     def has_pool(self) -> bool:
         """Whether the route leads through the pool's proxies at all."""
         return any(type(way) is Pool for way in self.rules.route)
+
+    @property
+    def preferred(self) -> Proxy | None:
+        """What the witness wants everything to leave through."""
+        return None if self.witness is None else self.witness.preferred
 
     @property
     def chooser(self) -> ProxyChooser | None:

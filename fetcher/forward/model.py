@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from fetcher.model import Attempt, Cancellable
+from fetcher.model import Attempt, Cancellable, Exit
 from fetcher.proxy import Proxy
 
 
@@ -106,6 +106,24 @@ class Sessions(Protocol):
 
     def close(self) -> None:
         """The service stops: whoever waits hears nothing more."""
+
+
+class Witness(Protocol):
+    """Who follows all that comes in by one door, as what a page loads does. There, answers say
+    nothing of ours: a page would read it."""
+
+    @property
+    def preferred(self) -> Proxy | None:
+        """The proxy that everything should leave through, if there is one."""
+
+    def forbid(self, host: str) -> Refused | None:
+        """Why `host` is nobody's target here, if it is not."""
+
+    def went(self, target: Authority, exit: Exit, tries: int) -> None:
+        """What leads to `target` stands; so many exits were tried for it."""
+
+    def refused(self, target: Authority, refused: Refused) -> None:
+        """Nothing came of a request to `target`."""
 
 
 class Quotas(Protocol):

@@ -90,7 +90,7 @@ class Opening:
         if wants and pool is not None:
             route = (pool,)  # a session has one exit, and no other way
         self._failover = Failover(
-            route, policy.ways, rules.retries, trust=rules.trust, site=steering.site
+            route, policy.ways, rules.retries, trust=rules.trust_in_route, site=steering.site
         )
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it
@@ -99,6 +99,11 @@ class Opening:
     def exit(self) -> Exit | None:
         """Of what stands."""
         return self.standing.exit if self.standing is not None else None
+
+    @property
+    def tries(self) -> int:
+        """Exits that were taken so far."""
+        return len(self._failover.attempts) + 1
 
     # 1. Its start: when the politeness clock says, if there is to be a delay.
 
@@ -134,7 +139,9 @@ class Opening:
     def _ask_supply(self) -> None:
         steering, shunned = self.caller.steering, self.means.shunned
         shunned.look(monotonic())
-        wishes = Wishes(country=steering.country, widens=True, avoid=shunned)
+        wishes = Wishes(
+            preferred=self.means.preferred, country=steering.country, widens=True, avoid=shunned
+        )
         self._failover.wishes = wishes
         route = self._failover.route
         way = route[0]
@@ -242,7 +249,8 @@ class Opening:
     # 3a. Another one beside it, while it is slow.
 
     def _arm(self) -> None:
-        may_race = self._session is None and self.means.rules.hedge > 0
+        is_bound = self._session is not None or self._failover.wishes.preferred is not None
+        may_race = not is_bound and self.means.rules.hedge > 0
         if may_race and self._timer is None and len(self._running) < MOST_AT_ONCE:
             self._timer = self._loop.call_later(self.means.hedge.after, self._race)
 

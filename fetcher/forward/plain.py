@@ -34,6 +34,7 @@ from fetcher.model import (
     Result,
     Target,
     Task,
+    Trust,
     Wishes,
 )
 from fetcher.proxy import Proxy
@@ -210,7 +211,12 @@ class Plain:
         """What its proxies shall be; those that have just failed others are left alone."""
         shunned = self.means.shunned
         shunned.look(time.monotonic())
-        return Wishes(country=self.caller.steering.country, widens=True, avoid=shunned)
+        return Wishes(
+            preferred=self.means.preferred,
+            country=self.caller.steering.country,
+            widens=True,
+            avoid=shunned,
+        )
 
     @property
     def _defaults(self) -> Defaults:
@@ -230,7 +236,8 @@ class Plain:
         fetching = self.means.fetcher.run(
             Task(url=self.asked.url),
             self._fetched,
-            trust=rules.trust,
+            trust=rules.trust_in_route,
+            guarded=rules.trust is Trust.GUARDED,
             route=rules.route,
             receiver=self.answer,
             upload=self.incoming,
@@ -341,6 +348,11 @@ class Plain:
 
     def _introduce(self, fetching: Fetching, size: int | None) -> bytes:
         """Our own lines of an answer that begins."""
+        witness = self.means.witness
+        if witness is not None:
+            if fetching.exit is not None:
+                witness.went(self.asked.authority, fetching.exit, fetching.tries)
+            return b""
         moves = debug = None
         if self.sticky is not None:
             moves = self.sticky.moves
@@ -399,6 +411,8 @@ class Plain:
     # 4. The end, however it comes.
 
     def _refuse(self, refused: Refused) -> None:
+        if self.means.witness is not None:
+            self.means.witness.refused(self.asked.authority, refused)
         self.answer.refuse(refused, closes=not (self.has_all and self.head.keeps))
         self._finish()
 

@@ -115,6 +115,11 @@ class Tunnel(asyncio.Protocol):
         """Bytes from the target to the client."""
         return self._received + (self._relay.received if self._relay is not None else 0)
 
+    @property
+    def tries(self) -> int:
+        """Exits that were taken so far."""
+        return self._opening.tries
+
     def begin(self) -> None:
         self._client.set_protocol(self)
         self._opening.begin()

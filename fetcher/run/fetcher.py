@@ -127,6 +127,7 @@ class Fetcher:
         line: Line | None = None,
         plan: Plan | None = None,
         wishes: Wishes = NO_WISHES,
+        guarded: bool = False,
     ) -> Fetching:
         """Start a task; `done` is called exactly once, perhaps before this returns.
 
@@ -137,7 +138,8 @@ class Fetcher:
         that says nothing of one; `line` hears whether it waits for its start. `plan`: what
         `build_plan` made of a task with the same options (5 us less); one for that very URL, the
         same object, is taken as it is. `wishes` are what the proxies
-        of a pool shall be for it.
+        of a pool shall be for it. `guarded`: whatever the trust in what its route names, where it
+        leads is guarded.
         """
         fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)
         if receiver is not None:
@@ -149,6 +151,8 @@ class Fetcher:
             fetching.prepared = plan
         if wishes is not NO_WISHES:
             fetching.wishes = wishes
+        if guarded:
+            fetching.is_guarded = True
         fetching.begin()
         return fetching
 

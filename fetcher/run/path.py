@@ -110,6 +110,7 @@ class Fetching:
     receiver: Receiver | None = None
     upload: Upload | None = None
     is_patient = False
+    is_guarded = False  # where it leads, whatever the trust in what its route names
     takes = ""  # the receiver's Accept-Encoding
     wishes = NO_WISHES  # of the proxies that it may take
     prepared: Plan | None = None  # what the task's options come to, if somebody knows that already
@@ -190,6 +191,8 @@ class Fetching:
         self.shown_url = plan.shown_url
         self.deadline: float = self.started + plan.timeout
         self.failover: Failover = self.shared.failover_of(route, plan, self.trust, self.wishes)
+        if self.is_guarded:
+            self.trust = GUARDED
         delay = self.delay if plan.delay is None else plan.delay
         if delay and special is None:
             # A caller waits as long as he would for the answer, others as long as any task may.

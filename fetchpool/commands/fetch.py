@@ -42,6 +42,10 @@ async def fetch_all(settings: Settings, urls: Sequence[str], options: FetchOptio
             settings.fetcher, environment=os.environ, chooser=view.chooser if view else None
         )
         stack.callback(fetcher.close)
+        if any(task.get("fetch", {}).get("fetch_type") for task in tasks):
+            from fetchpool.serve.build_renderer import rendering  # and the forward proxy with it
+
+            await stack.enter_async_context(rendering(settings.fetcher, fetcher))
         files = list(_open_outputs(urls, options, stack))
         good = True
         for number, (task, (name, out)) in enumerate(zip(tasks, files, strict=True)):

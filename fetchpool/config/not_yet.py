@@ -9,10 +9,7 @@ from typing import Any, Final
 
 from fetchpool.config.settings import Settings
 
-NOT_YET: Final = (
-    "queue.transport",
-    "fetcher.renderer",
-)
+NOT_YET: Final = ("queue.transport",)
 
 
 def find_ineffective(settings: Settings) -> list[str]:

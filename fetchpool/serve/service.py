@@ -34,6 +34,7 @@ from fetchpool.serve.build_judges import build_echo_judge_list
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.build_queue import build_counters, build_queue
 from fetchpool.serve.build_rates import build_rates
+from fetchpool.serve.build_renderer import build_renderer
 from fetchpool.serve.build_upkeep import build_upkeep
 from fetchpool.serve.entrances import Entrances
 from fetchpool.serve.filling import Filling, Say, Work
@@ -119,6 +120,12 @@ class Service:
             )
             self._parts.append(watch.part)
             self._watched = watch.routes
+        self._renderer = build_renderer(
+            settings.fetcher,
+            self.fetcher,
+            self._own,
+            beside=self._door.means if self._door is not None else None,
+        )
         rates = build_rates(settings, self._redis)
         self._parts.append(rates.part)
         self.entrances = Entrances(
@@ -235,6 +242,8 @@ class Service:
                 await _try(part.retire())  # it is only tidier: leases run out anyway
         await end_all(duties)
         await self.entrances.close()
+        if self._renderer is not None:
+            await self._renderer.close()
         self._clock.close()
         self.fetcher.close()
         for client in (self._blocking, self._redis):

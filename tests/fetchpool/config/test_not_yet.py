@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetcher.settings import Fetcher, Forward, Queue, Rpc
+from fetcher.settings import Fetcher, Forward, Queue, Renderer, Rpc
 from fetchpool.config.not_yet import NOT_YET, find_ineffective
 from fetchpool.config.settings import Settings
 
@@ -18,6 +18,7 @@ def test_the_defaults_name_nothing() -> None:
         (Settings(forward=Forward(port=9999)), []),
         (Settings(fetcher=Fetcher(rpc=Rpc(enabled=True))), []),
         (Settings(fetcher=Fetcher(poolsize=3)), []),
+        (Settings(fetcher=Fetcher(renderer=Renderer(pages=2))), []),
     ],
 )
 def test_a_changed_setting_without_effect_is_named(settings: Settings, named: list[str]) -> None:

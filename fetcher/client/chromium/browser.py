@@ -1,0 +1,124 @@
+"""Browser: one Chromium and the driver that speaks to it, from their start to their end.
+
+A driver. All of the browser's processes are one group, which is killed as a whole.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from fetcher.client.chromium.driver import Driver
+from fetcher.client.chromium.flags import build_environment, build_flags
+from fetcher.client.chromium.folder import Folder
+from fetcher.client.chromium.processes import Measured, child_of, kill_group, measure
+
+if TYPE_CHECKING:
+    import playwright.async_api as api
+
+logger = logging.getLogger(__name__)
+
+START: Final = 30.0  # seconds
+END: Final = 3.0  # for an orderly end
+
+
+class BrowserFailed(Exception):
+    """There is no browser, or none any more; the text says why."""
+
+
+class Browser:
+    """`start` makes one; `close` or `kill` ends it."""
+
+    def __init__(self, folder: Folder, driver: Driver, browser: "api.Browser", group: int) -> None:
+        self.group = group
+        self.pages = 0  # open now
+        self.served = 0  # opened so far
+        self.seen_at = -1  # what it had served when it was measured idle
+        self.is_retired = False  # gets no further pages
+        self.reason = "the browser has ended"  # why, once it has
+        self._folder = folder
+        self._driver = driver
+        self._browser = browser
+
+    @classmethod
+    async def start(cls, program: str, *, sandbox: bool, memory: int) -> "Browser":
+        """Raises `BrowserFailed`."""
+        folder = Folder()
+        driver: Driver | None = None
+        try:
+            driver = await Driver.start(folder.path)
+            async with asyncio.timeout(START):
+                browser = await driver.playwright.chromium.launch(
+                    executable_path=program,
+                    chromium_sandbox=sandbox,
+                    args=build_flags(memory),
+                    env=dict(build_environment(os.environ, str(folder.path))),
+                    handle_sigint=False,
+                    handle_sigterm=False,
+                    handle_sighup=False,
+                    timeout=START * 1000,
+                )
+            group = child_of(driver.pid, os.fsencode(folder.path))
+        except BaseException as error:
+            if driver is not None:
+                left = child_of(driver.pid, os.fsencode(folder.path))
+                if left is not None:
+                    kill_group(left)
+                await driver.stop()
+            folder.remove()
+            if isinstance(error, Exception):
+                raise BrowserFailed(f"the browser does not start: {_first_line(error)}") from error
+            raise
+        folder.note_group(group or 0)
+        return cls(folder, driver, browser, group or 0)
+
+    @property
+    def driver_pid(self) -> int:
+        return self._driver.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._browser.is_connected()
+
+    async def open_context(self, port: int, options: Mapping[str, Any]) -> "api.BrowserContext":
+        """Nothing of it reaches anything but the proxy at `port`. Raises playwright's Error."""
+        # Without credentials, which would have every request intercepted and the cache off.
+        proxy: Any = {"server": f"http://127.0.0.1:{port}", "bypass": "<-loopback>"}
+        return await self._browser.new_context(
+            proxy=proxy, service_workers="block", accept_downloads=False, **options
+        )
+
+    async def measure(self) -> Measured:
+        """What its processes have now."""
+        if not self.group:
+            return Measured(0, 0)
+        return await asyncio.to_thread(measure, self.group)
+
+    def kill(self, reason: str = "") -> None:
+        """At once: what is open in it fails, for this reason."""
+        self.reason = reason or self.reason
+        self.is_retired = True
+        kill_group(self.group)
+
+    async def close(self) -> None:
+        """In order if it can, else by force; nothing of it is left."""
+        self.is_retired = True
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(END):
+                await self._browser.close()
+        kill_group(self.group)
+        await self._driver.stop()
+        self._folder.remove()
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"not within {START:g} s"
+    lines = [line.strip() for line in str(error).splitlines()]
+    wanted = [line for line in lines if "sandbox" in line.lower() and "FATAL" in line]
+    text = (wanted or lines or [""])[0]
+    if "sandbox" in str(error).lower():
+        text += " (no sandbox here? renderer.sandbox: false runs it without one)"
+    return text[:500] or type(error).__name__

@@ -1,0 +1,131 @@
+"""What became of a page that could not be rendered, in the words that transfers use.
+
+A decision module: a browser's net errors and a listener's refusals become an outcome, libcurl's
+code and a sentence.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from fetcher.client.chromium.seam import Refusal
+from fetcher.errors import Code, Outcome
+
+
+class Failure(NamedTuple):
+    outcome: Outcome
+    code: int
+    message: str
+
+
+class RenderFailed(Exception):
+    """The page cannot be rendered to its end, for this reason."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+_NET_ERROR: Final = re.compile(r"net::(ERR_[A-Z0-9_]+)")
+_NET: Final[Mapping[str, tuple[Outcome, int, str]]] = {
+    "ERR_NAME_NOT_RESOLVED": (
+        Outcome.TARGET, Code.COULDNT_RESOLVE_HOST, "the host could not be resolved"
+    ),
+    "ERR_CONNECTION_REFUSED": (Outcome.TARGET, Code.COULDNT_CONNECT, "the connection was refused"),
+    "ERR_CONNECTION_RESET": (Outcome.TARGET, Code.RECV_ERROR, "the connection was reset"),
+    "ERR_CONNECTION_CLOSED": (Outcome.TARGET, Code.GOT_NOTHING, "the connection was closed"),
+    "ERR_EMPTY_RESPONSE": (Outcome.TARGET, Code.GOT_NOTHING, "the answer was empty"),
+    "ERR_TUNNEL_CONNECTION_FAILED": (
+        Outcome.TARGET, Code.COULDNT_CONNECT, "no tunnel to the host could be opened"
+    ),
+    "ERR_TOO_MANY_REDIRECTS": (Outcome.TARGET, Code.OK, "too many redirects"),
+    "ERR_UNSAFE_PORT": (
+        Outcome.OURS, Code.URL_MALFORMAT, "browsers load nothing from this port"
+    ),
+}  # fmt: skip
+
+# RFC 9209's words of a listener.
+_REFUSALS: Final[Mapping[str, tuple[Outcome, int]]] = {
+    "destination_ip_prohibited": (Outcome.OURS, Code.ABORTED_BY_CALLBACK),
+    "http_request_denied": (Outcome.OURS, Code.ABORTED_BY_CALLBACK),
+    "proxy_loop_detected": (Outcome.OURS, Code.ABORTED_BY_CALLBACK),
+    "dns_error": (Outcome.TARGET, Code.COULDNT_RESOLVE_HOST),
+    "dns_timeout": (Outcome.TARGET, Code.COULDNT_RESOLVE_HOST),
+    "connection_refused": (Outcome.TARGET, Code.COULDNT_CONNECT),
+    "tls_certificate_error": (Outcome.TARGET, Code.PEER_FAILED_VERIFICATION),
+    "tls_protocol_error": (Outcome.TARGET, Code.SSL_CONNECT_ERROR),
+}
+
+
+# What a proxy in between may have done, and another one would not.
+_BETWEEN: Final = frozenset(
+    {Code.PEER_FAILED_VERIFICATION, Code.SSL_CONNECT_ERROR, Code.RECV_ERROR, Code.GOT_NOTHING}
+)
+
+
+def may_be_the_exits(failure: Failure) -> bool:
+    """Whether a navigation that failed so may do better through another exit."""
+    return failure.outcome is Outcome.TARGET and failure.code in _BETWEEN
+
+
+def from_refusal(refused: Refusal) -> Failure:
+    outcome, code = _REFUSALS.get(refused.error, (Outcome.TARGET, Code.COULDNT_CONNECT))
+    if refused.status == 504:
+        code = Code.OPERATION_TIMEDOUT
+    return Failure(outcome, code, refused.sentence)
+
+
+def from_net_error(text: str) -> Failure | None:
+    """Of a navigation's error; None if it names none of the network."""
+    match = _NET_ERROR.search(text)
+    if match is None:
+        return None
+    name = match[1]
+    if name in _NET:
+        return Failure(*_NET[name])
+    words = name.removeprefix("ERR_").replace("_", " ").lower()
+    if name.startswith("ERR_CERT"):
+        return Failure(
+            Outcome.TARGET,
+            Code.PEER_FAILED_VERIFICATION,
+            f"SSL certificate problem: {words.removeprefix('cert ')}",
+        )
+    if name.startswith(("ERR_SSL", "ERR_BAD_SSL")):
+        return Failure(Outcome.TARGET, Code.SSL_CONNECT_ERROR, f"TLS: {words}")
+    return Failure(Outcome.TARGET, Code.RECV_ERROR, f"the browser says: {words}")
+
+
+def late(seconds: float, step: str) -> Failure:
+    message = f"Operation timed out after {int(seconds * 1000)} milliseconds, while {step}"
+    return Failure(Outcome.TARGET, Code.OPERATION_TIMEDOUT, message)
+
+
+def download(kind: str) -> Failure:
+    what = f" ({kind})" if kind else ""
+    return Failure(
+        Outcome.OURS,
+        Code.WRITE_ERROR,
+        f"the answer is a file to be saved{what}, and no page: fetch it without rendering",
+    )
+
+
+def too_large(size: int, most: int) -> Failure:
+    return Failure(
+        Outcome.OURS, Code.WRITE_ERROR, f"the page has {size} bytes, and max_body is {most}"
+    )
+
+
+def spent(most: int) -> Failure:
+    return Failure(
+        Outcome.OURS, Code.WRITE_ERROR, f"the page and what it loads are over {most} bytes"
+    )
+
+
+def gone(reason: str) -> Failure:
+    """The browser's fault, or ours."""
+    return Failure(Outcome.OURS, Code.RECV_ERROR, reason)
+
+
+def wrong(reason: str) -> Failure:
+    """The task asks for what the page has not."""
+    return Failure(Outcome.TARGET, Code.OK, reason)

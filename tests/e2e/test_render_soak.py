@@ -1,0 +1,89 @@
+"""Many pages one after another, some of them endless, crashing or late: nothing is left of them."""
+
+import asyncio
+import os
+from collections import Counter
+from functools import partial
+from time import monotonic
+
+import pytest
+
+from fetcher.client.chromium.browser import Browser
+from fetcher.client.chromium.browsers import Browsers, Rules
+from fetcher.client.chromium.client import ChromiumClient
+from fetcher.errors import Code, Outcome
+from tests.rendering import Renderer, paging, program, rendering
+from tests.resources import open_files, resident_bytes
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.timeout(3600)
+
+COUNT = 50  # pages in `make test`; times 40 in `make soak`
+LATEST = 2.0  # seconds behind its deadline
+PAGES = 4
+SLOPE = 10 << 20  # bytes for each 1,000 pages
+HEAP = 256 << 20  # so that a script that eats memory comes to its end soon
+
+GOOD = "<p id=a></p><script>document.getElementById('a').textContent = 'good'</script>"
+ENDLESS = "<script>for (;;);</script>"
+CRASHING = "<script>const a = []; for (;;) a.push(new Array(1e5).fill(1.5))</script>"
+
+
+async def test_nothing_is_left_of_many_pages(scale: int) -> None:
+    count = COUNT * (1 if scale == 1 else 40)
+    ends: Counter[str] = Counter()
+    memory: list[int] = []
+    oldest = 0.0
+    async with (
+        rendering() as built,
+        paging(
+            {"/good": GOOD, "/endless": ENDLESS, "/crashing": CRASHING, "/late": lambda head: None}
+        ) as site,
+    ):
+        start = partial(Browser.start, program(), sandbox=os.geteuid() != 0, memory=HEAP)
+        browsers = Browsers(start, Rules(pages=PAGES, recycle=200, memory=2 << 30))
+        client = ChromiumClient(browsers, built.listeners)
+        renderer = Renderer(client, browsers, built.listeners, built.own)
+
+        async def load(number: int) -> None:
+            nonlocal oldest
+            path = {0: "/endless", 7: "/crashing", 13: "/late"}.get(number % 20, "/good")
+            timeout = 10.0 if path in ("/good", "/crashing") else 1.5
+            began = monotonic()
+            response = await renderer.render(site.url(path), timeout=timeout)
+            took = monotonic() - began
+            oldest = max(oldest, took - timeout)
+            if path == "/good":
+                assert response.outcome is Outcome.ANSWERED, (number, response)
+                assert b">good</p>" in response.body
+            elif path == "/crashing":
+                assert response.outcome is Outcome.OURS, (number, response)
+            else:
+                assert response.code == Code.OPERATION_TIMEDOUT, (number, response)
+            ends[path] += 1
+
+        numbers = iter(range(count))
+
+        async def work() -> None:
+            for number in numbers:
+                await load(number)
+                if number % 100 == 99:
+                    memory.append(resident_bytes())
+
+        await load(1)
+        files = open_files()
+        await asyncio.gather(*(work() for _ in range(PAGES)))
+        await wait_until(lambda: browsers.current is None or browsers.current.pages == 0, 15)
+        await wait_until(lambda: built.own.ports == set(), 15)
+        assert browsers.running <= 1
+        if browsers.current is not None:
+            measured = await browsers.current.measure()
+            assert measured.processes < 20
+        assert open_files() <= files + 20
+        await client.close()
+    assert ends.total() == count + 1 and len(ends) == 4
+    assert oldest < LATEST
+    if len(memory) >= 8:  # behind the warm-up
+        warm = memory[len(memory) // 4 :]
+        grown = (warm[-1] - warm[0]) * 1000 / (100 * (len(warm) - 1))
+        assert grown < SLOPE, [size >> 20 for size in memory]

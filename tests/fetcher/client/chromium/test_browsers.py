@@ -1,0 +1,122 @@
+import asyncio
+import os
+from functools import partial
+
+import pytest
+
+from fetcher.client.chromium.browser import Browser, BrowserFailed
+from fetcher.client.chromium.browsers import Browsers, Rules, is_spent
+from fetcher.client.chromium.processes import Measured, is_alive, members
+from tests.rendering import program
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def build(**rules: int) -> Browsers:
+    start = partial(Browser.start, program(), sandbox=os.geteuid() != 0, memory=0)
+    return Browsers(start, Rules(**rules))
+
+
+@pytest.mark.parametrize(
+    ("rules", "served", "measured", "spent"),
+    [
+        (Rules(recycle=3), 2, (1, 0), False),
+        (Rules(recycle=3), 3, (1, 0), True),
+        (Rules(recycle=0), 10_000, (1, 0), False),
+        (Rules(memory=100), 0, (1, 100), False),
+        (Rules(memory=100), 0, (1, 101), True),
+        (Rules(memory=0), 0, (1, 1 << 40), False),
+        (Rules(pages=2), 0, (30, 0), False),
+        (Rules(pages=2), 0, (31, 0), True),
+    ],
+)
+def test_a_browser_is_spent_by_pages_memory_or_processes(
+    rules: Rules, served: int, measured: tuple[int, int], spent: bool
+) -> None:
+    assert is_spent(rules, served, Measured(*measured)) is spent
+
+
+async def test_pages_wait_for_their_places_and_share_a_browser() -> None:
+    browsers = build(pages=2)
+    try:
+        assert browsers.current is None and browsers.running == 0
+        first, second = await asyncio.gather(browsers.lend(), browsers.lend())
+        assert first is second and browsers.started == 1 and first.pages == 2
+        third = asyncio.create_task(browsers.lend())
+        await asyncio.sleep(0)
+        assert not third.done()
+        browsers.give_back(first)
+        assert await third is first
+        browsers.give_back(first)
+        browsers.give_back(second)
+    finally:
+        await browsers.close()
+    assert browsers.running == 0
+
+
+async def test_after_its_pages_another_one_follows_and_it_ends_with_its_last() -> None:
+    browsers = build(pages=4, recycle=2)
+    try:
+        first = await browsers.lend()
+        assert await browsers.lend() is first
+        browsers.give_back(first)
+        assert first.is_retired and first.is_alive
+        second = await browsers.lend()
+        assert second is not first
+        browsers.give_back(first)
+        await wait_until(lambda: not any(map(is_alive, members(first.group))), 10)
+        assert second.is_alive and browsers.running == 1
+        browsers.give_back(second)
+    finally:
+        await browsers.close()
+
+
+async def test_who_gives_up_waiting_for_a_start_leaves_it_to_others() -> None:
+    browsers = build()
+    try:
+        first = asyncio.create_task(browsers.lend())
+        second = asyncio.create_task(browsers.lend())
+        await asyncio.sleep(0.01)
+        first.cancel()
+        browser = await second
+        assert browser.pages == 1 and browsers.started == 1
+        browsers.give_back(browser)
+    finally:
+        await browsers.close()
+
+
+async def test_a_start_that_fails_is_tried_again_by_the_next() -> None:
+    tries = []
+
+    async def fail() -> Browser:
+        tries.append(1)
+        raise BrowserFailed("no")
+
+    browsers = Browsers(fail, Rules(pages=1))
+    for _ in range(3):
+        with pytest.raises(BrowserFailed, match="no"):
+            await browsers.lend()
+    assert len(tries) == 3
+    await browsers.close()
+    with pytest.raises(BrowserFailed, match="stopping"):
+        await browsers.lend()
+
+
+async def test_one_that_has_grown_is_replaced_and_one_far_too_large_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fetcher.client.chromium.browsers.LOOK", 0.1)
+    browsers = build(memory=1 << 40)
+    try:
+        browser = await browsers.lend()
+        size = (await browser.measure()).memory
+        browsers.rules = Rules(memory=int(size / 1.5))
+        await wait_until(lambda: browser.is_retired, 5)
+        assert browser.is_alive
+        browsers.rules = Rules(memory=size // 4)
+        await wait_until(lambda: not browser.is_alive, 5)
+        assert "memory" in browser.reason
+        browsers.give_back(browser)
+    finally:
+        await browsers.close()

@@ -1,0 +1,83 @@
+import pytest
+
+from fetcher.client.chromium.outcome import (
+    Failure,
+    RenderFailed,
+    download,
+    from_net_error,
+    from_refusal,
+    gone,
+    late,
+    may_be_the_exits,
+    spent,
+    too_large,
+    wrong,
+)
+from fetcher.errors import Code, Outcome
+from fetcher.forward.model import Refused
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "code", "words"),
+    [
+        ("net::ERR_NAME_NOT_RESOLVED at http://x/", Outcome.TARGET, 6, "resolved"),
+        ("Page.goto: net::ERR_CONNECTION_RESET", Outcome.TARGET, 56, "reset"),
+        ("net::ERR_CERT_DATE_INVALID", Outcome.TARGET, 60, "certificate problem: date invalid"),
+        ("net::ERR_SSL_PROTOCOL_ERROR", Outcome.TARGET, 35, "ssl protocol error"),
+        ("net::ERR_BAD_SSL_CLIENT_AUTH_CERT", Outcome.TARGET, 35, "bad ssl"),
+        ("net::ERR_UNSAFE_PORT", Outcome.OURS, 3, "port"),
+        ("net::ERR_WHO_KNOWS", Outcome.TARGET, 56, "the browser says: who knows"),
+    ],
+)
+def test_the_browsers_errors_are_told_as_transfers_are(
+    text: str, outcome: Outcome, code: int, words: str
+) -> None:
+    failure = from_net_error(text)
+    assert failure is not None
+    assert failure[:2] == (outcome, code) and words in failure.message
+
+
+def test_an_error_of_something_else_is_none() -> None:
+    assert from_net_error("Target page, context or browser has been closed") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome", "code"),
+    [
+        (403, "destination_ip_prohibited", Outcome.OURS, Code.ABORTED_BY_CALLBACK),
+        (403, "http_request_denied", Outcome.OURS, Code.ABORTED_BY_CALLBACK),
+        (502, "dns_error", Outcome.TARGET, Code.COULDNT_RESOLVE_HOST),
+        (504, "connection_timeout", Outcome.TARGET, Code.OPERATION_TIMEDOUT),
+        (503, "destination_unavailable", Outcome.TARGET, Code.COULDNT_CONNECT),
+    ],
+)
+def test_a_listeners_refusal_keeps_its_sentence(
+    status: int, error: str, outcome: Outcome, code: int
+) -> None:
+    refused = Refused(status=status, error=error, sentence="no proxy in the pool")
+    assert from_refusal(refused) == Failure(outcome, code, "no proxy in the pool")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_its"),
+    [
+        ("net::ERR_CERT_AUTHORITY_INVALID", True),
+        ("net::ERR_EMPTY_RESPONSE", True),
+        ("net::ERR_TOO_MANY_REDIRECTS", False),
+        ("net::ERR_UNSAFE_PORT", False),
+    ],
+)
+def test_some_failures_may_be_the_exits(text: str, is_its: bool) -> None:
+    failure = from_net_error(text)
+    assert failure is not None and may_be_the_exits(failure) is is_its
+
+
+def test_all_others_are_sentences() -> None:
+    assert late(2.5, "it was loading").message == (
+        "Operation timed out after 2500 milliseconds, while it was loading"
+    )
+    assert "(a/b)" in download("a/b").message and "()" not in download("").message
+    assert too_large(9, 5).message == "the page has 9 bytes, and max_body is 5"
+    assert "over 7 bytes" in spent(7).message
+    assert gone("x").outcome is Outcome.OURS and wrong("x").outcome is Outcome.TARGET
+    assert str(RenderFailed(gone("why"))) == "why"
