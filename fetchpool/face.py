@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 import fetcher.run.blocking
 import fetcher.run.fetcher
+from fetcher.auto.memory import Memory
+from fetcher.auto.store import Store
 from fetcher.errors import RedisAway
 from fetcher.forward.own import Own
 from fetcher.politeness.clock import Clock
@@ -68,6 +70,7 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
                 is_own=own.is_proxy,
                 **changes,
             )
+            made.shared.memory = Memory(Store(client, chosen.redis.prefix))
             duties = view.duties()
             if chosen.redis.url == "embedded":
                 duties.append(partial(keep_running, Path(chosen.redis.data_dir)))
