@@ -268,23 +268,18 @@ class Connection(asyncio.Protocol):
         witness = self.means.witness
 
         def grant(exit: Exit, moves: int) -> bytes:
-            if witness is not None:
-                witness.went(target, exit, self.tunnel.tries if self.tunnel is not None else 1)
-                return b"" if flight is not None else heads.build_grant(DIRECT, 0)
             if flight is not None:
                 return b""
+            if witness is not None:
+                return heads.build_grant(DIRECT, 0)
             return heads.build_grant(exit, moves, in_session=in_session, debug=steering.is_debug)
-
-        def refuse(refused: Refused) -> bytes:
-            self._tell_witness(target, refused)
-            return heads.build_refusal(refused, closes=True)
 
         self._hand_over(
             caller,
             target,
             early=b"".join([flight or b"", *rest]),
             grant=grant,
-            refuse=refuse,
+            refuse=lambda refused: heads.build_refusal(refused, closes=True),
             kind="connect" if flight is None else "upgrade",
             first=Flight.TLS_OR_ANY if flight is None else Flight.REQUEST,
         )

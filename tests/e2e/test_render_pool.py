@@ -93,7 +93,11 @@ async def test_an_application_of_three_parts_comes_whole_through_a_pool_that_is_
 async def test_an_empty_pool_is_said_and_never_left_alone(tmp_path: Path) -> None:
     async with farming(tmp_path, {Kind.GOOD: 1}, fetcher={"renderer": renderer()}) as scene:
         await scene.redis.delete("proxies:universal", "proxies:universal:socks")
-        for url in ("http://127.0.0.1:1/", f"{scene.farm.origin.url}/home", "https://a.farm.test/"):
+        for url in (
+            "http://127.0.0.1:44441/",
+            f"{scene.farm.origin.url}/home",
+            "https://a.farm.test/",
+        ):
             task = {"url": url, "fetch": {"fetch_type": "js", "proxy": "pool:none", "timeout": 20}}
             [result] = await post(scene, task)
             assert result["status_code"] == 599 and "pool" in result["error"], result["error"]

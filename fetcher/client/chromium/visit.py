@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fetcher.client.chromium import scripts
 from fetcher.client.chromium.browser import Browser
 from fetcher.client.chromium.capture import Capture
-from fetcher.client.chromium.headers import Header, build_cookies, build_head, split_headers
+from fetcher.client.chromium.headers import Header, build_cookies, split_headers
 from fetcher.client.chromium.intercept import Document, Intercept
 from fetcher.client.chromium.outcome import (
     RenderFailed,
@@ -30,6 +30,7 @@ from fetcher.client.chromium.outcome import (
 )
 from fetcher.client.chromium.seam import Fate, Listener, Listeners
 from fetcher.client.chromium.tab import SETTLE_MOST, Tab
+from fetcher.client.page_head import build_head
 from fetcher.errors import ANSWERED
 from fetcher.model import Egress, Request, Response
 from fetcher.rendering import Render, Rendered
