@@ -102,6 +102,12 @@ class Browser:
         self.is_retired = True
         kill_group(self.group)
 
+    def end(self) -> None:
+        """At once, driver and folder, too, where nobody can wait for it."""
+        self.kill()
+        self._driver.kill()
+        self._folder.remove()
+
     async def close(self) -> None:
         """In order if it can, else by force; nothing of it is left."""
         self.is_retired = True

@@ -101,6 +101,12 @@ class ChromiumClient:
         finally:
             self.browsers.give_back(browser)
 
+    def kill(self) -> None:
+        """End everything at once, where nobody can wait for it."""
+        for task in list(self._under_way):
+            task.cancel()
+        self.browsers.kill()
+
     async def close(self) -> None:
         """Stop everything under way without telling its sink, and end the browser."""
         for task in list(self._under_way):
