@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 
 from fetcher.client.chromium.processes import command_of, is_alive
 from fetcher.errors import RedisAway, TaskError
-from fetcher.settings import Renderer
 from fetchpool import BlockingFetcher, Fetcher
 from fetchpool.config.settings import SettingsError
 from fetchpool.farm import Farm, Kind
@@ -174,8 +173,8 @@ async def test_whoever_is_cancelled_while_leaving_leaves_nothing_behind(
 PAGE = "<p id=a></p><script>document.getElementById('a').textContent = 'written'</script>"
 
 
-def renderer() -> Renderer:
-    return Renderer(chromium=program(), sandbox=os.geteuid() != 0)
+def renderer() -> dict[str, object]:
+    return {"chromium": program(), "sandbox": os.geteuid() != 0}
 
 
 def pids_in(folder: Path) -> list[int]:
