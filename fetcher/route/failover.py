@@ -259,10 +259,13 @@ class Failover:
         if exit.from_pool and exit.proxy is not None:
             self._report(exit.proxy, request.url, response, self.ways.attempt_connect)
 
-    def move(self, wishes: Wishes) -> None:
-        """Ask the pool for something else from now on; a proxy that is `preferred` is taken even if
-        it has been tried."""
+    def want(self, wishes: Wishes) -> None:
+        """Ask the pool for something else from now on."""
         self.wishes, self._aim = wishes, None
+
+    def move(self, wishes: Wishes) -> None:
+        """As `want`; a proxy that is `preferred` is taken even if it has been tried."""
+        self.want(wishes)
         self.tried = [proxy for proxy in self.tried if proxy != wishes.preferred]
 
     # -- the rules ---------------------------------------------------------------------------------
