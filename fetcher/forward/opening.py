@@ -142,7 +142,7 @@ class Opening:
         wishes = Wishes(
             preferred=self.means.preferred, country=steering.country, widens=True, avoid=shunned
         )
-        self._failover.wishes = wishes
+        self._failover.want(wishes)
         route = self._failover.route
         way = route[0]
         if type(way) is not Pool:
@@ -161,7 +161,7 @@ class Opening:
 
     def _supplied(self, wishes: Wishes) -> None:
         self._waits_for = None
-        self._failover.wishes = wishes
+        self._failover.want(wishes)
         if self._keeps_exit:
             self._find_session()
         else:
