@@ -200,7 +200,11 @@ class Listeners:
             max_connections=MOST_CONNECTIONS,
         )
         listener = Listener(replace(self._means, rules=rules), egress, block, max_bytes)
-        await listener.open()
+        try:
+            await listener.open()
+        except BaseException:  # whoever wanted it has gone
+            await listener.close()
+            raise
         return listener
 
     async def _trust(self, egress: Egress, url: str) -> Trust:
