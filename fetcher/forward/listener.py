@@ -73,7 +73,12 @@ class Listener:
         sock = socket.socket()
         sock.bind((HOST, 0))
         self.port = sock.getsockname()[1]
-        await self._door.open([sock])
+        opening = asyncio.get_running_loop().create_task(self._door.open([sock]))
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await opening  # a turn of the loop; then it can be closed
+            raise
         left = max(self._deadline - monotonic(), 0.0)
         self._timer = asyncio.get_running_loop().call_later(left, self._door.hang_up)
 

@@ -360,3 +360,24 @@ async def test_it_remembers_so_many_targets() -> None:
             listener.went(Authority(f"h{number}", 80), Exit(), 1)
         assert listener.fate("http://h49/") is None
         assert listener.fate("http://h50/") is not None
+
+
+async def test_one_that_is_given_up_while_it_opens_is_closed() -> None:
+    own = Own()
+    async with Fetcher.from_settings() as fetcher:
+        means = Means(
+            fetcher=fetcher,
+            rules=Rules(route=DIRECT),
+            supply=Supply(None, 1),
+            quotas=Unlimited(),
+            own=own,
+        )
+        listeners = Listeners(means)
+        for turns in range(4):
+            opening = asyncio.create_task(listeners.open(egress(), "http://127.0.0.1/", (), 0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await opening).close()
+            assert own.ports == set()
