@@ -12,7 +12,7 @@ from fetchpool.farm import Kind
 from tests.e2e.forwarding import Scene, farming
 from tests.rendering import program
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
 # Half is dead, a third lies once CONNECT is granted or about what it fetches.
 MIXTURE = {

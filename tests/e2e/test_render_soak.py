@@ -16,7 +16,7 @@ from tests.rendering import Renderer, paging, program, rendering
 from tests.resources import open_files, resident_bytes
 from tests.wait import wait_until
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 COUNT = 50  # pages in `make test`; times 40 in `make soak`
 LATEST = 2.0  # seconds behind its deadline
