@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 HOST: Final = "127.0.0.1"
 # A browser opens at most 32 to one proxy; those that it closes may still be here.
 MOST_CONNECTIONS: Final = 256
+# Seconds behind the deadline, at which whoever has opened it closes it.
+GRACE: Final = 1.0
 # A proxy that was passed over so often in a row is dead for the page. Once may be its bad moment.
 MOST_MISSES: Final = 2
 REMEMBERED: Final = 100  # targets of which it is known how the last request ended
@@ -79,7 +81,7 @@ class Listener:
         except asyncio.CancelledError:
             await opening  # a turn of the loop; then it can be closed
             raise
-        left = max(self._deadline - monotonic(), 0.0)
+        left = max(self._deadline - monotonic(), 0.0) + GRACE
         self._timer = asyncio.get_running_loop().call_later(left, self._door.hang_up)
 
     async def close(self) -> None:

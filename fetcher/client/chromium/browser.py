@@ -38,6 +38,7 @@ class Browser:
         self.seen_at = -1  # what it had served when it was measured idle
         self.is_retired = False  # gets no further pages
         self.reason = "the browser has ended"  # why, once it has
+        self._is_killed = False
         self._folder = folder
         self._driver = driver
         self._browser = browser
@@ -80,7 +81,7 @@ class Browser:
 
     @property
     def is_alive(self) -> bool:
-        return self._browser.is_connected()
+        return self._browser.is_connected() and not self._is_killed
 
     async def open_context(self, port: int, options: Mapping[str, Any]) -> "api.BrowserContext":
         """Nothing of it reaches anything but the proxy at `port`. Raises playwright's Error."""
@@ -99,7 +100,7 @@ class Browser:
     def kill(self, reason: str = "") -> None:
         """At once: what is open in it fails, for this reason."""
         self.reason = reason or self.reason
-        self.is_retired = True
+        self.is_retired = self._is_killed = True
         kill_group(self.group)
 
     def end(self) -> None:
