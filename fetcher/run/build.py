@@ -18,6 +18,7 @@ from fetcher.guard import is_public
 from fetcher.model import WEB, Client, ProxyChooser, Trust
 from fetcher.politeness.slots import Starts
 from fetcher.proxy import Proxy
+from fetcher.rendering import PHANTOMJS, PUPPETEER, SPLASH
 from fetcher.route.failover import WaysOut
 from fetcher.route.route import ENVIRONMENT, parse_route, read_environment
 from fetcher.run.path import run_robots
@@ -59,6 +60,10 @@ def build(
     threads = _build_threads(settings, budget)
     clients: dict[str, Mapping[Trust, Client]] = {WEB: web}
     clients.update((kind, {Trust.OPEN: client}) for kind, client in threads.items())
+    clients.update(
+        (kind, {Trust.OPEN: client})
+        for kind, client in _build_remotes(settings, web[Trust.OPEN]).items()
+    )
     policy = Policy(
         defaults=build_defaults(settings),
         route=parse_route(settings.proxy, ENVIRONMENT),
@@ -132,6 +137,18 @@ def _build_web(settings: Settings, budget: Budget, resolver: Resolver) -> dict[T
         Trust.OPEN: CurlClient(**options),
         Trust.GUARDED: CurlClient(guard=is_public, **options),
     }
+
+
+def _build_remotes(settings: Settings, web: Client) -> dict[str, Client]:
+    """For trusted tasks only: what a page asks for there, no guard of ours sees."""
+    urls = {kind: getattr(settings.renderer, kind) for kind in (SPLASH, PHANTOMJS, PUPPETEER)}
+    clients: dict[str, Client] = {}
+    for kind, url in urls.items():
+        if url is not None:
+            from fetcher.client.remote.client import RemoteClient  # few have one
+
+            clients[kind] = RemoteClient(kind, url, web)
+    return clients
 
 
 def _build_threads(settings: Settings, budget: Budget) -> dict[str, ThreadClient]:

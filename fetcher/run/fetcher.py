@@ -323,6 +323,7 @@ class Fetcher:
         closed. Who waits for a result gets `FetcherClosed`."""
         self._closed = True
         self.shared.robots.close()
+        self.shared.memory.close()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()

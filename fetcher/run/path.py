@@ -47,12 +47,13 @@ from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
 from fetcher.run.held import DROP, Held
 from fetcher.run.polite import Line, Polite, build_polite
-from fetcher.run.rendering import NotEnabled, Rendering, find_rendering
+from fetcher.run.rendering import HELD, NotEnabled, Rendering, find_rendering
 from fetcher.run.shared import Shared
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
 from fetcher.task.data_url import is_data_url, parse_data_url
 from fetcher.task.redirect import next_request
+from fetcher.task.render import wants_more
 from fetcher.task.request import NO_LIMIT, Plan, build_plan, plan_for, refuse_operators_options
 from fetcher.task.schemes import build_special, special_route, special_scheme
 from fetcher.urls import fit_url, loggable, origin_of
@@ -313,10 +314,12 @@ class Fetching:
     # 3. An attempt: one way to leave, and a transfer through it.
 
     def _leave(self) -> None:
+        exit, self.exit = self.exit, None
         if self.rendering is not None and self.rendering.finds_exits:
+            if exit is not None and exit.from_pool:
+                self._prefer(exit)
             self._attempt(DIRECT)
             return
-        exit, self.exit = self.exit, None
         way = self.failover.leave(exit, self.request.url)
         if isinstance(way, End):
             self._end_by_failover(way)
@@ -349,6 +352,12 @@ class Fetching:
             request, is_whole = self.rendering.ask(request, self._egress()), True
         sink = WholeBody(self.answered) if is_whole else Held(self)
         self.transfer = self.clients[self.trust].start(request, exit, limits, sink)
+
+    def _prefer(self, exit: Exit) -> None:
+        """What comes next is to leave through the same proxy, whose use has ended."""
+        if self.wishes.preferred is None:
+            self.wishes = replace(self.wishes, preferred=exit.proxy)
+        self.failover.release(exit)
 
     def _egress(self) -> Egress:
         return Egress(
@@ -395,8 +404,13 @@ class Fetching:
         if response.rendered is not None:
             self._count_exits(response.rendered)
         result = results.from_response(self.task, response, headers, self._so_far())
-        if self.rendering is not None:
-            results.add_rendering(result, response.rendered, self.rendering.render)
+        rendering = self.rendering
+        if rendering is not None:
+            if rendering.is_on:
+                self._take_rendered(rendering, response, result)
+            elif rendering.takes(self.request, response, self.trust):
+                self._consider(rendering, response, result)
+                return
         self._end(result, _ENDED_WELL)
 
     def _count_exits(self, rendered: Rendered) -> None:
@@ -463,7 +477,53 @@ class Fetching:
         )
         self._hop(following)
 
-    # 4a. The same for an answer that goes on as it comes: see `Held`.
+    # 4a. A page that is rendered only where that changes what it says: the plain answer is here.
+
+    def _consider(self, rendering: Rendering, response: Response, result: Result) -> None:
+        need = rendering.consider(response, result)
+        asking = self.shared.memory.ask(self.request.url, need, self._render)
+        if asking is not None:
+            self.waiter = asking
+            left = self.deadline - monotonic()
+            self.timer = asyncio.get_running_loop().call_later(max(left, 0.0), self._end_late)
+
+    def _render(self, is_wanted: bool) -> None:
+        self._stop_waiting()
+        rendering = self.rendering
+        assert rendering is not None and rendering.plain is not None
+        try:
+            if rendering.clients is None or not (is_wanted or wants_more(rendering.render)):
+                self._end(rendering.plain, _ENDED_WELL)
+                return
+            rendering.is_on = True
+            self.clients = rendering.clients
+            self._line_up()
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            self._end_by_exception(error)
+
+    def _take_rendered(self, rendering: Rendering, response: Response, result: Result) -> None:
+        """The renderer's answer becomes the result, unless the plain one is better; what it has
+        changed is remembered."""
+        if rendering.plain is not None:
+            if response.status >= 400:
+                return
+            changed = rendering.compare(response)
+            if changed is not None:
+                self.shared.memory.learn(self.request.url, changed=changed)
+        results.add_rendering(result, response.rendered, rendering.render)
+
+    def _plain_instead(self, rendering: Rendering, result: Result) -> Result:
+        """What there is without a rendering that failed, if that is something."""
+        plain, response = rendering.plain, rendering.response
+        if plain is None or response is None:
+            return result
+        if rendering.is_on:
+            self.shared.memory.fail(self.request.url)
+        self.response, self.clients = response, self.shared.web
+        plain.time = monotonic() - self.started
+        return plain
+
+    # 4b. The same for an answer that goes on as it comes: see `Held`.
 
     def look(self, response: Response) -> int:
         try:
@@ -471,10 +531,12 @@ class Fetching:
                 return DROP
         except TaskError:
             return DROP  # and is raised again when the answer is decided about
-        exit = self.exit
+        exit, hold = self.exit, 0
+        if self.rendering is not None and self.rendering.takes(self.request, response, self.trust):
+            hold = HELD
         if exit is None or exit.proxy is None:
-            return 0
-        return self.failover.find_hold(exit, self.request.url)
+            return hold
+        return max(hold, self.failover.find_hold(exit, self.request.url))
 
     def open(self, response: Response) -> bool:
         transfer, exit = self.transfer, self.exit
@@ -485,6 +547,8 @@ class Fetching:
             whole = replace(response, body=b"") if response.body else response
             headers = self._learn(response)
             self.begun = results.from_response(self.task, whole, headers, self._so_far())
+            if self.rendering is not None:
+                results.add_rendering(self.begun, None, self.rendering.render)
             if self.is_patient and transfer is not None:
                 transfer.extend(self._longest)
             if self.receiver is not None:
@@ -563,6 +627,8 @@ class Fetching:
 
     def _end(self, result: Result, ending: Ending) -> None:
         if self.rendering is not None and result.rendered is UNSET:
+            result = self._plain_instead(self.rendering, result)
+            ending = _ENDED_WELL if result is self.rendering.plain else ending
             results.add_rendering(result, None, self.rendering.render)
         self.ending = ending
         done, self.done = self.done, None

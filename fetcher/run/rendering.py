@@ -4,10 +4,14 @@ A part of the path: it knows who renders, what is asked of him, and how his requ
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
-from fetcher.model import Client, Egress, Fetch, Request, Result, Trust
+from fetcher.auto.model import LOOKED, Look, Need, has_changed
+from fetcher.charset import decode_body
+from fetcher.head import field
+from fetcher.model import Client, Egress, Fetch, Request, Response, Result, Trust
 from fetcher.rendering import CHROMIUM, FINDS_EXITS, Render
 from fetcher.run.shared import Shared
 from fetcher.task.render import (
@@ -16,7 +20,13 @@ from fetcher.task.render import (
     called,
     explain_absence,
     find_kinds,
+    wants_more,
 )
+
+# Bytes of a page of a stream that are waited for; a longer one goes on, and says enough.
+HELD: Final = 2_097_152
+
+_PAGES: Final = frozenset({b"text/html", b"application/xhtml+xml"})
 
 
 class NotEnabled(Exception):
@@ -32,16 +42,38 @@ class Rendering:
     """One task's. `clients` None: nobody is there, and the plain answer has to do (`auto` only).
 
     `is_on`: what is asked for now goes to him who renders. `plain` is the answer that there is
-    without him, once it has come.
+    without him, once it has come, and `response` the response that it tells of; `look` is what that
+    page says.
     """
 
-    __slots__ = ("clients", "is_on", "plain", "render")
+    __slots__ = ("clients", "is_on", "look", "plain", "render", "response")
 
     def __init__(self, render: Render, clients: Mapping[Trust, Client] | None) -> None:
         self.render = render
         self.clients = clients
         self.is_on = False
         self.plain: Result | None = None
+        self.response: Response | None = None
+        self.look = Look()
+
+    def takes(self, request: Request, response: Response, trust: Trust) -> bool:
+        """Whether it may be of use to render what has been answered plainly."""
+        return (
+            self.clients is not None
+            and trust in self.clients
+            and request.method == "GET"
+            and 200 <= response.status < 300
+            and is_page(response)
+        )
+
+    def consider(self, response: Response, result: Result) -> Need:
+        """Look at the plain answer, and keep it: how much a rendering of it is needed."""
+        self.plain, self.response, self.look = result, response, _look(response)
+        return Need.CERTAIN if wants_more(self.render) else self.look.need
+
+    def compare(self, response: Response) -> bool | None:
+        """Whether the rendering has changed anything; None where nobody can tell."""
+        return has_changed(self.look, _look(response))
 
     @property
     def finds_exits(self) -> bool:
@@ -74,3 +106,17 @@ def find_rendering(shared: Shared, fetch: Fetch, trust: Trust) -> Rendering | No
         reason = explain_absence(kinds, trusted, shared.missing)
         raise NotEnabled(called(fetch_type), reason)
     return Rendering(build_render(fetch, CHROMIUM), None)
+
+
+def is_page(response: Response) -> bool:
+    """Whether an answer says that it is HTML."""
+    content_type = field(response.head, b"content-type") or b""
+    return content_type.partition(b";")[0].strip().lower() in _PAGES
+
+
+def _look(response: Response) -> Look:
+    from fetcher.auto.look import look  # 10 ms, and few ask for it
+
+    content_type = field(response.head, b"content-type") or b""
+    # A character takes four bytes at the most.
+    return look(decode_body(response.body[: 4 * LOOKED], content_type.decode("latin-1")))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from fetcher.auto.memory import Memory
 from fetcher.client.body_budget import Budget
 from fetcher.dns.resolver import Resolver
 from fetcher.model import NO_WISHES, WEB, Cancellable, Clients, Result, Task, Trust, Wishes
@@ -58,6 +59,7 @@ class Shared:
         clock: Starts | None = None,
     ) -> None:
         self.clients = clients
+        self.memory = Memory()  # of what rendering has changed; that of a service is in Redis
         self.missing: dict[str, str] = {}  # kind -> why it is not among the clients, and what helps
         self.web = clients[WEB]
         self.policy = policy

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fetcher.crawl.heavy import LONG
 from fetcher.crawl.links import Link, Reading, read_page
 from fetcher.crawl.parser import LONG_TEXT, LONGEST, Parser
+from fetcher.html.heavy import LONG
 from tests.standstill import Standstill
 from tests.wait import wait_until
 

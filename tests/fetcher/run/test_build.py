@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from fetcher.client.curl import CurlClient
+from fetcher.client.remote.client import RemoteClient
 from fetcher.client.threads import ThreadClient
 from fetcher.errors import TaskError
 from fetcher.guard import is_public
@@ -12,7 +13,7 @@ from fetcher.proxy import parse_proxy
 from fetcher.route.route import ENVIRONMENT, parse_route
 from fetcher.run.build import build, build_defaults, change
 from fetcher.settings import Fetcher as Settings
-from fetcher.settings import LowSpeed
+from fetcher.settings import LowSpeed, Renderer
 
 
 async def test_the_web_has_a_client_for_each_trust_and_only_one_is_guarded() -> None:
@@ -35,6 +36,18 @@ async def test_files_and_ftp_are_for_the_operators_own_tasks(tmp_path: Path) -> 
         for kind in ("file", "ftp"):
             assert list(shared.clients[kind]) == [Trust.OPEN]
             assert isinstance(shared.clients[kind][Trust.OPEN], ThreadClient)
+    finally:
+        close()
+
+
+async def test_renderers_elsewhere_are_for_trusted_tasks_only() -> None:
+    settings = Settings(renderer=Renderer(splash="http://h:8050", phantomjs="h:25555"))
+    shared, close = build(settings)
+    try:
+        assert set(shared.clients) == {WEB, "splash", "phantomjs"}
+        for kind in ("splash", "phantomjs"):
+            assert list(shared.clients[kind]) == [Trust.OPEN]
+            assert isinstance(shared.clients[kind][Trust.OPEN], RemoteClient)
     finally:
         close()
 

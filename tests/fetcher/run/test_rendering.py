@@ -1,7 +1,9 @@
 """Who renders a task, what is asked of him, and how his requests leave."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -9,21 +11,27 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
+from fetcher.auto.look import look
 from fetcher.client.curl import CurlClient
-from fetcher.errors import TaskError
+from fetcher.errors import Code, TaskError
 from fetcher.guard import is_public
 from fetcher.http.incoming import IncomingBody
-from fetcher.model import WEB, Client, Egress, Fetch, Request, Task, Trust
+from fetcher.model import WEB, Client, Egress, Fetch, Request, Response, Task, Trust
+from fetcher.proxy import parse_proxy
 from fetcher.rendering import CHROMIUM, PHANTOMJS, SPLASH
 from fetcher.route.route import DIRECT, Pool
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, run_robots
-from fetcher.run.rendering import NotEnabled, find_rendering
+from fetcher.run.rendering import HELD, NotEnabled, find_rendering
 from fetcher.run.shared import Policy, Shared
 from fetcher.task.request import Defaults
-from fetchpool.farm import Farm
+from fetchpool.farm import Farm, Kind
+from tests.auto_sites import sites
 from tests.fetcher.fetchers import build_fetcher
-from tests.fetcher.run.painter import HEAD, Painter, painted
+from tests.fetcher.route.test_failover import Few
+from tests.fetcher.run.painter import HEAD, Painter, failed, painted
+from tests.serving import serving
+from tests.wait import wait_until
 
 EVERYBODY = (Trust.OPEN, Trust.GUARDED)
 EGRESS = Egress(route=DIRECT, trust=Trust.OPEN, deadline=5.0, attempt_timeout=15.0)
@@ -266,3 +274,231 @@ async def test_a_body_that_comes_bit_by_bit_is_not_for_a_page() -> None:
 
 def test_a_page_that_is_fetched_plainly_first_finds_no_exits_yet() -> None:
     assert not found(sharing(chromium=EVERYBODY), fetch_type="auto").finds_exits
+
+
+# -- a page that is fetched plainly first ----------------------------------------------------------
+
+SHELL = "<div id=root></div><script src=/app.js></script>"
+SAYS = "<p>" + "something to say " * 50 + "</p>"
+FULL = f"<div id=root>{SAYS}</div>"
+
+
+class Pages:
+    """Answers by path: a status, a type, a body; None never."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, tuple[int, str, str] | None] = {}
+        self.asked: list[str] = []
+        self.port = 0
+
+    def url(self, path: str = "/page") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head, re.IGNORECASE)
+        await reader.readexactly(int(length[1]) if length else 0)
+        method, path, _ = head.decode().split(" ", 2)
+        self.asked.append(f"{method} {path}")
+        page = self.pages.get(path)
+        if page is None:
+            await reader.read()
+            return
+        status, kind, body = page
+        more = "Location: /page\r\n" if status == 302 else ""
+        data = body.encode()
+        writer.write(
+            f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{more}Connection: close\r\n"
+            f"Content-Length: {len(data)}\r\n\r\n".encode()
+            + data
+        )
+        await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def auto(
+    html: str = SHELL, painted_as: str | Response | None = FULL, **options: Any
+) -> AsyncIterator[tuple[Pages, Painter, Fetcher]]:
+    """A site whose `/page` says `html`, and a renderer by which that becomes something else."""
+    pages, painter = Pages(), Painter()
+    async with serving(pages.serve) as pages.port:
+        pages.pages["/page"] = 200, "text/html; charset=utf-8", html
+        if painted_as is not None:
+            painter.pages[pages.url()] = painted_as
+        with painting(painter, **options) as fetcher:
+            yield pages, painter, fetcher
+
+
+async def test_auto_renders_a_page_that_says_nothing_without() -> None:
+    async with auto() as (pages, painter, fetcher):
+        result = await fetcher.fetch(pages.url(), fetch_type="auto")
+        assert (result.status_code, result.rendered) == (200, True)
+        assert result.content == FULL.encode()
+        assert (pages.asked, len(painter.asked)) == (["GET /page"], 1)
+        assert result.attempts == 2  # a plain one, and that of the page
+
+
+async def test_auto_leaves_a_page_alone_that_says_what_it_has_to_say() -> None:
+    for html in (SAYS, SAYS + "<script src=/app.js></script>"):
+        async with auto(html) as (pages, painter, fetcher):
+            result = await fetcher.fetch(pages.url(), fetch_type="auto", js_wait=1)
+            assert (result.status_code, result.rendered) == (200, False)
+            assert (result.content, result.js_script_result) == (html.encode(), None)
+            assert painter.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "fetch"),
+    [
+        (200, "application/json", {}),
+        (200, "text/plain", {}),
+        (404, "text/html", {}),
+        (302, "text/html", {"allow_redirects": False}),
+        (200, "text/html", {"method": "POST", "data": "x"}),
+        (200, "text/html", {"method": "PUT"}),
+    ],
+)
+async def test_auto_renders_no_answer_that_is_no_page(status: int, kind: str, fetch: dict) -> None:
+    async with auto() as (pages, painter, fetcher):
+        pages.pages["/page"] = status, kind, SHELL
+        result = await fetcher.fetch(pages.url(), fetch_type="auto", **fetch)
+        assert (result.status_code, result.rendered) == (status, False)
+        assert (painter.asked, len(pages.asked)) == ([], 1)
+
+
+async def test_auto_renders_where_redirects_have_led_with_the_cookies_learned_there() -> None:
+    async with auto() as (pages, painter, fetcher):
+        pages.pages["/old"] = 302, "text/html\r\nSet-Cookie: a=b; Path=/", ""
+        result = await fetcher.fetch(pages.url("/old"), fetch_type="auto")
+        assert (result.url, result.rendered) == (pages.url(), True)
+        ((request, _, _),) = painter.asked
+        assert (request.url, request.cookie) == (pages.url(), b"a=b")
+        assert pages.asked == ["GET /old", "GET /page"]
+
+
+@pytest.mark.parametrize(
+    "painted_as",
+    [
+        failed(URL, Code.GOT_NOTHING, "the browser has crashed"),
+        painted(URL, "<p>down", status=503),
+        None,  # it takes all the time there is
+    ],
+)
+async def test_auto_has_the_plain_answer_where_rendering_fails(painted_as) -> None:
+    async with auto(painted_as=painted_as) as (pages, painter, fetcher):
+        told, result = await fetcher.fetch_told(
+            {"url": pages.url(), "fetch": {"fetch_type": "auto", "timeout": 1}}
+        )
+        assert (result.status_code, result.rendered) == (200, False)
+        assert (result.content, result.error) == (SHELL.encode(), UNSET)
+        assert told.ending is Ending.ANSWERED
+        assert told.response is not None and told.response.body == SHELL.encode()
+        assert len(painter.asked) == 1
+        assert 0 < result.time < 2
+
+
+async def test_auto_does_without_a_renderer() -> None:
+    pages = Pages()
+    async with serving(pages.serve) as pages.port:
+        pages.pages["/page"] = 200, "text/html", SHELL
+        with painting(Painter(), "other") as fetcher:
+            result = await fetcher.fetch(pages.url(), fetch_type="auto", js_screenshot=True)
+    assert (result.status_code, result.rendered, result.screenshot) == (200, False, None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"js_script": "1"}, {"js_screenshot": True}, {"js_capture": ["xhr"]},
+     {"js_actions": [{"click": "a"}]}],
+)  # fmt: skip
+async def test_auto_renders_every_page_of_whom_something_is_wanted_that_only_that_brings(
+    options: dict,
+) -> None:
+    async with auto(SAYS) as (pages, _, fetcher):
+        assert (await fetcher.fetch(pages.url(), fetch_type="auto", **options)).rendered is True
+
+
+async def test_auto_learns_from_what_it_has_rendered() -> None:
+    shell = "<p>" + "words " * 80 + "</p><main></main><script src=/app.js></script>"
+    async with auto(shell, None) as (pages, painter, fetcher):
+        for n in range(40):
+            pages.pages[f"/item/{n}"] = 200, "text/html", shell
+            painter.pages[pages.url(f"/item/{n}")] = shell
+            result = await fetcher.fetch(pages.url(f"/item/{n}"), fetch_type="auto")
+            assert result.rendered is (n == 0)
+        for n in range(40):
+            pages.pages[f"/shop/{n}"] = 200, "text/html", SAYS + "<script src=/app.js></script>"
+            painter.pages[pages.url(f"/shop/{n}")] = FULL + SAYS
+        heard = [
+            (await fetcher.fetch(pages.url(f"/shop/{n}"), fetch_type="auto")).rendered
+            for n in range(40)
+        ]
+        # Nothing has told that these need it; the ninth is tried, and then it is known.
+        assert heard == [False] * 8 + [True] * 32
+
+
+async def test_auto_keeps_the_proxy_that_has_brought_the_plain_page() -> None:
+    async with Farm(tls=False) as farm:
+        proxy = farm.add(Kind.GOOD)
+        pool = Few(parse_proxy(proxy.url()))
+        painter = Painter()
+        url = farm.origin.url + "/html"
+        painter.pages[url] = FULL
+        with painting(painter, chooser=pool) as fetcher:
+            result = await fetcher.fetch(url, fetch_type="auto", js_screenshot=True, proxy="pool")
+        ((request, _, _),) = painter.asked
+        assert result.rendered is True
+        assert request.egress is not None
+        assert request.egress.wishes.preferred == parse_proxy(proxy.url())
+
+
+async def test_auto_of_a_stream_waits_for_a_page_and_for_nothing_else() -> None:
+    async with auto() as (pages, _, fetcher):
+        async with fetcher.stream(pages.url(), fetch_type="auto") as reading:
+            assert reading.result is not None and reading.result.rendered is True
+            assert reading.result.content == FULL.encode()
+        pages.pages["/data"] = 200, "application/json", "[" + "1," * HELD + "1]"
+        async with fetcher.stream(pages.url("/data"), fetch_type="auto") as reading:
+            assert reading.result is not None
+            assert (reading.result.rendered, reading.result.content) == (False, b"")
+            assert sum([len(chunk) async for chunk in reading]) == 2 * HELD + 3
+
+
+@pytest.mark.parametrize(("size", "rendered"), [(HELD - 1, True), (HELD + 1, False)])
+async def test_auto_of_a_stream_lets_a_very_long_page_go_on(size: int, rendered: bool) -> None:
+    html = SHELL + "<!--" + "x" * (size - len(SHELL) - 7) + "-->"
+    assert len(html) == size
+    async with auto(html) as (pages, _, fetcher):
+        async with fetcher.stream(pages.url(), fetch_type="auto") as reading:
+            assert reading.result is not None
+            content = reading.result.content or b"".join([chunk async for chunk in reading])
+        assert reading.result.rendered is rendered
+        assert content == (FULL if rendered else html).encode()
+
+
+async def test_who_leaves_while_a_page_is_rendered_ends_that_too() -> None:
+    async with auto(painted_as=None) as (pages, painter, fetcher):
+        fetching = fetcher.run(
+            Task(url=pages.url(), fetch=Fetch(fetch_type="auto")),
+            lambda _, result: pytest.fail("ended"),
+        )
+        await wait_until(lambda: bool(painter.asked))
+        fetching.cancel()
+        assert painter.cancelled == 1
+
+
+async def test_of_a_hundred_sites_at_most_forty_are_rendered_and_nothing_is_missed() -> None:
+    """With a renderer that is a double: it answers what scripts would have made of the page."""
+    hundred = list(sites())
+    assert (len(hundred), sum(one.needs for one in hundred)) == (100, 30)
+    async with auto() as (_, _, fetcher):
+        same = renders = 0
+        for site in hundred:
+            async with auto(site.html, site.rendered) as (own, own_painter, own_fetcher):
+                own.pages["/page"] = 200, site.type, site.html
+                own_fetcher.shared.memory = fetcher.shared.memory
+                result = await own_fetcher.fetch(own.url(), fetch_type="auto")
+            renders += len(own_painter.asked)
+            same += look(result.content.decode()).text == look(site.rendered).text
+    assert same >= 99
+    assert renders <= 40

@@ -1,6 +1,6 @@
 import pytest
 
-from fetcher.crawl.heavy import LONG, MAX_ATTRIBUTES, MAX_DEPTH, is_heavy
+from fetcher.html.heavy import LONG, MAX_ATTRIBUTES, MAX_DEPTH, is_heavy
 
 PLAIN = "<p>Words and a <a href='/x'>link</a>, <br>more of them</p>\n"
 FILL = "x" * 8192

@@ -1,7 +1,7 @@
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from fetcher.crawl.text import MAX_TEXT, readable_text
+from fetcher.html.text import MAX_TEXT, readable_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What is read of a page whatever it is read for, and which pages take long to read."""
