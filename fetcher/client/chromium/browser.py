@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from fetcher.client.chromium.driver import Driver
 from fetcher.client.chromium.flags import build_environment, build_flags
 from fetcher.client.chromium.folder import Folder
-from fetcher.client.chromium.processes import Measured, child_of, kill_group, measure
+from fetcher.client.chromium.processes import (
+    Measured,
+    child_of,
+    is_alive,
+    kill_group,
+    measure,
+)
 
 if TYPE_CHECKING:
     import playwright.async_api as api
@@ -81,7 +87,9 @@ class Browser:
 
     @property
     def is_alive(self) -> bool:
-        return self._browser.is_connected() and not self._is_killed
+        # The driver hears of a page's death before it hears of the browser's.
+        is_there = not self.group or is_alive(self.group)
+        return is_there and self._browser.is_connected() and not self._is_killed
 
     async def open_context(self, port: int, options: Mapping[str, Any]) -> "api.BrowserContext":
         """Nothing of it reaches anything but the proxy at `port`. Raises playwright's Error."""
