@@ -1,0 +1,81 @@
+"""`auto` in a real browser: a hundred sites of which thirty need their scripts."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+import pytest
+
+from fetcher.auto.look import look
+from fetcher.model import Result, Task
+from fetcher.rendering import CHROMIUM
+from fetcher.run.fetcher import Fetcher
+from fetcher.settings import Fetcher as Settings
+from fetcher.settings import Renderer
+from fetchpool.serve.build_renderer import rendering
+from tests.auto_sites import Site, sites
+from tests.rendering import program
+from tests.serving import Serve, serving
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def serve(site: Site) -> Serve:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                path = head.split(b" ", 2)[1].decode()
+                kind, body = site.files.get(path, ("text/html", "nothing here"))
+                if path == "/":
+                    kind, body = site.type, site.html
+                data = body.encode()
+                writer.write(
+                    f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n"
+                    f"Content-Length: {len(data)}\r\n\r\n".encode()
+                    + data
+                )
+                await writer.drain()
+
+    return answer
+
+
+async def fetch_all(fetcher: Fetcher, ports: Mapping[int, Site], how: str) -> dict[int, Result]:
+    """Four at once."""
+    tasks = [
+        {"url": f"http://127.0.0.1:{port}/", "fetch": {"fetch_type": how, "js_wait": "idle"}}
+        for port in ports
+    ]
+    found = {}
+    async for task, result in fetcher.fetch_many(tasks, concurrency=4):
+        assert not isinstance(task, Task | str)
+        found[int(task["url"].split(":")[2].strip("/"))] = result
+    return found
+
+
+async def test_of_a_hundred_sites_at_most_forty_are_rendered_and_nothing_is_missed() -> None:
+    program()
+    hundred = list(sites())
+    assert (len(hundred), sum(one.needs for one in hundred)) == (100, 30)
+    settings = Settings(renderer=Renderer(sandbox=False), timeout=60, proxy=False)
+    async with contextlib.AsyncExitStack() as stack:
+        # Each on a port of its own, so that it is a host of its own.
+        ports = {await stack.enter_async_context(serving(serve(one))): one for one in hundred}
+        fetcher = await stack.enter_async_context(Fetcher.from_settings(settings))
+        await stack.enter_async_context(rendering(settings, fetcher))
+        assert CHROMIUM in fetcher.shared.clients
+        always = await fetch_all(fetcher, ports, "js")
+        auto = await fetch_all(fetcher, ports, "auto")
+        again = await fetch_all(fetcher, ports, "auto")
+    assert {result.status_code for result in auto.values()} == {200}
+    different = []
+    for port, site in ports.items():
+        if site.type.startswith("text/html"):
+            seen = (look(one[port].content.decode()).text for one in (always, auto))
+            if len(set(seen)) > 1:
+                different.append(site.kind)
+    renders = sum(bool(result.rendered) for result in auto.values())
+    assert len(different) <= 1, different
+    assert 30 <= renders <= 40
+    # What rendering has not changed is not rendered again.
+    assert sum(bool(result.rendered) for result in again.values()) == 30
