@@ -106,7 +106,7 @@ class Watchdog:
         """Shut that socket down from which more has come since than from all others together."""
         fd = self.fd
         if CAN_TELL:
-            come = {fd: count - before[fd] for fd, count in now.items() if fd in before}
+            come = {fd: _come(before.get(fd, 0), count) for fd, count in now.items()}
             fd = max(come, key=lambda one: come[one], default=IDLE)
             if fd == IDLE or 2 * come[fd] <= sum(come.values()):
                 return False
@@ -116,6 +116,14 @@ class Watchdog:
             self.cuts += 1
             return True
         return False
+
+
+def _come(before: int, count: int) -> int:
+    """Bytes that have come since; of a connection that was opened meanwhile, all of them.
+
+    It may have the number of one that is gone.
+    """
+    return count - before if count >= before else count
 
 
 def _count(fd: int) -> int | None:

@@ -1,6 +1,7 @@
 """A call that does not come back loses its connection; others keep theirs."""
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -122,6 +123,32 @@ def test_those_that_come_behind_it_in_the_same_call_have_half_as_much_time(
         assert [pair.is_cut for pair in (*endless, good)] == [True] * 8 + [False]
         # Two for its time, one that may begin before it, and one as a clock may be late.
         assert looked[-1] - looked[0] <= (SO_OFTEN // 2 + 2) * (len(looked) - 1)
+
+
+@pytest.mark.parametrize("same_number", [True, False])
+def test_one_that_is_opened_in_the_call_is_cut_too(pairs, same_number: bool) -> None:
+    """libcurl asks again at once, and a peer on this machine answers before the call is over."""
+    first, later = pairs(), pairs()
+    open_ones = [first]
+    with closing(Watchdog(lambda: [pair.fd for pair in open_ones])) as watchdog:
+        watchdog.start()
+
+        def busy() -> None:
+            if watchdog.cuts == 0:
+                first.pass_on(100_000)
+            elif open_ones == [first]:
+                open_ones[:] = [later]
+                if same_number:
+                    number = first.fd
+                    first.ours.close()
+                    moved = socket.socket(fileno=os.dup2(later.fd, number))
+                    later.ours.close()
+                    later.ours = moved
+            else:
+                later.pass_on(10)
+
+        call(watchdog, first.fd, busy, lambda: watchdog.cuts == 2)
+        assert later.is_cut
 
 
 def test_many_that_take_their_time_together_lose_nothing(pairs) -> None:
