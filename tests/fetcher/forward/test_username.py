@@ -9,12 +9,12 @@ from fetcher.forward.model import PLAIN, Steering
 from fetcher.forward.username import (
     MOST_CREDENTIALS,
     MOST_LIFETIME,
-    MOST_SESSION,
     decode,
     find_key,
     read_credentials,
     read_user,
 )
+from fetcher.session.model import MOST_NAME
 
 WEEK = 7 * 24 * 3600.0
 
@@ -52,8 +52,8 @@ WEEK = 7 * 24 * 3600.0
         ("u-sessionduration-1", Steering(lifetime=60.0)),
         # values
         ("u-session-A_b.9", Steering(session="A_b.9")),
-        (f"u-session-{'x' * (MOST_SESSION - 1)}", Steering(session="x" * (MOST_SESSION - 1))),
-        (f"u-session-{'x' * MOST_SESSION}", Steering(session="x" * MOST_SESSION)),
+        (f"u-session-{'x' * (MOST_NAME - 1)}", Steering(session="x" * (MOST_NAME - 1))),
+        (f"u-session-{'x' * MOST_NAME}", Steering(session="x" * MOST_NAME)),
         ("u-lifetime-0", Steering(lifetime=0.0)),
         ("u-lifetime-0.5", Steering(lifetime=30.0)),
         (f"u-lifetime-{MOST_LIFETIME - 1}", Steering(lifetime=WEEK - 60)),
@@ -92,7 +92,7 @@ def test_a_user_name_says_what_it_asks_for(name: str, steering: Steering) -> Non
         ("user-session-a b", "session: expected letters, digits, _ and . as value, got 'a b'"),
         ("user-session-a\u0661", r"session: expected letters, digits, _ and . as value, got 'a\u0"),
         ("user-site-a/b", "site: expected letters"),
-        (f"u-session-{'x' * (MOST_SESSION + 1)}", "session: expected at most 64 characters, got 6"),
+        (f"u-session-{'x' * (MOST_NAME + 1)}", "session: expected at most 64 characters, got 6"),
         ("u-lifetime-ten", "lifetime: expected minutes, from 0 to 10080, got 'ten'"),
         ("u-lifetime-1e2", "lifetime: expected minutes"),
         ("u-lifetime-.5", "lifetime: expected minutes"),
