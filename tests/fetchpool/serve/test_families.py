@@ -4,6 +4,7 @@ import subprocess
 import msgspec
 import pytest
 from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
@@ -31,7 +32,12 @@ class Families:
         self.scene = scene
 
     def collect(self):
-        return build_families(self.scene)
+        whole: dict[str, Metric] = {}
+        for part in build_families(self.scene):
+            known = whole.setdefault(part.name, part)
+            if known is not part:
+                known.samples += part.samples
+        return whole.values()
 
 
 def site(name: str) -> SiteNumbers:
