@@ -95,7 +95,21 @@ def read_user(name: str) -> Steering:
         if field in fields:
             raise TaskError(f"{word}: it is asked for twice in the user name")
         fields[field] = value
-    return Steering(**fields)
+    steering = Steering(**fields)
+    _check_session(steering)
+    return steering
+
+
+def _check_session(steering: Steering) -> None:
+    """What is asked of a session is asked for nothing where there is none."""
+    if steering.session is not None or steering.is_sticky:
+        return
+    for word, wanted in (("lifetime", steering.lifetime), ("strict", steering.is_strict)):
+        if wanted:
+            raise TaskError(
+                f"{word}: it says something of a session, and the user name asks for none: add"
+                " session-ID or sticky-target"
+            )
 
 
 def _value(word: str, value: str) -> str:

@@ -20,6 +20,7 @@ from fetcher.settings import Tls
 from fetchpool.config.settings import Settings, SettingsError
 from fetchpool.redis.connect import Redis
 from fetchpool.serve.roles import Part
+from pool.sites import UNIVERSAL
 
 # A client asks once, and no scheduler behind him asks again: for him at least so many other proxies
 # are tried, unless fetcher.retries is 0.
@@ -57,7 +58,7 @@ def build_forward(
         ),
         supply=Supply(fetcher.shared.policy.ways.chooser, settings.fetcher.attempt_timeout),
         quotas=quotas,
-        gate=Gate(keys),
+        gate=Gate(keys, {UNIVERSAL, *settings.pool.sites}),
         sessions=sessions,
         ca_file=settings.fetcher.ca_file,
         own=own,

@@ -89,6 +89,12 @@ _COUNTERS: Final = (
     _Row(
         "tunnels", "tunnels", "Tunnels of the forward proxy by what became of them.", ("outcome",)
     ),
+    _Row(
+        "turned away",
+        "forward_refusals",
+        "Clients of the forward proxy for whom nothing was tried, by what they were told.",
+        ("code",),
+    ),
     _Row("errors", "errors", "Exceptions of our own; each has a traceback in the log."),
     _Row("cpu", "cpu_seconds", "Processor time that the worker has used."),
 )

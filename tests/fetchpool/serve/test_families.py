@@ -56,6 +56,7 @@ def worker(seconds: float = 0.2) -> Totals:
     meters.lag.add(seconds)
     meters.count("fetches", "no proxy", "http", by=2)
     meters.count("checks", "universal", "passed")
+    meters.count("turned away", "407", by=3)
     meters.responses[2] = 5
     gauges: dict[tuple[str, ...], float] = {
         (name,): 1.0 for name in ("fetches", "bodies", "lag", "files", "memory", "oldest")
@@ -106,6 +107,7 @@ def lines(shown: Scene, name: str) -> list[str]:
             ],
         ),
         ("cpu_seconds_total", ['{worker="1"} 1.5', '{worker="2"} 1.5']),
+        ("forward_refusals_total", [f'{{code="407",worker="{n}"}} 3.0' for n in (1, 2)]),
         ("http_responses_total", [f'{{code="2xx",worker="{n}"}} 5.0' for n in (1, 2)]),
         (
             "checks_total",
