@@ -59,7 +59,7 @@ class Listener:
 
     def __init__(self, means: Means, egress: Egress, block: Collection[str], most: int) -> None:
         self.preferred: Proxy | None = egress.wishes.preferred
-        self._only = egress.wishes.only
+        self.is_bound = egress.wishes.only  # a session's exit, or none
         self._misses = 0
         self._block = block
         self._most = most
@@ -107,7 +107,7 @@ class Listener:
         say. Whether there may be another one."""
         fate = self.fate(url)
         exit = fate.exit if fate is not None else None
-        if exit is None or exit.proxy is None or not exit.from_pool or self._only:
+        if exit is None or exit.proxy is None or not exit.from_pool or self.is_bound:
             return False
         self._door.means.shunned.blame(exit.proxy, monotonic())
         if self.preferred == exit.proxy:
@@ -123,7 +123,7 @@ class Listener:
 
     def went(self, target: Authority, exit: Exit, tries: int) -> None:
         self._remember(target, Fate(exit=exit, tries=tries))
-        if not exit.from_pool or exit.proxy is None or self._only:
+        if not exit.from_pool or exit.proxy is None or self.is_bound:
             return
         if self.preferred is None:
             self.preferred = exit.proxy

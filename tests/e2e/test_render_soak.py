@@ -1,6 +1,7 @@
 """Many pages one after another, some of them endless, crashing or late: nothing is left of them."""
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from functools import partial
@@ -84,10 +85,8 @@ async def test_nothing_is_left_of_many_pages(scale: int) -> None:
         await client.close()
     assert ends.total() == count + 1 and len(ends) == 4
     assert oldest < LATEST
-    print(
-        f"{count} pages, {browsers.started} browsers, late by {oldest:.2f} s at most,"  # noqa: T201
-        f" {[size >> 20 for size in memory]} MB"
-    )
+    told = f"{count} pages, {browsers.started} browsers, {oldest:.2f} s late at most"
+    logging.getLogger(__name__).info("%s, %s MB", told, [size >> 20 for size in memory])
     if len(memory) >= 8:  # behind the warm-up
         warm = memory[len(memory) // 4 :]
         grown = (warm[-1] - warm[0]) * 1000 / (100 * (len(warm) - 1))

@@ -381,3 +381,16 @@ async def test_one_that_is_given_up_while_it_opens_is_closed() -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await (await opening).close()
             assert own.ports == set()
+
+
+async def test_a_session_that_wants_its_exit_alone_gets_no_other() -> None:
+    async with Farm({Kind.REFUSING: 1, Kind.GOOD: 1}) as farm:
+        dead, good = (proxy_of(one) for one in farm.proxies)
+        for wishes, status in (
+            (Wishes(preferred=dead, only=True), b" 50"),
+            (Wishes(preferred=dead), b" 200 "),
+        ):
+            chooser = Listed(dead, good)
+            async with opened(chooser=chooser, route=(Pool(),), wishes=wishes) as listener:
+                assert status in (await get(listener, f"{farm.origin.url}/home"))[:20]
+                assert chooser.in_use == 0
