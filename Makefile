@@ -55,7 +55,7 @@ clean: ## remove .venv and caches; data/ stays
 	$(call install,requirements.txt,half a minute or so)
 	@touch $@
 
-.venv/.dev: requirements-dev.txt requirements.txt
+.venv/.dev: requirements-dev.txt requirements-js.txt requirements.txt
 	$(call install,requirements-dev.txt,a minute or two)
 	@touch .venv/.run $@
 

@@ -19,7 +19,6 @@ from bench.measure import Spent
 from fetcher.client.chromium.browser import Browser
 from fetcher.client.chromium.browsers import Browsers, Rules
 from fetcher.client.chromium.client import ChromiumClient
-from fetcher.client.chromium.flags import build_flags
 from fetcher.client.sinks import WholeBody
 from fetcher.errors import ANSWERED
 from fetcher.forward.listener import Listeners
@@ -86,12 +85,11 @@ async def measure(load: Load, count: int, at_once: int) -> None:
 async def bare(program: str, url: str, count: int, at_once: int) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=program, chromium_sandbox=os.geteuid() != 0, args=build_flags(0)
+            executable_path=program, chromium_sandbox=os.geteuid() != 0, args=["--disable-gpu"]
         )
 
         async def load() -> None:
-            # The flags are ours, so that the browser is the same; without a proxy, to the origin.
-            context = await browser.new_context(proxy={"server": "direct://"})
+            context = await browser.new_context()
             page = await context.new_page()
             await page.goto(url, wait_until="load")
             assert TEXT in await page.content()

@@ -15,11 +15,14 @@ import fetcher.run.blocking
 import fetcher.run.fetcher
 from fetcher.auto.memory import Memory
 from fetcher.auto.store import Store
+from fetcher.client.chromium.client import ChromiumClient
 from fetcher.errors import RedisAway
 from fetcher.forward.own import Own
 from fetcher.politeness.clock import Clock
+from fetcher.proxy import Proxy
 from fetcher.redis.duties import end_all
 from fetcher.run.build import change
+from fetcher.settings import Fetcher as FetcherSettings
 from fetchpool.config.files import load_settings
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect, parse_url
@@ -32,7 +35,45 @@ AnyPath = str | os.PathLike[str]
 
 class Fetcher(fetcher.run.fetcher.Fetcher):
     """Runs tasks, in one event loop. `from_settings` makes one that works without any pool, and
-    `with_pool` one that knows the pool which a service keeps."""
+    `with_pool` one that knows the pool which a service keeps. Both render pages, if there is a
+    Chromium and playwright; whoever closes one with `close` instead of `aclose`, or `async with`,
+    has the browser killed."""
+
+    _renderer: ChromiumClient | None = None
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: FetcherSettings | None = None,
+        *,
+        is_own: Callable[[Proxy], bool] | None = None,
+        **more: Any,
+    ) -> Self:
+        """As of `fetcher.run.fetcher.Fetcher`."""
+        own = Own()
+        made = super().from_settings(settings, is_own=is_own or own.is_proxy, **more)
+        changes = {
+            name: more[name] for name in more.keys() & set(FetcherSettings.__struct_fields__)
+        }
+        chosen = change(settings or FetcherSettings(), changes)
+        made._renderer = build_renderer(chosen, made, own)
+        return made
+
+    def close(self) -> None:
+        renderer, self._renderer = self._renderer, None
+        if renderer is not None:
+            renderer.kill()
+        super().close()
+
+    async def aclose(self) -> None:
+        """As `close`, and the browser may end in order."""
+        renderer, self._renderer = self._renderer, None
+        if renderer is not None:
+            await renderer.close()
+        self.close()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -61,13 +102,11 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
             await view.read()
             clock = Clock(client, chosen.redis.prefix)
             stack.callback(clock.close)
-            own = Own()
             made = cls.from_settings(
                 chosen.fetcher,
                 environment=os.environ,
                 chooser=view.chooser,
                 clock=clock,
-                is_own=own.is_proxy,
                 **changes,
             )
             made.shared.memory = Memory(Store(client, chosen.redis.prefix))
@@ -76,13 +115,10 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
                 duties.append(partial(keep_running, Path(chosen.redis.data_dir)))
             loop = asyncio.get_running_loop()
             tasks = [loop.create_task(duty()) for duty in duties]
-            renderer = build_renderer(change(chosen.fetcher, changes), made, own)
             try:
                 yield made
             finally:
-                if renderer is not None:
-                    await renderer.close()
-                made.close()
+                await made.aclose()
                 try:
                     await end_all(tasks)
                 finally:
@@ -93,6 +129,8 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
 
 class BlockingFetcher(fetcher.run.blocking.BlockingFetcher):
     """Runs tasks for any number of threads, on a loop in a thread of its own."""
+
+    made_of = Fetcher
 
     @classmethod
     def with_pool(

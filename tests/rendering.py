@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-import pytest
-
 from fetcher.client.chromium.browser import Browser
 from fetcher.client.chromium.browsers import Browsers, Rules
 from fetcher.client.chromium.client import ChromiumClient
@@ -188,6 +186,3 @@ async def paging(pages: Mapping[str, Any]) -> AsyncIterator[Site]:
     site = Site(pages)
     async with serving(site.serve) as site.port:
         yield site
-
-
-soak = pytest.mark.soak

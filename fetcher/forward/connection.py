@@ -156,27 +156,32 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Do what has been asked for, in order."""
-        while self.events and not self.is_over:
-            event, plain = self.events[0], self.plain
-            if isinstance(event, Body):
-                if plain is not None:
-                    plain.body(event.chunk)
-            elif isinstance(event, End):
-                if plain is not None:
-                    plain.end()
-            elif plain is not None and isinstance(event, Broken):
-                plain.break_off(event.refused)  # its body cannot be read on, unless it is whole
-                break
-            elif plain is not None or self.is_full:
-                break  # one after another, and none for who does not take his answers
-            elif isinstance(event, Head):
-                self.events.popleft()
+        events = self.events
+        while events and not self.is_over:
+            event, plain = events[0], self.plain
+            if isinstance(event, Head):
+                if plain is not None or self.is_full:
+                    break  # one after another, and none for who does not take his answers
+                events.popleft()
                 self._begin(event)
                 continue
+            if isinstance(event, End):
+                if plain is not None:
+                    plain.end()
+            elif isinstance(event, Body):
+                if plain is not None:
+                    plain.body(event.chunk)
             elif isinstance(event, Broken):
+                if plain is not None:
+                    plain.break_off(event.refused)  # its body cannot be read on, unless it is whole
+                    break
+                if self.is_full:
+                    break
                 self._refuse(event.refused)
                 return
-            self.events.popleft()
+            elif plain is not None or self.is_full:
+                break
+            events.popleft()
         self._pace()
 
     def _begin(self, head: Head) -> None:
@@ -239,11 +244,13 @@ class Connection(asyncio.Protocol):
         if is_last or refused.status == 400:
             self._refuse(refused)
             return
+        self._count(refused.status)
         self.transport.write(heads.build_refusal(refused, method=head.method, closes=False))
         self.due = time.monotonic() + GREETING
 
     def _refuse(self, refused: Refused) -> None:
         """The last word: nothing that he has sent behind it is carried out."""
+        self._count(refused.status)
         self.transport.write(heads.build_refusal(refused, closes=True))
         self._hang_up()
 
@@ -268,23 +275,18 @@ class Connection(asyncio.Protocol):
         witness = self.means.witness
 
         def grant(exit: Exit, moves: int) -> bytes:
-            if witness is not None:
-                witness.went(target, exit, self.tunnel.tries if self.tunnel is not None else 1)
-                return b"" if flight is not None else heads.build_grant(DIRECT, 0)
             if flight is not None:
                 return b""
+            if witness is not None:
+                return heads.build_grant(DIRECT, 0)
             return heads.build_grant(exit, moves, in_session=in_session, debug=steering.is_debug)
-
-        def refuse(refused: Refused) -> bytes:
-            self._tell_witness(target, refused)
-            return heads.build_refusal(refused, closes=True)
 
         self._hand_over(
             caller,
             target,
             early=b"".join([flight or b"", *rest]),
             grant=grant,
-            refuse=refuse,
+            refuse=lambda refused: heads.build_refusal(refused, closes=True),
             kind="connect" if flight is None else "upgrade",
             first=Flight.TLS_OR_ANY if flight is None else Flight.REQUEST,
         )
@@ -349,6 +351,7 @@ class Connection(asyncio.Protocol):
                 caller = self.means.gate.admit_user(action.user, action.password)
                 refused = self._enter(caller)
                 if refused is not None:
+                    self._count(refused.status)
                     self._act(handshake.deny(refused.sentence))
                 else:
                     self._act(handshake.accept())
@@ -392,8 +395,13 @@ class Connection(asyncio.Protocol):
         return refused
 
     def _fail_socks(self, refused: Refused) -> None:
+        self._count(refused.status)
         self.transport.write(socks.reply(socks.code_of(refused)))
         self._hang_up()
+
+    def _count(self, status: int) -> None:
+        """He is turned away, before anything was tried for him."""
+        self.means.fetcher.meters.count("turned away", str(status))
 
     # -- coming in and leaving ---------------------------------------------------------------------
 

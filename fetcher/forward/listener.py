@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 HOST: Final = "127.0.0.1"
 # A browser opens at most 32 to one proxy; those that it closes may still be here.
 MOST_CONNECTIONS: Final = 256
+# Seconds behind the deadline, at which whoever has opened it closes it.
+GRACE: Final = 1.0
 # A proxy that was passed over so often in a row is dead for the page. Once may be its bad moment.
 MOST_MISSES: Final = 2
 REMEMBERED: Final = 100  # targets of which it is known how the last request ended
@@ -57,7 +59,7 @@ class Listener:
 
     def __init__(self, means: Means, egress: Egress, block: Collection[str], most: int) -> None:
         self.preferred: Proxy | None = egress.wishes.preferred
-        self._only = egress.wishes.only
+        self.is_bound = egress.wishes.only  # a session's exit, or none
         self._misses = 0
         self._block = block
         self._most = most
@@ -73,8 +75,13 @@ class Listener:
         sock = socket.socket()
         sock.bind((HOST, 0))
         self.port = sock.getsockname()[1]
-        await self._door.open([sock])
-        left = max(self._deadline - monotonic(), 0.0)
+        opening = asyncio.get_running_loop().create_task(self._door.open([sock]))
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await opening  # a turn of the loop; then it can be closed
+            raise
+        left = max(self._deadline - monotonic(), 0.0) + GRACE
         self._timer = asyncio.get_running_loop().call_later(left, self._door.hang_up)
 
     async def close(self) -> None:
@@ -100,7 +107,7 @@ class Listener:
         say. Whether there may be another one."""
         fate = self.fate(url)
         exit = fate.exit if fate is not None else None
-        if exit is None or exit.proxy is None or not exit.from_pool or self._only:
+        if exit is None or exit.proxy is None or not exit.from_pool or self.is_bound:
             return False
         self._door.means.shunned.blame(exit.proxy, monotonic())
         if self.preferred == exit.proxy:
@@ -116,7 +123,7 @@ class Listener:
 
     def went(self, target: Authority, exit: Exit, tries: int) -> None:
         self._remember(target, Fate(exit=exit, tries=tries))
-        if not exit.from_pool or exit.proxy is None or self._only:
+        if not exit.from_pool or exit.proxy is None or self.is_bound:
             return
         if self.preferred is None:
             self.preferred = exit.proxy
@@ -200,7 +207,11 @@ class Listeners:
             max_connections=MOST_CONNECTIONS,
         )
         listener = Listener(replace(self._means, rules=rules), egress, block, max_bytes)
-        await listener.open()
+        try:
+            await listener.open()
+        except BaseException:  # whoever wanted it has gone
+            await listener.close()
+            raise
         return listener
 
     async def _trust(self, egress: Egress, url: str) -> Trust:

@@ -297,6 +297,8 @@ class Tunnel(asyncio.Protocol):
         assert connecting is not None and connecting.transport is not None
         self.state = State.RELAYING
         self._opening.settle(response)
+        if self._means.witness is not None:
+            self._means.witness.went(self.target, connecting.exit, self.tries)
         if self._paused:
             self._paused = False
             self._client.resume_reading()
@@ -360,6 +362,8 @@ class Tunnel(asyncio.Protocol):
         """No way is left. Who has his 200 already can only be hung up on."""
         if self.state is State.ENDED:
             return
+        if self._means.witness is not None:
+            self._means.witness.refused(self.target, refused)
         if self._told:
             self._means.tally.broken += 1
             if self._last_words:

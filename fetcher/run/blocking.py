@@ -27,8 +27,10 @@ class BlockingFetcher:
     Arguments as for `Fetcher.from_settings`.
     """
 
+    made_of: type[Fetcher] = Fetcher
+
     def __init__(self, settings: Settings | None = None, **changes: Any) -> None:
-        self._start(lambda: Fetcher.from_settings(settings, **changes))
+        self._start(lambda: self.made_of.from_settings(settings, **changes))
 
     @classmethod
     def opened(cls, opening: Opening) -> Self:

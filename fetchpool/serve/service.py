@@ -25,6 +25,8 @@ from fetcher.politeness.clock import Clock
 from fetcher.queue_loop import QueueLoop
 from fetcher.redis.duties import end_all
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.sessions import KeptSessions
+from fetcher.session.store import SessionStore
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect, mask_url
 from fetchpool.redis.embedded import keep_running
@@ -90,6 +92,7 @@ class Service:
         self._view = PoolView(settings, self._redis)
         self._judge_list = build_echo_judge_list(settings, self._redis)
         self._clock = Clock(self._redis, settings.redis.prefix)
+        self._sessions = KeptSessions(SessionStore(self._redis, settings.redis.prefix))
         self._own = Own()
         self.fetcher = Fetcher.from_settings(
             settings.fetcher,
@@ -139,6 +142,7 @@ class Service:
             counters=self._counters,
             limiter=rates.limiter,
             door=self._door,
+            sessions=self._sessions,
         )
 
     # -- build -------------------------------------------------------------------------------------
@@ -154,7 +158,7 @@ class Service:
             yield build_queue(settings, self._redis, self._blocking, fetcher, self._wake)
         if FORWARD in find_doors(settings, roles):
             self._door, self._tunnels, part = build_forward(
-                settings, fetcher, self._redis, self._blocking, self._own
+                settings, fetcher, self._redis, self._blocking, self._own, self._sessions
             )
             yield part
         if roles.pool:
@@ -247,6 +251,7 @@ class Service:
         await self.entrances.close()
         if self._renderer is not None:
             await self._renderer.close()
+        self._sessions.close()
         self._clock.close()
         self.fetcher.close()
         for client in (self._blocking, self._redis):

@@ -24,6 +24,7 @@ from fetcher.model import Client, ProxyChooser, Trust
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, Route
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.model import Sessions
 from fetcher.task.request import Defaults
 from tests.fetcher.fetchers import build_fetcher
 from tests.fetcher.run.painter import Painter
@@ -136,6 +137,8 @@ async def entrance(
     clock: Clock | None = None,
     chooser: ProxyChooser | None = None,
     kinds: Sequence[str] = (),
+    sessions: Sessions | None = None,
+    attempt_timeout: float = 15.0,
     **limits: Any,
 ) -> AsyncIterator[Entrance]:
     origin = RawOrigin()
@@ -148,7 +151,12 @@ async def entrance(
         kind: dict.fromkeys(RENDERED_FOR.get(kind, (Trust.OPEN,)), painter) for kind in kinds
     }
     fetcher = build_fetcher(
-        clients, Defaults(user_agent="test"), clock=clock, chooser=chooser, others=others
+        clients,
+        Defaults(user_agent="test"),
+        clock=clock,
+        chooser=chooser,
+        others=others,
+        attempt_timeout=attempt_timeout,
     )
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
@@ -158,7 +166,7 @@ async def entrance(
         application(
             [
                 *health_routes(lambda: problems),
-                *fetch_handler.routes(fetcher, allowed, places, gate),
+                *fetch_handler.routes(fetcher, allowed, places, gate, sessions),
                 tasks,
             ],
             gate,

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
 from redis.asyncio import Redis
 
+from fetcher.client.chromium.processes import command_of, is_alive
 from fetcher.errors import RedisAway, TaskError
 from fetchpool import BlockingFetcher, Fetcher
 from fetchpool.config.settings import SettingsError
@@ -15,6 +18,7 @@ from fetchpool.farm import Farm, Kind
 from fetchpool.redis.connect import RedisURLError, connect
 from fetchpool.redis.embedded import EmbeddedRedis
 from tests.redis_server import RedisServer
+from tests.rendering import paging, program
 from tests.wait import wait_until
 
 UNIVERSAL = "proxies:universal"
@@ -164,3 +168,48 @@ async def test_whoever_is_cancelled_while_leaving_leaves_nothing_behind(
         with contextlib.suppress(asyncio.CancelledError):
             await task
         assert asyncio.all_tasks() == before
+
+
+PAGE = "<p id=a></p><script>document.getElementById('a').textContent = 'written'</script>"
+
+
+def renderer() -> dict[str, object]:
+    return {"chromium": program(), "sandbox": os.geteuid() != 0}
+
+
+def pids_in(folder: Path) -> list[int]:
+    own = os.fsencode(folder)
+    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    return [pid for pid in pids if own in command_of(pid) and is_alive(pid)]
+
+
+@pytest.mark.parametrize("how", ["async with", "close"])
+async def test_a_program_has_pages_rendered_and_nothing_is_left_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with paging({"/": PAGE}) as site:
+        fetcher = Fetcher.from_settings(renderer=renderer(), proxy=False)
+        result = await fetcher.fetch(site.url(), fetch_type="js", js_wait="load")
+        assert result.rendered is True and b">written</p>" in result.content
+        assert pids_in(tmp_path)
+        if how == "close":
+            fetcher.close()
+        else:
+            async with fetcher:
+                pass
+        await wait_until(lambda: pids_in(tmp_path) == [], 5)
+        assert os.listdir(tmp_path) == []
+        fetcher.close()
+
+
+async def test_threads_have_pages_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def work(url: str) -> bytes:
+        with BlockingFetcher(renderer=renderer(), proxy=False) as fetcher:
+            return fetcher.fetch(url, fetch_type="js", js_wait="load").content
+
+    async with paging({"/": PAGE}) as site:
+        assert b">written</p>" in await asyncio.to_thread(work, site.url())
+    assert pids_in(tmp_path) == [] and os.listdir(tmp_path) == []

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from fetcher.client.chromium.driver import Driver
 from fetcher.client.chromium.flags import build_environment, build_flags
 from fetcher.client.chromium.folder import Folder
-from fetcher.client.chromium.processes import Measured, child_of, kill_group, measure
+from fetcher.client.chromium.processes import (
+    Measured,
+    child_of,
+    is_alive,
+    kill_group,
+    measure,
+)
 
 if TYPE_CHECKING:
     import playwright.async_api as api
@@ -38,6 +44,7 @@ class Browser:
         self.seen_at = -1  # what it had served when it was measured idle
         self.is_retired = False  # gets no further pages
         self.reason = "the browser has ended"  # why, once it has
+        self._is_killed = False
         self._folder = folder
         self._driver = driver
         self._browser = browser
@@ -80,7 +87,9 @@ class Browser:
 
     @property
     def is_alive(self) -> bool:
-        return self._browser.is_connected()
+        # The driver hears of a page's death before it hears of the browser's.
+        is_there = not self.group or is_alive(self.group)
+        return is_there and self._browser.is_connected() and not self._is_killed
 
     async def open_context(self, port: int, options: Mapping[str, Any]) -> "api.BrowserContext":
         """Nothing of it reaches anything but the proxy at `port`. Raises playwright's Error."""
@@ -99,8 +108,14 @@ class Browser:
     def kill(self, reason: str = "") -> None:
         """At once: what is open in it fails, for this reason."""
         self.reason = reason or self.reason
-        self.is_retired = True
+        self.is_retired = self._is_killed = True
         kill_group(self.group)
+
+    def end(self) -> None:
+        """At once, driver and folder, too, where nobody can wait for it."""
+        self.kill()
+        self._driver.kill()
+        self._folder.remove()
 
     async def close(self) -> None:
         """In order if it can, else by force; nothing of it is left."""

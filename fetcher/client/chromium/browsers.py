@@ -93,6 +93,17 @@ class Browsers:
         self._end_if_unused(browser)
         self._places.release()
 
+    def kill(self) -> None:
+        """End all of them at once."""
+        self._is_closed = True
+        for job in (self._watch, self._starting):
+            if job is not None:
+                job.cancel()
+        for browser in self._all:
+            browser.end()
+        self._all.clear()
+        self._current = None
+
     async def close(self) -> None:
         """End all of them, whatever they do."""
         self._is_closed = True

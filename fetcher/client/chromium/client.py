@@ -76,6 +76,8 @@ class ChromiumClient:
     def _why(
         self, error: Exception, browser: Browser | None, transfer: "PageTransfer", step: str
     ) -> Failure:
+        if browser is not None and not browser.is_alive:
+            return gone(f"{browser.reason}, while {step}")
         if isinstance(error, RenderFailed):
             return error.failure
         if isinstance(error, BrowserFailed):
@@ -84,8 +86,6 @@ class ChromiumClient:
             return late(transfer.seconds, step)
         if isinstance(error, ImportError):
             return gone("playwright is not installed: pip install -r requirements-js.txt")
-        if browser is not None and not browser.is_alive:
-            return gone(f"{browser.reason}, while {step}")
         if type(error).__module__.startswith("playwright"):
             return gone(f"the browser says, while {step}: {str(error).splitlines()[0][:300]}")
         logger.error("a page could not be rendered", exc_info=error)
@@ -100,6 +100,12 @@ class ChromiumClient:
             logger.exception("a page could not be closed")
         finally:
             self.browsers.give_back(browser)
+
+    def kill(self) -> None:
+        """End everything at once, where nobody can wait for it."""
+        for task in list(self._under_way):
+            task.cancel()
+        self.browsers.kill()
 
     async def close(self) -> None:
         """Stop everything under way without telling its sink, and end the browser."""

@@ -7,8 +7,6 @@ anybody of its own accord, and from reaching anything but the listeners of its c
 from collections.abc import Mapping
 from typing import Final
 
-# Features are a list that the last word of its kind replaces, so playwright's are repeated by
-# `build_flags`' caller: they come in through `ignore_default_args` untouched, these are our own.
 _NO_UDP: Final = "disable_non_proxied_udp"
 
 WORDS: Final = (
@@ -24,12 +22,10 @@ WORDS: Final = (
     "--disable-domain-reliability",
     "--disable-client-side-phishing-detection",
     "--disable-crash-reporter",
-    "--no-crash-upload",
     "--block-new-web-contents",  # pop-ups
     "--deny-permission-prompts",
     "--disable-gpu",
     "--disable-notifications",
-    "--disable-remote-fonts-prefetch",
 )
 
 # Of the environment, what a program needs to run; secrets are not among it.

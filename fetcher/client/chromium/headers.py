@@ -18,10 +18,6 @@ _BROWSERS: Final = frozenset(
         "te", "trailer", "transfer-encoding", "upgrade", "user-agent",
     }
 )  # fmt: skip
-# Of an answer; they told of bytes that are others now.
-_OF_THE_WIRE: Final = frozenset(
-    {"content-length", "content-encoding", "transfer-encoding", "content-type"}
-)
 _AUTHORIZATION: Final = "authorization"
 
 Header = tuple[str, str]
@@ -99,20 +95,8 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def build_head(status: int, fields: Iterable[Header]) -> bytes:
-    """An answer's fields as a head, for content that is HTML in UTF-8 now."""
-    kept = list[Header]()
-    kind = "text/html"
-    for name, value in fields:
-        if name.lower() == "content-type":
-            kind = value.partition(";")[0].strip() or kind
-        if name.lower() not in _OF_THE_WIRE:
-            kept.append((name, value))
-    return join_head(status, [*kept, ("Content-Type", f"{kind}; charset=utf-8")])
-
-
 def join_head(status: int, fields: Iterable[Header]) -> bytes:
-    """As they are; of several values in one field each is a line."""
+    """An answer's fields as they are; of several values in one field each is a line."""
     lines = [f"HTTP/1.1 {status}"]
     lines += [f"{name}: {line}" for name, value in fields for line in value.split("\n")]
     return "\r\n".join((*lines, "", "")).encode("utf-8", "replace")

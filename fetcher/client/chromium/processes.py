@@ -15,7 +15,6 @@ _PROC: Final = Path("/proc")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _DEAD: Final = (b"Z", b"X")  # nobody has asked yet how it ended
 _GROUP_AT: Final = 2  # behind the name in /proc/PID/stat
-_RSS_AT: Final = 21
 
 
 class Measured(NamedTuple):
@@ -41,7 +40,7 @@ def measure(group: int) -> Measured:
 
 
 def _memory(pid: int) -> int:
-    """Its share of what it has in memory; all of that where the kernel does not tell."""
+    """Its share of what it has in memory; what is its own alone where the kernel does not tell."""
     try:
         with open(_PROC / str(pid) / "smaps_rollup", "rb") as lines:
             for line in lines:
@@ -49,8 +48,11 @@ def _memory(pid: int) -> int:
                     return int(line.split()[1]) * 1024
     except (OSError, ValueError):
         pass
-    fields = _stat(pid)
-    return int(fields[_RSS_AT]) * _PAGE if fields is not None else 0
+    try:
+        _, resident, shared, *_ = (_PROC / str(pid) / "statm").read_bytes().split()
+    except (OSError, ValueError):
+        return 0
+    return (int(resident) - int(shared)) * _PAGE
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -42,6 +42,7 @@ class Tab:
         self._loop = asyncio.get_running_loop()
         self._crashed: asyncio.Future[None] = self._loop.create_future()
         page.on("crash", lambda _: self._crash())
+        page.on("close", lambda _: self._crash())  # with its browser, say
 
     def _crash(self) -> None:
         if not self._crashed.done():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fetcher.client.chromium import scripts
 from fetcher.client.chromium.browser import Browser
 from fetcher.client.chromium.capture import Capture
-from fetcher.client.chromium.headers import Header, build_cookies, build_head, split_headers
+from fetcher.client.chromium.headers import Header, build_cookies, split_headers
 from fetcher.client.chromium.intercept import Document, Intercept
 from fetcher.client.chromium.outcome import (
     RenderFailed,
@@ -30,6 +30,7 @@ from fetcher.client.chromium.outcome import (
 )
 from fetcher.client.chromium.seam import Fate, Listener, Listeners
 from fetcher.client.chromium.tab import SETTLE_MOST, Tab
+from fetcher.client.page_head import build_head
 from fetcher.errors import ANSWERED
 from fetcher.model import Egress, Request, Response
 from fetcher.rendering import Render, Rendered
@@ -55,10 +56,10 @@ class Visit:
     """`run` it once, then `close` it, however it ended. `step` says what it is at."""
 
     step = "the browser was starting"
-    context: "api.BrowserContext | None" = None
     listener: Listener | None = None
     intercept: Intercept | None = None
     capture: Capture | None = None
+    _opening: "asyncio.Task[api.BrowserContext] | None" = None
     _shown: Document | None = None  # the document that the window has
     _value: Any = None  # of the script
 
@@ -121,7 +122,11 @@ class Visit:
         }
         if agent is not None:
             options["user_agent"] = agent
-        context = self.context = await self._browser.open_context(listener.port, options)
+        # Should the time be over meanwhile, it is closed all the same when it is there.
+        self._opening = asyncio.get_running_loop().create_task(
+            self._browser.open_context(listener.port, options)
+        )
+        context = await asyncio.shield(self._opening)
         await self._add_cookies(context)
         page = await context.new_page()
         context.on("page", _close_other)
@@ -272,8 +277,7 @@ class Visit:
         if 0 < most < len(body):
             body = body[:most].decode("utf-8", "ignore").encode()
         captured = await self.capture.finish() if self.capture is not None else None
-        assert self.context is not None
-        cookies = await tab.watch(self.context.cookies())
+        cookies = await tab.watch(tab.page.context.cookies())
         status, fields, url = await self._describe(tab, answer)
         fate = self._fate(url)
         proxy = fate.exit.proxy if fate is not None and fate.exit is not None else None
@@ -314,11 +318,11 @@ class Visit:
         """Whether its context could be closed in time."""
         if self.listener is not None:
             await self.listener.close()
-        if self.context is None:
+        if self._opening is None:
             return True
         try:
             async with asyncio.timeout(CLOSE):
-                await self.context.close()
+                await (await self._opening).close()
         except TimeoutError:
             return False
         except Exception as error:  # noqa: BLE001 - the browser has ended

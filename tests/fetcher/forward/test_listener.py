@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Collection
@@ -23,6 +24,7 @@ from fetcher.route.route import DIRECT, Direct, Pool, Route
 from fetcher.run.fetcher import Fetcher
 from fetchpool.farm import Farm, Kind
 from tests.dns_server import Answer, DnsServer
+from tests.fetcher.forward.hellos import real_hello
 from tests.fetcher.forward.quotas import Unlimited
 from tests.fetcher.forward.tunnelled import Listed, proxy_of
 from tests.serving import calling, serving
@@ -321,9 +323,74 @@ async def test_an_exit_that_is_distrusted_is_not_kept() -> None:
         assert not listener.distrust("http://x/") and listener.preferred == ONE
 
 
+async def test_the_exit_of_a_tunnel_is_the_one_it_ends_up_with() -> None:
+    async with Farm({Kind.RESETTING: 1, Kind.GOOD: 1}) as farm:
+        liar, good = (proxy_of(one) for one in farm.proxies)
+        trust = ssl.create_default_context(cafile=farm.ca_file)
+        url = f"https://127.0.0.1:{farm.origin.https_port}/"
+        words: dict[str, Any] = {"route": (Pool(),), "ca_file": farm.ca_file}
+        async with (
+            opened(chooser=Listed(liar, good), **words) as listener,
+            calling(port=listener.port) as (reader, writer),
+        ):
+            writer.write(f"CONNECT {url[8:-1]} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            await writer.start_tls(trust, server_hostname="localhost")
+            fate = listener.fate(url)
+            assert fate is not None and fate.exit is not None and fate.exit.proxy == good
+            assert fate.tries == 2 and listener.preferred == good
+
+
+async def test_a_tunnel_that_was_granted_in_vain_is_told_as_refused() -> None:
+    async with Farm({Kind.RESETTING: 1}) as farm:
+        words: dict[str, Any] = {"route": (Pool(),), "ca_file": farm.ca_file}
+        async with (
+            opened(chooser=Listed(proxy_of(farm.proxies[0])), **words) as listener,
+            calling(port=listener.port) as (reader, writer),
+        ):
+            writer.write(b"CONNECT shop.farm.test:443 HTTP/1.1\r\nHost: x\r\n\r\n" + real_hello())
+            assert b" 200 " in await reader.read()
+            fate = listener.fate("https://shop.farm.test/")
+            assert fate is not None and fate.refused is not None and fate.refused.attempts
+
+
 async def test_it_remembers_so_many_targets() -> None:
     async with opened() as listener:
         for number in range(150):
             listener.went(Authority(f"h{number}", 80), Exit(), 1)
         assert listener.fate("http://h49/") is None
         assert listener.fate("http://h50/") is not None
+
+
+async def test_one_that_is_given_up_while_it_opens_is_closed() -> None:
+    own = Own()
+    async with Fetcher.from_settings() as fetcher:
+        means = Means(
+            fetcher=fetcher,
+            rules=Rules(route=DIRECT),
+            supply=Supply(None, 1),
+            quotas=Unlimited(),
+            own=own,
+        )
+        listeners = Listeners(means)
+        for turns in range(4):
+            opening = asyncio.create_task(listeners.open(egress(), "http://127.0.0.1/", (), 0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await opening).close()
+            assert own.ports == set()
+
+
+async def test_a_session_that_wants_its_exit_alone_gets_no_other() -> None:
+    async with Farm({Kind.REFUSING: 1, Kind.GOOD: 1}) as farm:
+        dead, good = (proxy_of(one) for one in farm.proxies)
+        for wishes, status in (
+            (Wishes(preferred=dead, only=True), b" 50"),
+            (Wishes(preferred=dead), b" 200 "),
+        ):
+            chooser = Listed(dead, good)
+            async with opened(chooser=chooser, route=(Pool(),), wishes=wishes) as listener:
+                assert status in (await get(listener, f"{farm.origin.url}/home"))[:20]
+                assert chooser.in_use == 0

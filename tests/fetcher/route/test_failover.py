@@ -406,6 +406,15 @@ def test_every_attempt_but_the_last_must_answer_in_time(
     assert seen == expected
 
 
+def test_the_only_proxy_of_a_session_is_to_answer_in_time_if_another_follows() -> None:
+    for followed, first_byte in ((True, 15.0), (False, 0.0)):
+        wishes = Wishes(preferred=A, only=True, followed=followed)
+        ways = failover("pool", 1, Few(A), wishes=wishes)
+        exit = ways.leave(None, GET.url)
+        assert isinstance(exit, Exit)
+        assert ways.limits(exit, GET, 100.0).first_byte == first_byte
+
+
 @pytest.mark.parametrize(
     ("left", "first_byte", "connect"),
     [(100.0, 15.0, 5.0), (15.0, 15.0, 5.0), (14.0, 14.0, 5.0), (3.0, 3.0, 5.0)],
@@ -753,6 +762,23 @@ def test_what_is_kept_anyhow_may_still_be_told_to_the_pool() -> None:
     for other in (Exit(), Exit(proxy=B)):
         ways.note(other, GET, ended(Outcome.ANSWERED))
     assert len(pool.reports) == 1
+
+
+def test_what_is_wanted_is_told_anew_for_each_url_way_and_wish() -> None:
+    pool, wishes = Few(A), Wishes(country="DE")
+    ways = failover(["pool:one", "pool:two"], chooser=pool)
+    exit = leave(ways)
+    ways.leave(exit, HTTPS)  # another URL
+    ways.want(wishes)
+    ways.leave(exit, HTTPS)
+    ways.decide(exit, Request(url=HTTPS), dead(), took=0.1, left=9.0)  # by the other way
+    assert [(one.tunnelled, one.site, one.wishes) for one in pool.targets] == [
+        (False, "one", NO_WISHES),
+        (True, "one", NO_WISHES),
+        (True, "one", wishes),
+        (True, "one", wishes),
+        (True, "two", wishes),
+    ]
 
 
 def test_a_session_may_try_its_exit_again() -> None:

@@ -111,7 +111,7 @@ async def test_one_that_has_grown_is_replaced_and_one_far_too_large_is_ended(
     try:
         browser = await browsers.lend()
         size = (await browser.measure()).memory
-        browsers.rules = Rules(memory=int(size / 1.5))
+        browsers.rules = Rules(memory=int(size * 0.8))
         await wait_until(lambda: browser.is_retired, 5)
         assert browser.is_alive
         browsers.rules = Rules(memory=size // 4)

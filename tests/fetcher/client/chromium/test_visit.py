@@ -29,7 +29,7 @@ async def test_what_scripts_make_of_a_page_is_its_content(renderer: Renderer) ->
     assert "written</p>" in text(response)
     assert response.status == 200
     assert response.url == site.url()
-    assert response.head.startswith(b"HTTP/1.1 200\r\n")
+    assert response.head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"charset=utf-8" in response.head and b"Content-Length" not in response.head
     assert response.timing.render
 
