@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import msgspec
 from msgspec.structs import replace
@@ -40,7 +40,7 @@ from fetcher.http.incoming import IncomingBody
 from fetcher.http.reasons import name_setting
 from fetcher.http.request_id import FIELD, find_id
 from fetcher.http.server import set_own_pace
-from fetcher.model import Fetch, Result, Task, Trust, Wishes
+from fetcher.model import Attempt, Fetch, Result, Task, Trust, Wishes
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
@@ -91,6 +91,13 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     stall: float = 30.0  # seconds for which a caller may take or send nothing; 0 = no limit
     per_host: int = 0  # fetches at one host, of all callers; 0 = no limit
     delay: float = 0.0  # seconds between two starts at one host, for tasks that name no other
+
+
+class Failure(TypedDict):
+    """Why there is no answer of the target, and what was tried."""
+
+    error: str
+    attempts: Sequence[Attempt]
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -396,7 +403,7 @@ class FetchCall(HTTPMessageDelegate):
         fields: dict[str, str] | None = None,
     ) -> None:
         attempts = fetching.attempts if fetching is not None else ()
-        body = json.dumps({"error": error, "attempts": msgspec.to_builtins(attempts)}) + "\n"
+        body = json.dumps(msgspec.to_builtins(Failure(error=error, attempts=attempts))) + "\n"
         own = {
             "X-Fetch-Error": "1",
             FIELD: find_id(self.request),

@@ -25,6 +25,7 @@ from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.stats.shared import Counters
 from fetchpool.config.settings import Settings
+from fetchpool.serve import docs
 from fetchpool.serve.roles import FORWARD, PROXY_POOL, Roles, find_doors
 from fetchpool.serve.workers import Listeners
 
@@ -96,12 +97,15 @@ class Entrances:
             delay=self._settings.fetcher.delay,
         )
         gate = self._api_gate()
+        described = docs.Docs([*self._settings.pool.sites], has_key=bool(self._keys))
         specs = [
             *fetch_handler.routes(self._fetcher, limits, self._places, gate),
             *tasks_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
+            *docs.routes(described),
             *more,
         ]
+        described.patterns = list(map(handlers.find_pattern, specs))
         application = handlers.application(specs, gate, self._fetcher.meters.responses)
         self.api_port = self._open("api", api.host, api.port, application)
         return build_url(api.host, self.api_port)

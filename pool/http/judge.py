@@ -6,7 +6,7 @@ No key and no state: anybody may ask, as our own checkers do through every proxy
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypedDict
 
 from tornado.routing import URLSpec
 
@@ -38,6 +38,15 @@ class EchoSecret:
                     raise
             self._read = self._clock()
         return self._secret
+
+
+class Echoed(TypedDict):
+    """What `proof.build_echo` writes: the caller as he was seen, signed up to the signature."""
+
+    address: str
+    headers: list[tuple[str, str]]
+    nonce: str
+    signature: str
 
 
 class EchoHandler(Handler):

@@ -1,0 +1,89 @@
+"""The API's description of itself: /openapi.json for programs, /docs for people.
+
+Both are made of the same tables, once, when somebody asks for them. Neither is a secret, so no key
+is asked for.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import ClassVar, Final
+
+import msgspec
+from tornado.routing import URLSpec
+
+from fetcher import VERSION
+from fetcher.http.handler import Handler
+
+OPENAPI: Final = "/openapi.json"
+PAGE: Final = "/docs"
+
+_HOST: Final = "host.invalid"  # stands in the page for the one by which its reader came
+
+
+class Docs:
+    """What there is to be read. `sites`: their names; `has_key`: routes ask for one; `patterns` are
+    those of the paths that are served."""
+
+    def __init__(self, sites: Sequence[str], *, has_key: bool) -> None:
+        self.patterns: Collection[str] = ()
+        self._sites = sites
+        self._has_key = has_key
+        self._document: bytes | None = None
+        self._page: str | None = None
+
+    def document(self) -> bytes:
+        if self._document is None:
+            self._document = msgspec.json.encode(self._build()) + b"\n"
+        return self._document
+
+    def page(self, host: str) -> str:
+        if self._page is None:
+            from fetchpool.serve.reference import render_reference
+
+            self._page = render_reference(self._build(_HOST))
+        return self._page.replace(_HOST, host)
+
+    def _build(self, host: str | None = None) -> dict[str, object]:
+        # Nobody else needs the tables and what they are made of.
+        from fetchpool.serve.described import describe
+        from fetchpool.serve.openapi import HOST, build_document
+
+        groups = describe(self._sites, self.patterns)
+        return build_document(groups, version=VERSION, has_key=self._has_key, host=host or HOST)
+
+
+class _DocsHandler(Handler):
+    SUPPORTED_METHODS: ClassVar[tuple[str, ...]] = ("GET", "HEAD")  # type: ignore[misc]
+    asks_for_key = False
+
+    def initialize(self, docs: Docs) -> None:
+        self.docs = docs
+
+    def head(self) -> None:
+        self.get()
+
+
+class OpenApiHandler(_DocsHandler):
+    """GET /openapi.json."""
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-cache")
+        self.finish(self.docs.document())
+
+
+class PageHandler(_DocsHandler):
+    """GET /docs."""
+
+    def get(self) -> None:
+        from fetchpool.serve.reference import POLICY
+
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("Content-Security-Policy", POLICY)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.finish(self.docs.page(self.request.host))
+
+
+def routes(docs: Docs) -> list[URLSpec]:
+    given = {"docs": docs}
+    return [URLSpec(OPENAPI, OpenApiHandler, given), URLSpec(PAGE, PageHandler, given)]
