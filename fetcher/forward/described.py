@@ -1,6 +1,6 @@
 """What is said of the routes that look after the forward proxy."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -8,6 +8,7 @@ from fetcher.forward.routes import Closed
 from fetcher.forward.tunnels import LIMIT, LIMIT_MOST, Found
 from fetcher.http.description import JSON, Answer, Error, Group, Operation, Parameter, Route
 
+_ID: Final = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-tunnel-id"})]
 _AWAY: Final = Answer(503, "Redis is away.", {JSON: Error})
 
 TUNNELS: Final = Group(
@@ -26,7 +27,7 @@ TUNNELS: Final = Group(
                         Parameter(
                             "limit",
                             "How many are listed.",
-                            Annotated[int, Meta(ge=1, le=LIMIT_MOST)],
+                            Annotated[int, Meta(ge=1, le=LIMIT_MOST)] | Literal[""],
                             default=LIMIT,
                         ),
                     ),
@@ -47,7 +48,7 @@ TUNNELS: Final = Group(
                     methods=("DELETE",),
                     words="Both its ends are cut off.",
                     parameters=(
-                        Parameter("id", "As the list gives it.", where="path", required=True),
+                        Parameter("id", "As the list gives it.", _ID, where="path", required=True),
                     ),
                     answers=(
                         Answer(200, "It was open.", {JSON: Closed}),

@@ -86,6 +86,7 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     trust: Trust = Trust.GUARDED
     caller_proxy: bool = True
+    sites: tuple[str, ...] | None = None  # that there are; None: nobody knows
     concurrency: int = 0  # 0 = no limit
     max_body: int = 0
     stall: float = 30.0  # seconds for which a caller may take or send nothing; 0 = no limit
@@ -129,14 +130,17 @@ class FetchRouter(Router):
 
     def _read(self, asked: Asked) -> Wish:
         limits = self.limits
-        fetch = read_asked(asked, caller_proxy=limits.caller_proxy, max_body=limits.max_body)
+        fetch = read_asked(
+            asked,
+            caller_proxy=limits.caller_proxy,
+            max_body=limits.max_body,
+            sites=limits.sites,
+        )
         wishes = read_wishes(asked, parse_route(fetch.proxy, limits.route))
         takes = ", ".join(value for name, value in asked.fields if name == "Accept-Encoding")
-        try:
-            plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
-            plan = replace(plan, request=replace(plan.request, takes=takes))
-        except TaskError:
-            plan = None  # the fetch comes to that too, and it is an end like any other
+        # A data: URL comes to no plan; what is wrong with its options is told all the same.
+        plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
+        plan = replace(plan, request=replace(plan.request, takes=takes))
         return Wish(fetch, plan, wishes, takes, is_patient=fetch.timeout is None)
 
 

@@ -70,7 +70,7 @@ ITSELF: Final = Group(
 def describe(sites: Sequence[str], patterns: Collection[str] | None = None) -> list[Group]:
     """Groups of the routes whose paths match `patterns`, which are those that are served; None: all
     of them. `sites`: names of those that there are."""
-    named = pool.name_values(tuple(sites))
+    named = pool.name_values((*sites, ""))  # who names none asks for nothing
     groups = (
         compat.describe_proxypool(named),
         fetching.describe(named),

@@ -90,6 +90,7 @@ class Entrances:
             route=build_route(api.proxy),
             trust=Trust.OPEN if api.allow_private else Trust.GUARDED,
             caller_proxy=api.caller_proxy,
+            sites=(*self._settings.pool.sites,),
             concurrency=api.concurrency,
             max_body=api.max_body,
             stall=api.stall,

@@ -15,8 +15,10 @@ from pool.http.front_page import STYLE
 
 _STYLE: Final = f"""{STYLE}\
 nav ul {{ padding-left: 1.25rem; margin: .25rem 0 }}
+td {{ color: inherit }}
 h3 {{ margin: 2rem 0 .5rem; font-size: 1.05rem }}
 h4 {{ margin: 1rem 0 .25rem; font-size: .9rem; color: var(--faint) }}
+i {{ color: var(--faint) }}
 th {{ white-space: nowrap }}
 """
 
@@ -192,7 +194,8 @@ def _spell(schema: Tree) -> str:
         name = escape(schema["$ref"].removeprefix(_SCHEMA))
         return f'<a href="#type-{name}">{name}</a>'
     if "anyOf" in schema:
-        return " or ".join(_spell(one) or "anything" for one in schema["anyOf"])
+        each = [one for one in schema["anyOf"] if one.get("enum") != [""]]
+        return " or ".join(_spell(one) or "anything" for one in each)
     if "enum" in schema:
         return " or ".join(_code(str(value)) for value in schema["enum"] if value != "")
     kind = schema.get("type", "")

@@ -220,8 +220,8 @@ class SourcesHandler(ApiHandler):
 
 class Stats(TypedDict):
     """Everything in numbers. `sites`: those beside universal; `queue`: messages in its lists;
-    `blocked`: host -> seconds since 1970 until which it is left alone. `error` in their place: Redis
-    is away."""
+    `blocked`: host -> seconds since 1970 until which it is left alone; `error` in their place:
+    Redis is away."""
 
     pool: Numbers
     sites: dict[str, Status]

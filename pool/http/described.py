@@ -1,6 +1,6 @@
 """What is said of the pool's own routes: look at proxies, add some, remove some, report."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 from msgspec import Meta
 
@@ -26,15 +26,32 @@ from pool.http.report import Accepted, Report
 from pool.snapshot.filters import ANONYMITIES
 
 _COUNTRY: Final = r"\s*[A-Za-z]{2}\s*"
-_LIMIT: Final = Annotated[int, Meta(ge=1, le=LIMIT_MOST)]
-_OFFSET: Final = Annotated[int, Meta(ge=0, le=OFFSET_MOST)]
+_Limit = Annotated[int, Meta(ge=1, le=LIMIT_MOST)] | Literal[""]
+_Offset = Annotated[int, Meta(ge=0, le=OFFSET_MOST)] | Literal[""]
 _ID: Final = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-proxy-id"})]
 _NAME: Final = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-proxy-name"})]
+_SPELLED: Final = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-proxy"})]
+_LINES: Final = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "fetchpool-proxies"})]
 _NONCE: Final = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
 
 _AWAY: Final = Answer(503, "Redis is away.", {JSON: Error})
 _WRONG: Final = Answer(400, "A parameter is wrong.", {JSON: Error})
 _NONE: Final = Answer(400, "There are parameters.", {JSON: Error})
+
+
+class GivenOne(TypedDict):
+    """A proxy: its `host:port`, or a URL. What lists of the web write instead is read as well."""
+
+    proxy: _SPELLED
+
+
+_Proxies = Annotated[list[_SPELLED | GivenOne], Meta(min_length=1)]
+
+
+class GivenMany(TypedDict):
+    """Proxies: as texts, or as objects."""
+
+    proxies: _Proxies
 
 
 def name_values(values: tuple[str, ...]) -> Any:
@@ -94,9 +111,9 @@ def _describe_list(sites: Any) -> Operation:
         parameters=(
             Parameter("site", "Of that site of `pool.sites`.", sites, default="universal"),
             *FILTERS,
-            Parameter("limit", "How many are listed.", _LIMIT, default=LIMIT),
+            Parameter("limit", "How many are listed.", _Limit, default=LIMIT),
             Parameter("after", "The `next` of the page before.", _ID),
-            Parameter("offset", "How many are passed over.", _OFFSET, default=0),
+            Parameter("offset", "How many are passed over.", _Offset, default=0),
         ),
         answers=(
             Answer(200, "A page of them; `total` counts all that match.", {JSON: Page}),
@@ -114,7 +131,7 @@ ADD: Final = Operation(
     body=Body(
         f"JSON (a proxy, an array, or an object with `proxy` or `proxies`), CSV with a line of"
         f" names, or text with a proxy on each line: at most {MOST} proxies and {MAX_BODY} bytes.",
-        {JSON: Any, TEXT: str},
+        {JSON: _SPELLED | _Proxies | GivenOne | GivenMany, TEXT: _LINES},
     ),
     answers=(
         Answer(200, "Some could be taken.", {JSON: Added}),

@@ -28,7 +28,7 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     """What a client says. `error`: refused, auth, garbage (the proxy's own fault), banned (by the
     site), or any other words, of which nobody is guilty for sure."""
 
-    proxy: str
+    proxy: Annotated[str, Meta(min_length=1, extra_json_schema={"format": "fetchpool-proxy"})]
     ok: bool
     site: str | None = None
     error: Annotated[str, Meta(max_length=MAX_ERROR)] | None = None
