@@ -152,12 +152,13 @@ def _open(said: Tree) -> str:
 
 def _parameter(one: Tree) -> str:
     schema = one["schema"]
-    facts = [_spell(schema)]
+    facts = [spelled] if (spelled := _spell(schema)) else []
     if one["required"]:
         facts.append("must be there")
     if "default" in schema:
         facts.append(f"else {_code(str(schema['default']))}")
-    return f"{_words(one['description'])} <i>({', '.join(facts)})</i>"
+    said = f" <i>({', '.join(facts)})</i>" if facts else ""
+    return _words(one["description"]) + said
 
 
 def _answer(answer: Tree) -> str:
@@ -215,8 +216,6 @@ _LIMITS: Final = (
     ("exclusiveMaximum", "&lt;"),
     ("minLength", "of length ≥"),
     ("maxLength", "of length ≤"),
-    ("pattern", "like"),
-    ("format", "in the form of"),
 )
 
 

@@ -30,8 +30,10 @@ _Limit = Annotated[int, Meta(ge=1, le=LIMIT_MOST)] | Literal[""]
 _Offset = Annotated[int, Meta(ge=0, le=OFFSET_MOST)] | Literal[""]
 _ID: Final = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-proxy-id"})]
 _NAME: Final = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-proxy-name"})]
-_SPELLED: Final = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-proxy"})]
-_LINES: Final = Annotated[str, Meta(min_length=1, extra_json_schema={"format": "fetchpool-proxies"})]
+_Spelled = Annotated[str, Meta(extra_json_schema={"format": "fetchpool-proxy"})]
+_LINES: Final = Annotated[
+    str, Meta(min_length=1, extra_json_schema={"format": "fetchpool-proxies"})
+]
 _NONCE: Final = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
 
 _AWAY: Final = Answer(503, "Redis is away.", {JSON: Error})
@@ -40,12 +42,13 @@ _NONE: Final = Answer(400, "There are parameters.", {JSON: Error})
 
 
 class GivenOne(TypedDict):
-    """A proxy: its `host:port`, or a URL. What lists of the web write instead is read as well."""
+    """A proxy: its `host:port`, or a URL. What lists of the web write instead is read as well, as
+    far as it is clear what it means."""
 
-    proxy: _SPELLED
+    proxy: _Spelled
 
 
-_Proxies = Annotated[list[_SPELLED | GivenOne], Meta(min_length=1)]
+_Proxies = Annotated[list[_Spelled | GivenOne], Meta(min_length=1)]
 
 
 class GivenMany(TypedDict):
@@ -63,7 +66,7 @@ FILTERS: Final = (
     Parameter(
         "scheme",
         "The proxy's own: `https` is TLS to the proxy. Several with commas between.",
-        list[name_values(SCHEMES)],  # type: ignore[misc]
+        list[name_values(SCHEMES)] | Literal[""],  # type: ignore[misc]
         commas=True,
     ),
     Parameter("connect", "1: lets a CONNECT through, as https needs it.", Literal["1", "true"]),
@@ -71,7 +74,7 @@ FILTERS: Final = (
         "anonymity",
         "`elite`: the target cannot tell that there is a proxy; `anonymous`: that, but not your"
         " address; `transparent`: it hears your address. Several with commas between.",
-        list[name_values(ANONYMITIES)],  # type: ignore[misc]
+        list[name_values(ANONYMITIES)] | Literal[""],  # type: ignore[misc]
         commas=True,
     ),
     Parameter(
@@ -82,7 +85,7 @@ FILTERS: Final = (
     Parameter(
         "max_latency",
         "Seconds that its checks have taken at most, on average.",
-        Annotated[str, Meta(pattern=r"^([0-9]{1,9}(\.[0-9]{1,9})?)?$")],
+        Annotated[str, Meta(pattern=r"^((?!0+(\.0+)?$)[0-9]{1,9}(\.[0-9]{1,9})?)?$")],
     ),
     Parameter("alive", "1: it passed its last check.", Literal["1", "true"]),
 )
@@ -131,7 +134,7 @@ ADD: Final = Operation(
     body=Body(
         f"JSON (a proxy, an array, or an object with `proxy` or `proxies`), CSV with a line of"
         f" names, or text with a proxy on each line: at most {MOST} proxies and {MAX_BODY} bytes.",
-        {JSON: _SPELLED | _Proxies | GivenOne | GivenMany, TEXT: _LINES},
+        {JSON: _Spelled | _Proxies | GivenOne | GivenMany, TEXT: _LINES},
     ),
     answers=(
         Answer(200, "Some could be taken.", {JSON: Added}),

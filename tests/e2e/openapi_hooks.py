@@ -1,8 +1,8 @@
-"""What schemathesis is told about the service that it asks: by `test_openapi`, as a module of hooks.
+"""What schemathesis is told about the service that it asks: hooks, for `test_openapi`.
 
-Nothing that it makes up may leave this machine. So URLs, ways and proxies come out of a few lists,
-and whatever else would lead to an address is thrown away before it is sent, in `filter_query`,
-`filter_path_parameters` and `filter_body`; what slips through all the same ends the run.
+Nothing that it makes up may leave this machine. So URLs, ways and proxies come out of short lists,
+and whatever else might lead to another address is thrown away before it is sent (`filter_case`);
+what slips through all the same ends the run (`before_call`).
 """
 
 import os
@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 
 from pool.sources.found import read_country
 
-SITE: Final = os.environ["OPENAPI_SITE"]  # http://127.x.x.x:port
+SITE: Final = os.environ["OPENAPI_SITE"]  # the farm's: http://127.0.0.1:port
 PROXIES: Final = os.environ["OPENAPI_PROXIES"].split(",")
-IDS: Final = os.environ["OPENAPI_IDS"].split(",")
+KEPT: Final = os.environ["OPENAPI_KEPT"].split(",")  # ids of proxies that stay in the pool
 SPARE: Final = os.environ["OPENAPI_SPARE"].split(",")  # proxies that may be removed
-TUNNELS: Final = os.environ["OPENAPI_TUNNELS"].split(",")
-MADE_UP: Final = st.integers(1, 65535).map(lambda port: f"127.9.9.9:{port}")
+TUNNELS: Final = os.environ["OPENAPI_TUNNELS"].split(",")  # ids of some that are open
 
 URLS: Final = (
     f"{SITE}/ip",
@@ -27,48 +26,44 @@ URLS: Final = (
     f"{SITE}/status/404",
     f"{SITE}/status/503",
     f"{SITE}/redirect/2",
-    f"{SITE}/cookies/set?a=b",
     f"{SITE}/gzip",
     "data:,words",
     "data:text/html;base64,PGI+",
     "http://127.0.0.1:1/",
 )
 WAYS: Final = ("direct", "pool", "pool:universal", *PROXIES)
+MADE_UP: Final = st.integers(1, 65535).map(lambda port: f"127.9.9.9:{port}")
 
-# What may be anywhere; of the others, all that looks like the name or address of a machine.
+FORMATS: Final = {
+    "uri": st.sampled_from(URLS),
+    "fetchpool-way": st.sampled_from(WAYS),
+    "fetchpool-proxy": st.sampled_from(PROXIES),
+    "fetchpool-proxies": st.lists(st.sampled_from(PROXIES), min_size=1).map("\n".join),
+    "fetchpool-proxy-id": st.sampled_from(KEPT),
+    "fetchpool-proxy-name": st.sampled_from(SPARE) | MADE_UP,
+    "fetchpool-tunnel-id": st.sampled_from(TUNNELS) | MADE_UP,
+}
+for name, strategy in FORMATS.items():
+    schemathesis.openapi.format(name, strategy)
+
+# -- nothing leaves this machine -------------------------------------------------------------------
+
 LOCAL: Final = re.compile(r"127(?:\.\d{1,3}){3}|\[::1\]|localhost", re.IGNORECASE)
-AUTHORITY: Final = re.compile(r"(?:https?|socks\w*|ftp|s3|file):", re.IGNORECASE)
-FILTERS: Final = ("scheme", "connect", "anonymity", "country", "max_latency", "alive", "site")
-COUNTRIES: Final = re.compile(r"\s*[A-Za-z]{2}\s*(,\s*[A-Za-z]{2}\s*)*")
-KEY: Final = re.compile(r"[A-Za-z0-9_:-]+")
-
-schemathesis.openapi.format("uri", st.sampled_from(URLS))
-schemathesis.openapi.format("fetchpool-way", st.sampled_from(WAYS))
-schemathesis.openapi.format("fetchpool-proxy-id", st.sampled_from(IDS))
-schemathesis.openapi.format("fetchpool-proxy-name", st.one_of(st.sampled_from(SPARE), MADE_UP))
-schemathesis.openapi.format("fetchpool-tunnel-id", st.one_of(st.sampled_from(TUNNELS), MADE_UP))
-schemathesis.openapi.format("fetchpool-proxy", st.sampled_from(PROXIES))
-schemathesis.openapi.format(
-    "fetchpool-proxies", st.lists(st.sampled_from(PROXIES), min_size=1).map("\n".join)
-)
+SCHEME: Final = re.compile(r"(?:https?|socks\w*|ftp|s3|file):", re.IGNORECASE)
+MACHINE: Final = re.compile(r"\w\.\w|\w:\d|\[[\d:a-f]", re.IGNORECASE)
 
 
 def leaves(value: Any) -> bool:
-    """Whether a text in it may lead to another machine."""
+    """Whether a text in it may be taken for the name or address of another machine."""
     if isinstance(value, dict):
-        return any(leaves(one) for one in (*value, *value.values()))
+        return any(map(leaves, (*value, *value.values())))
     if isinstance(value, list | tuple):
         return any(map(leaves, value))
     if isinstance(value, bytes):
         value = value.decode("latin-1")
-    return isinstance(value, str) and _leads_away(value)
-
-
-def _leads_away(text: str) -> bool:
-    if text in (*URLS, *WAYS):
+    if not isinstance(value, str) or value in (*URLS, *WAYS):
         return False
-    named = LOCAL.sub("", text)
-    return AUTHORITY.search(text) is not None or re.search(r"\w\.\w|\w:\d|\[[\d:a-f]", named) is not None
+    return bool(SCHEME.search(value) or MACHINE.search(LOCAL.sub("", value)))
 
 
 def asks_others(case: Any) -> bool:
@@ -77,51 +72,105 @@ def asks_others(case: Any) -> bool:
     if path == "/fetch":
         query = case.query if isinstance(case.query, dict) else {}
         return leaves(query.get("url")) or leaves(query.get("proxy"))
-    if path in ("/tasks", "/api/proxies"):
-        return leaves(case.body)
-    return False
+    return path in ("/tasks", "/api/proxies") and leaves(case.body)
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    assert not asks_others(case), f"it would leave this machine: {case.as_curl_command()}"
 
 
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
-    # The farm's origin answers a form that is broken with a bare 400, which is its own business.
+    # The farm's site answers a form that is broken with a bare 400, which is its own business.
     is_form = case.operation.path == "/fetch" and str(case.media_type).startswith("multipart/")
     return not is_form and not asks_others(case)
 
 
+# -- what no schema can say ------------------------------------------------------------------------
+
+FILTERS: Final = ("scheme", "connect", "anonymity", "country", "max_latency", "alive", "site")
+COUNTRIES: Final = re.compile(r"\s*[A-Za-z]{2}\s*(,\s*[A-Za-z]{2}\s*)*")
+KEY: Final = re.compile(r"[A-Za-z0-9_:-]+")
+
+
 @schemathesis.hook
 def map_case(context: Any, case: Any) -> Any:
-    """What no schema can say: which parameters do not go together, and which names there are."""
-    query, path = case.query, case.operation.path
-    if isinstance(query, dict) and path == "/fetch" and "country" in query:
-        if not str(query.get("proxy", "")).startswith("pool"):
-            query["proxy"] = "pool"
-    if isinstance(query, dict) and path == "/random" and query.get("key"):
-        query.pop("site", None)
-        if isinstance(query["key"], str) and KEY.fullmatch(query["key"]):
-            query["key"] = f"proxies:{query['key'][:50]}"
-    if isinstance(query, dict) and path in ("/random", "/api/proxies") and "country" in query:
-        query["country"] = _name_countries(query["country"])
-    if isinstance(query, dict) and path == "/api/proxies" and "after" in query:
-        for name in FILTERS:
-            query.pop(name, None)
-    if isinstance(query, dict) and path == "/random" and query.get("area"):
-        query.pop("country", None)
-    if path == "/api/report" and isinstance(case.body, dict) and isinstance(case.body.get("site"), str):
-        case.body["site"] = "universal"
+    """Which parameters do not go together, and which names mean something here."""
+    path = case.operation.path
+    if isinstance(case.query, dict):
+        match path:
+            case "/fetch":
+                fit_fetch(case.query)
+            case "/random":
+                fit_random(case.query)
+            case "/api/proxies":
+                fit_list(case.query)
+    if path == "/api/proxies":
+        fit_given(case.body)
+    if path == "/api/report" and isinstance(case.body, dict):
+        fit_report(case.body)
     return case
 
 
-def _name_countries(text: Any) -> Any:
+def fit_fetch(query: dict[str, Any]) -> None:
+    """A country is one of the pool's proxies."""
+    if "country" in query and not str(query.get("proxy", "")).startswith("pool"):
+        query["proxy"] = "pool"
+
+
+def fit_random(query: dict[str, Any]) -> None:
+    """`key` and `site` both name a pool, `area` and `country` both a country; with filters a pool
+    has to be there, or to be called as others fill theirs."""
+    name_countries(query)
+    key = query.get("key")
+    if key:
+        query.pop("site", None)
+    if isinstance(key, str) and KEY.fullmatch(key):
+        query["key"] = f"proxies:{key[:50]}"
+    if query.get("area"):
+        query.pop("country", None)
+
+
+def fit_list(query: dict[str, Any]) -> None:
+    """The page behind one begins with a proxy that the filters let through."""
+    name_countries(query)
+    if "after" in query:
+        for one in FILTERS:
+            query.pop(one, None)
+
+
+def fit_given(body: Any) -> None:
+    """What stands beside a proxy may be its user and password, and is refused as unclear."""
+    if isinstance(body, list):
+        for one in body:
+            fit_given(one)
+    elif isinstance(body, dict):
+        for name in body.keys() - {"proxy", "proxies"}:
+            del body[name]
+        fit_given(body.get("proxies"))
+
+
+def fit_report(body: dict[str, Any]) -> None:
+    """A site has to be there."""
+    if isinstance(body.get("site"), str):
+        body["site"] = "universal"
+
+
+def name_countries(query: dict[str, Any]) -> None:
     """Two letters that no country has are as wrong as three."""
-    if not isinstance(text, str) or not COUNTRIES.fullmatch(text):
-        return text
-    return ",".join(code if read_country(code) else "DE" for code in text.split(","))
+    text = query.get("country")
+    if isinstance(text, str) and COUNTRIES.fullmatch(text):
+        codes = (code if read_country(code) else "DE" for code in text.split(","))
+        query["country"] = ",".join(codes)
+
+
+# -- what is ours on /fetch ------------------------------------------------------------------------
 
 
 @schemathesis.check
-def a_failure_of_ours_says_what_was_tried(context: Any, response: Any, case: Any) -> None:
-    """On /fetch, where all other answers are the target's."""
+def a_failure_of_ours_is_as_described(context: Any, response: Any, case: Any) -> None:
+    """Where the target's answers have whatever type they like."""
     if case.operation.path != "/fetch" or "x-fetch-error" not in response.headers:
         return
     assert response.status_code in (400, 403, 501, 502, 503, 504), response.status_code
@@ -130,8 +179,3 @@ def a_failure_of_ours_says_what_was_tried(context: Any, response: Any, case: Any
         failure = response.json()
         assert set(failure) == {"error", "attempts"}
         assert failure["error"]
-
-
-@schemathesis.hook
-def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    assert not asks_others(case), f"it would leave this machine: {case.as_curl_command()}"
