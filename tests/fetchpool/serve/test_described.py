@@ -2,12 +2,15 @@
 
 import ast
 import inspect
+import json
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.routing import Router, Rule
 
 from fetcher.http import asked
@@ -19,7 +22,7 @@ from fetcher.http.unknown import name_routes
 from fetchpool.serve.described import describe
 from pool.http.proxypool_routes import PoolHandler
 from tests.fetchpool.given import settings
-from tests.fetchpool.serve.test_service import running
+from tests.fetchpool.serve.test_service import Running, running
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -103,6 +106,54 @@ def read_names(handler: type[Handler], start: str) -> set[str]:
                 if node.func.attr == "argument" and isinstance(first, ast.Constant):
                     found.add(str(first.value))
     return found
+
+
+MESSAGES = {
+    "": (400, {"message": "Please provide an API key in header"}),
+    "wrong": (403, {"message": "The provided API key is not valid"}),
+}
+
+
+async def test_who_asks_for_a_key_is_who_is_said_to(tmp_path: Path) -> None:
+    async with running(tmp_path, settings(api__key="k-1")) as one:
+        paths = json.loads((await one.get("/openapi.json")).body)["paths"]
+        assert len(paths) > 20
+        for path, methods in paths.items():
+            for method in methods.keys() - {"head"}:  # of which the body does not come
+                said = methods[method]
+                shown = {"key" for each in said["security"] if "key" in each}
+                shown |= {"bearer" for each in said["security"] if "bearer" in each}
+                for given, refusal in MESSAGES.items():
+                    refused = await ask(one, path, method, {"API-KEY": given} if given else {})
+                    is_refused = (refused.code, read(refused)) == refusal
+                    assert is_refused is bool(shown), (path, method)
+                for name, fields in KEYS.items():
+                    answer = await ask(one, path, method, fields)
+                    is_refused = (answer.code, read(answer)) in MESSAGES.values()
+                    assert is_refused is (bool(shown) and name not in shown), (path, method)
+
+
+KEYS = {"key": {"API-KEY": "k-1"}, "bearer": {"Authorization": "Bearer k-1"}}
+
+
+async def ask(one: Running, path: str, method: str, fields: dict[str, str]) -> HTTPResponse:
+    port = one.service.entrances.api_port
+    query = "?url=data:,a" if path == "/fetch" else ""
+    return await AsyncHTTPClient().fetch(
+        f"http://127.0.0.1:{port}{re.sub('{[a-z]+}', 'x:1', path)}{query}",
+        method=method.upper(),
+        headers=fields,
+        body=b"{}" if method in ("post", "put", "patch") else None,
+        allow_nonstandard_methods=True,
+        raise_error=False,
+    )
+
+
+def read(answer: HTTPResponse) -> Any:
+    try:
+        return json.loads(answer.body)
+    except ValueError:
+        return None
 
 
 async def test_what_is_not_served_is_not_described(tmp_path: Path) -> None:
