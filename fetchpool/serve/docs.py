@@ -4,6 +4,7 @@ Both are made of the same tables, once, when somebody asks for them. Neither is 
 is asked for.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import ClassVar, Final
 
@@ -29,18 +30,30 @@ class Docs:
         self._has_key = has_key
         self._document: bytes | None = None
         self._page: str | None = None
+        self._making = asyncio.Lock()
 
-    def document(self) -> bytes:
-        if self._document is None:
-            self._document = msgspec.json.encode(self._build()) + b"\n"
+    async def document(self) -> bytes:
+        async with self._making:
+            if self._document is None:
+                self._document = await asyncio.to_thread(self._encode)
         return self._document
 
-    def page(self, host: str) -> str:
-        if self._page is None:
-            from fetchpool.serve.reference import render_reference
-
-            self._page = render_reference(self._build(_HOST))
+    async def page(self, host: str) -> str:
+        """As whoever came by `host` sees it."""
+        async with self._making:
+            if self._page is None:
+                self._page = await asyncio.to_thread(self._render)
         return self._page.replace(_HOST, host)
+
+    # In a thread, as they take some 50 ms.
+
+    def _encode(self) -> bytes:
+        return msgspec.json.encode(self._build()) + b"\n"
+
+    def _render(self) -> str:
+        from fetchpool.serve.reference import render_reference
+
+        return render_reference(self._build(_HOST))
 
     def _build(self, host: str | None = None) -> dict[str, object]:
         # Nobody else needs the tables and what they are made of.
@@ -58,30 +71,34 @@ class _DocsHandler(Handler):
     def initialize(self, docs: Docs) -> None:
         self.docs = docs
 
-    def head(self) -> None:
-        self.get()
+    async def head(self) -> None:
+        await self.get()
+
+    async def get(self) -> None:
+        raise NotImplementedError
 
 
 class OpenApiHandler(_DocsHandler):
     """GET /openapi.json."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-cache")
-        self.finish(self.docs.document())
+        self.finish(await self.docs.document())
 
 
 class PageHandler(_DocsHandler):
     """GET /docs."""
 
-    def get(self) -> None:
-        from fetchpool.serve.reference import POLICY
+    async def get(self) -> None:
+        page = await self.docs.page(self.request.host)
+        from fetchpool.serve.reference import POLICY  # with the page
 
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")
         self.set_header("Content-Security-Policy", POLICY)
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.finish(self.docs.page(self.request.host))
+        self.finish(page)
 
 
 def routes(docs: Docs) -> list[URLSpec]:

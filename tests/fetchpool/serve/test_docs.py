@@ -1,5 +1,6 @@
 """/openapi.json and /docs as clients and browsers get them."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -85,12 +86,14 @@ async def test_a_strange_host_is_not_shown_it(site: Site) -> None:
     assert (await site.ask(PAGE, Host="evil.example")).code == 421
 
 
-def test_they_are_made_once_when_somebody_asks() -> None:
+async def test_they_are_made_once_however_many_ask() -> None:
     docs = Docs(["universal"], has_key=False)
     docs.patterns = ["/livez"]
-    assert docs.document() is docs.document()
-    assert docs.page("a") == docs.page("a")
-    assert "API-KEY" not in docs.page("a")
+    documents = await asyncio.gather(*(docs.document() for _ in range(3)))
+    assert all(one is documents[0] for one in documents)
+    pages = await asyncio.gather(*(docs.page("a") for _ in range(3)))
+    assert pages == [pages[0]] * 3
+    assert "API-KEY" not in pages[0]
 
 
 def test_a_service_starts_without_the_tables() -> None:
