@@ -156,27 +156,32 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Do what has been asked for, in order."""
-        while self.events and not self.is_over:
-            event, plain = self.events[0], self.plain
-            if isinstance(event, Body):
-                if plain is not None:
-                    plain.body(event.chunk)
-            elif isinstance(event, End):
-                if plain is not None:
-                    plain.end()
-            elif plain is not None and isinstance(event, Broken):
-                plain.break_off(event.refused)  # its body cannot be read on, unless it is whole
-                break
-            elif plain is not None or self.is_full:
-                break  # one after another, and none for who does not take his answers
-            elif isinstance(event, Head):
-                self.events.popleft()
+        events = self.events
+        while events and not self.is_over:
+            event, plain = events[0], self.plain
+            if isinstance(event, Head):
+                if plain is not None or self.is_full:
+                    break  # one after another, and none for who does not take his answers
+                events.popleft()
                 self._begin(event)
                 continue
+            if isinstance(event, End):
+                if plain is not None:
+                    plain.end()
+            elif isinstance(event, Body):
+                if plain is not None:
+                    plain.body(event.chunk)
             elif isinstance(event, Broken):
+                if plain is not None:
+                    plain.break_off(event.refused)  # its body cannot be read on, unless it is whole
+                    break
+                if self.is_full:
+                    break
                 self._refuse(event.refused)
                 return
-            self.events.popleft()
+            elif plain is not None or self.is_full:
+                break
+            events.popleft()
         self._pace()
 
     def _begin(self, head: Head) -> None:

@@ -165,20 +165,24 @@ def build_returned(head: bytes, status: int) -> Returned:
 
 
 def _join(head: bytes, status: int, lines: list[bytes]) -> Returned:
-    lengths = [line for line in lines if line[:1] == _LENGTH]
-    length = None
-    if lengths:
-        lines = [line for line in lines if line[:1] != _LENGTH]
-        length = int(lengths[0][1:]) if len(lengths) == 1 and _CHUNKED not in lines else None
-    if _CHUNKED in lines:
-        lines = [line for line in lines if line != _CHUNKED]
-    return Returned(_status_line(head.partition(b"\n")[0], status) + b"".join(lines), length)
+    kept, lengths = [_status_line(head[: head.find(b"\n")], status)], []
+    is_chunked = False
+    for line in lines:
+        if line > _LAST_MARK:
+            kept.append(line)
+        elif line[:1] == _LENGTH:
+            lengths.append(line)
+        elif line == _CHUNKED:
+            is_chunked = True
+    length = int(lengths[0][1:]) if len(lengths) == 1 and not is_chunked else None
+    return Returned(b"".join(kept), length)
 
 
 # What `_read_line` says of a line that does not go back as it is. No field begins so.
 _LENGTH: Final = b"\x00"  # with the digits behind it
 _CHUNKED: Final = b"\x01"  # the body has a coding for the way, so Content-Length means nothing
 _CAREFUL: Final = b"\x02"  # it says something of other lines
+_LAST_MARK: Final = b"\x03"  # what is below means something, or is empty
 
 
 def _carefully(head: bytes, status: int) -> Returned:

@@ -135,7 +135,7 @@ class Opening:
         steering, shunned = self.caller.steering, self.means.shunned
         shunned.look(monotonic())
         wishes = Wishes(country=steering.country, widens=True, avoid=shunned)
-        self._failover.wishes = wishes
+        self._failover.want(wishes)
         route = self._failover.route
         way = route[0]
         if type(way) is not Pool:
@@ -154,7 +154,7 @@ class Opening:
 
     def _supplied(self, wishes: Wishes) -> None:
         self._waits_for = None
-        self._failover.wishes = wishes
+        self._failover.want(wishes)
         if self._keeps_exit:
             self._find_session()
         else:

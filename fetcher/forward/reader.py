@@ -84,6 +84,8 @@ class Broken(msgspec.Struct, frozen=True):
 
 Event = Head | Body | End | Rest | Broken
 
+_WHOLE: Final = End()
+
 
 class Reader:
     """One connection's. Bytes that come after a request that ends it are thrown away."""
@@ -224,7 +226,7 @@ class Reader:
         return rest
 
     def _end(self) -> None:
-        self._events.append(End())
+        self._events.append(_WHOLE)
         self._read = Reader._read_head if self._keeps else _ignore
 
 

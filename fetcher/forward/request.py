@@ -6,6 +6,7 @@ nothing is added, neither by us nor by libcurl.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -78,6 +79,7 @@ def read_request(head: Head) -> Asked | Refused:
     return Asked(url, "*" if is_server else "" if is_alike else target, host, port)
 
 
+@lru_cache(maxsize=1024)
 def _split(place: str) -> tuple[str, int]:
     """Host and port of a fit URL's authority, for a fifth of what `origin_of` costs."""
     host, colon, port = place.rpartition(":")

@@ -113,7 +113,7 @@ class Failover:
     doubted: Sequence[int] = ()  # statuses, as often as they came
     empty: str | None = None  # what the pool said when it had none
     wishes = NO_WISHES
-    _place = "", "", False  # the last URL, its host, and whether it is https
+    _aim: tuple[str, int, Target] | None = None  # the last URL, the way, and what was wanted then
 
     def __init__(
         self,
@@ -259,10 +259,13 @@ class Failover:
         if exit.from_pool and exit.proxy is not None:
             self._report(exit.proxy, request.url, response, self.ways.attempt_connect)
 
+    def want(self, wishes: Wishes) -> None:
+        """Ask the pool for something else from now on."""
+        self.wishes, self._aim = wishes, None
+
     def move(self, wishes: Wishes) -> None:
-        """Ask the pool for something else from now on; a proxy that is `preferred` is taken even if
-        it has been tried."""
-        self.wishes = wishes
+        """As `want`; a proxy that is `preferred` is taken even if it has been tried."""
+        self.want(wishes)
         self.tried = [proxy for proxy in self.tried if proxy != wishes.preferred]
 
     # -- the rules ---------------------------------------------------------------------------------
@@ -295,7 +298,7 @@ class Failover:
         chooser = self.ways.chooser
         if chooser is None or type(self.route[self.way]) is not Pool:
             return True
-        return not chooser.has_other(self._target(url), [*self.tried, proxy])
+        return not chooser.has_other(self._target(url), (*self.tried, proxy))
 
     def _next(self, url: str) -> Exit | None:
         """The next way, None when the route leads nowhere any more; the last one stays the last."""
@@ -360,14 +363,15 @@ class Failover:
 
     def _target(self, url: str) -> Target:
         """What a pool proxy is wanted for."""
-        known, host, tunnelled = self._place
-        if known != url:
-            scheme, host, _ = origin_of(url)
-            tunnelled = scheme == "https"
-            self._place = url, host, tunnelled
+        aim = self._aim
+        if aim is not None and aim[0] == url and aim[1] == self.way:
+            return aim[2]
+        scheme, host, _ = origin_of(url)
         way = self.route[self.way]
         site = way.site if isinstance(way, Pool) and way.site else self.site
-        return Target(host, tunnelled, site, self.wishes)
+        target = Target(host, scheme == "https", site, self.wishes)
+        self._aim = url, self.way, target
+        return target
 
     def _report(self, proxy: Proxy, url: str, response: Response, had: float) -> bool:
         """Tell the pool how an attempt ended that `had` so many seconds; whether it is a ban."""

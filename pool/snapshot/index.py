@@ -13,8 +13,8 @@ from pool.snapshot.filters import Filters, Traits, traits_of
 Draw = Callable[[], float]
 Accept = Callable[[Entry], bool]
 
-# A pick looks at no more entries than this. Only what no index is made for (latency, what was
-# tried, who is busy) can hide the right one behind so many others.
+# A pick looks at no more entries than this, beside the two that it draws first. Only what no index
+# is made for (latency, what was tried, who is busy) can hide the right one behind so many others.
 LOOKS: Final = 4096
 
 # For a second one that is compared with the first it looks at these.
@@ -42,12 +42,22 @@ def shuffled(entries: Drawable, draw: Draw) -> Iterator[Entry]:
 
 def pick(entries: Drawable, draw: Draw, accept: Accept | None = None) -> Entry | None:
     """One that is accepted: of two drawn by lot, rather the faster and fresher one."""
+    size = len(entries)
+    if size > 1:  # both at the first draw, as nearly always: half the cost of what follows
+        at = int(draw() * size)
+        one, other = entries[at], entries[(at + 1 + int(draw() * (size - 1))) % size]
+        if accept is None or (accept(one) and accept(other)):
+            return _choose(one, other, draw)
     lots = islice(shuffled(entries, draw), LOOKS)
-    one = _next(lots, accept)
-    if one is None:
+    first = _next(lots, accept)
+    if first is None:
         return None
-    other = _next(islice(lots, _LOOKS_AGAIN), accept)
-    if other is None or other.cost == one.cost:
+    second = _next(islice(lots, _LOOKS_AGAIN), accept)
+    return first if second is None else _choose(first, second, draw)
+
+
+def _choose(one: Entry, other: Entry, draw: Draw) -> Entry:
+    if other.cost == one.cost:
         return one
     better, worse = (other, one) if other.cost < one.cost else (one, other)
     return better if draw() < _BIAS else worse

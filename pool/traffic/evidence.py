@@ -192,14 +192,19 @@ class Evidence:
 
     def _hear(self, host: str, proxy: Proxy, now: float) -> None:
         """The host answered: the few who failed there before are to blame for it themselves."""
-        known = self._answers.pop(host, {})
-        known.pop(proxy, None)
-        before = list(known.items())[-1:]
-        self._answers[host] = {**dict(before), proxy: now}  # the newest host comes last
-        if len(self._answers) > self._most:
-            self._answers.popitem(last=False)
-        waiting = self._waiting.pop(host, {})
-        if len(waiting) <= FEW:
+        known = self._answers.get(host)
+        if known is None:
+            known = self._answers[host] = {}
+            if len(self._answers) > self._most:
+                self._answers.popitem(last=False)
+        else:
+            self._answers.move_to_end(host)  # the newest host comes last
+            known.pop(proxy, None)
+            if len(known) > 1:
+                del known[next(iter(known))]
+        known[proxy] = now
+        waiting = self._waiting.pop(host, None) if self._waiting else None
+        if waiting is not None and len(waiting) <= FEW:
             for (site, other), failure in waiting.items():
                 if other != proxy and not failure.counted and now - failure.when <= WITHIN:
                     self._mark(site, other, Effect.POINT)

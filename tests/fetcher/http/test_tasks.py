@@ -511,7 +511,8 @@ async def test_the_tasks_of_a_caller_who_leaves_are_cancelled(door: Entrance, ki
     body = b"\n".join([task] * 3) if kind == NDJSON else b"[" + b",".join([task] * 3) + b"]"
     async with streaming(door.port, kind, b"Content-Length: %d" % len(body)) as stream:
         stream.writer.write(body)
-        await wait_until(lambda: door.places.fetching == 3)
+        await wait_until(lambda: len(door.origin.seen) == 3)
+        assert door.places.fetching == 3
     await settle(door)
     await wait_until(lambda: door.origin.left == 3)
 

@@ -755,6 +755,23 @@ def test_what_is_kept_anyhow_may_still_be_told_to_the_pool() -> None:
     assert len(pool.reports) == 1
 
 
+def test_what_is_wanted_is_told_anew_for_each_url_way_and_wish() -> None:
+    pool, wishes = Few(A), Wishes(country="DE")
+    ways = failover(["pool:one", "pool:two"], chooser=pool)
+    exit = leave(ways)
+    ways.leave(exit, HTTPS)  # another URL
+    ways.want(wishes)
+    ways.leave(exit, HTTPS)
+    ways.decide(exit, Request(url=HTTPS), dead(), took=0.1, left=9.0)  # by the other way
+    assert [(one.tunnelled, one.site, one.wishes) for one in pool.targets] == [
+        (False, "one", NO_WISHES),
+        (True, "one", NO_WISHES),
+        (True, "one", wishes),
+        (True, "one", wishes),
+        (True, "two", wishes),
+    ]
+
+
 def test_a_session_may_try_its_exit_again() -> None:
     pool = Few(A, B)
     ways = failover("pool", chooser=pool)
