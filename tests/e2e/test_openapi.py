@@ -9,6 +9,7 @@ import gc
 import inspect
 import json
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -31,6 +32,7 @@ from pool.store import Store
 from tests.dns_server import DnsServer
 from tests.docs.blocks import ROOT
 from tests.e2e.pooled import Running, running
+from tests.fetchpool.given import settings
 from tests.fetchpool.serve.test_service import running as without_proxies
 from tests.redis_server import unavailable
 from tests.resources import open_files
@@ -41,6 +43,7 @@ GOOD: Final = 20
 TUNNEL: Final = "1f2e3d4c-0011223344556677"  # that of the example
 CONNECTIONS: Final = 100  # to sites and proxies, which libcurl keeps for the next who asks them
 MANY: Final = {"max-examples": 500}  # others in each run
+OURS: Final = re.compile(rf"{ROOT}/(fetcher|pool|fetchpool(?!/farm))/")
 HEAD: Final = b"Host: localhost\r\nConnection: close\r\n"
 KEPT: Final = [f"127.9.9.7:{port}" for port in range(1, 11)]
 SPARE: Final = [f"127.9.9.8:{port}" for port in range(1, 11)]
@@ -121,11 +124,14 @@ async def ask_everything(one: Running, folder: Path, generation: dict[str, Any])
     }
     lines = [f"{name} = {spell_toml(value)}\n" for name, value in config.items()]
     (folder / "schemathesis.toml").write_text("".join(lines))
-    url = f"http://127.0.0.1:{one.service.entrances.api_port}/openapi.json"
+    # From a file: of an URL it would pass over the operation that gives the document.
+    (folder / "openapi.json").write_bytes((await one.ask("/openapi.json")).body)
+    url = f"http://127.0.0.1:{one.service.entrances.api_port}/"
     async with tunnels(one, 5) as ids:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli"),
-            *("--config-file", folder / "schemathesis.toml", "run", url, "--no-color"),
+            *("--config-file", folder / "schemathesis.toml", "run", folder / "openapi.json"),
+            *("--url", url, "--no-color"),
             *("--report", "json", "--report-json-path", folder / "report.json"),
             cwd=folder,
             env={
@@ -229,11 +235,16 @@ async def test_whatever_may_be_asked_is_answered_as_described(tmp_path: Path, sc
 
 async def test_slow_clients_and_a_thousand_at_once_change_nothing(tmp_path: Path) -> None:
     paths = ["/livez", "/random", "/count", "/api/stats", "/metrics", "/docs", "/nothing", "/fetch"]
-    async with without_proxies(tmp_path) as one:
+    async with without_proxies(tmp_path, settings(redis__url="redis://127.0.0.1:1/0")) as one:
         service = one.service
+        asked = [path for path, _ in zip(cycle(paths), range(1000), strict=False)]
+
+        async def ask_all() -> list[bytes]:
+            return await asyncio.gather(*(ask_once(service, path) for path in asked))
+
+        await ask_all()  # so many ask Redis at once, over connections that it keeps
         async with staying_as_it_is(service), slow_clients(service, 200):
-            asked = [path for path, _ in zip(cycle(paths), range(1000), strict=False)]
-            statuses = await asyncio.gather(*(ask_once(service, path) for path in asked))
+            statuses = await ask_all()
         assert (await one.get("/healthz")).code == 200
     assert Counter(statuses) == {b"200": 625, b"503": 125, b"404": 125, b"400": 125}
 
@@ -278,16 +289,17 @@ async def slow_clients(service: Service, count: int) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def staying_as_it_is(service: Service, *, kept: int = 0) -> AsyncIterator[None]:
     """When all have left, nothing is left of them but connections that are `kept` for others."""
-    before = await find_rest(service)
+    await wait_for_rest(service)
+    files, tasks = open_files(), name_tasks()
     yield
-    after = await find_rest(service)
-    assert after["tasks"] == before["tasks"]
-    assert after["files"] <= before["files"] + kept
+    await wait_for_rest(service)
+    assert name_tasks() - tasks == Counter()
+    assert open_files() <= files + kept
     assert await ask_once(service, "/livez") == b"200"
 
 
-async def find_rest(service: Service) -> dict[str, int]:
-    """What the service has, once nobody is connected to it."""
+async def wait_for_rest(service: Service) -> None:
+    """Wait until nobody is connected to it."""
     entrances = service.entrances
 
     def is_alone() -> bool:
@@ -296,10 +308,11 @@ async def find_rest(service: Service) -> dict[str, int]:
     AsyncHTTPClient().close()  # of who has asked here
     await wait_until(is_alone, 15, "all clients to have left")
     gc.collect()
-    return {"files": open_files(), "tasks": sum(map(is_ours, asyncio.all_tasks()))}
 
 
-def is_ours(task: "asyncio.Task[Any]") -> bool:
-    """Not of the farm, which serves connections that are kept for the next fetch."""
-    coroutine = task.get_coro()
-    return not (inspect.iscoroutine(coroutine) and "/farm/" in coroutine.cr_code.co_filename)
+def name_tasks() -> Counter[str]:
+    """Those of the service: the farm serves connections that are kept for the next fetch, and what
+    waits for an event is there or not as it happens."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    codes = [one.cr_code for one in coroutines if inspect.iscoroutine(one)]
+    return Counter(one.co_qualname for one in codes if OURS.match(one.co_filename))
