@@ -6,6 +6,7 @@ is asked for.
 
 import asyncio
 from collections.abc import Collection, Sequence
+from html import escape
 from typing import ClassVar, Final
 
 import msgspec
@@ -43,7 +44,7 @@ class Docs:
         async with self._making:
             if self._page is None:
                 self._page = await asyncio.to_thread(self._render)
-        return self._page.replace(_HOST, host)
+        return self._page.replace(_HOST, escape(host))
 
     # In a thread, as they take some 50 ms.
 
