@@ -41,7 +41,8 @@ from tests.wait import wait_until
 
 GOOD: Final = 20
 TUNNEL: Final = "1f2e3d4c-0011223344556677"  # that of the example
-CONNECTIONS: Final = 100  # to sites and proxies, which libcurl keeps for the next who asks them
+# Both ends of those that libcurl keeps: of fetcher.poolsize and of api.concurrency.
+CONNECTIONS: Final = 2 * (100 + 200)
 FEW: Final = {"max-examples": 8, "deterministic": True}  # beside some 2,500 of fixed cases
 MANY: Final = {"max-examples": 300}  # others in each run
 OURS: Final = re.compile(rf"{ROOT}/(fetcher|pool|fetchpool(?!/farm))/")
@@ -92,6 +93,7 @@ async def serving(folder: Path) -> AsyncIterator[Running]:
 
         await wait_until(are_known, 15, "the pool to be filled")
         yield one
+        assert dict(names.asked) == {}  # no text that was made up was taken for a name
 
 
 @contextlib.asynccontextmanager
