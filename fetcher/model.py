@@ -242,6 +242,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
     preferred: Proxy | None = None
     only: bool = False  # the preferred one or none
+    followed: bool = False  # by another one, whom a session names: it has to answer in time
     country: str | None = None  # of the exit, as ISO 3166 spells it
     unchecked: bool = False
     widens: bool = False  # to unchecked ones, when those that are good have been tried

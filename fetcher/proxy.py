@@ -15,6 +15,10 @@ from fetcher.errors import ProxyError
 
 SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
+# What stands where a proxy may be named, and is none.
+WORDS: Final = ("direct", "env", "pool")
+_LONGEST_WORD: Final = 10  # characters of what may be one of them, misspelt
+
 # libcurl refuses all other characters, or would read them in its own way.
 _HOST: Final = re.compile(r"[a-z0-9._~-]+|[0-9a-f:.]+")
 
@@ -40,6 +44,15 @@ _SPELLING: Final = re.compile(
 # What an error may repeat.
 _HARMLESS: Final = re.compile(r"""[^\s:@,;|=#'"<>(){}&+!$*^`~%\\/]{0,100}(:[0-9]{1,5})?/?""")
 _PORT_END: Final = re.compile(r":[0-9]{1,5}\Z")
+
+
+def find_meant(text: str) -> str | None:
+    """The word of ours that is misspelt in `text`, which would else be looked up as a host."""
+    if not text.isalpha() or len(text) > _LONGEST_WORD or text in WORDS:
+        return None
+    from difflib import get_close_matches  # 3 ms of each start
+
+    return next(iter(get_close_matches(text.lower(), WORDS, n=1, cutoff=0.8)), None)
 
 
 class Proxy(msgspec.Struct, frozen=True, order=True):

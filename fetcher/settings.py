@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from fetcher import VERSION
 from fetcher.errors import ProxyError
-from fetcher.proxy import parse_proxy
+from fetcher.proxy import WORDS, find_meant, parse_proxy
 
 # A longer duration is a mistake in the unit, and timers overflow far above it.
 YEAR: Final = 31_536_000
@@ -278,8 +278,14 @@ def check_route(key: str, route: str | list[str] | bool | None) -> None:
 
 
 def _check_one_route(key: str, route: str) -> None:
-    if route in ("direct", "env", "pool"):
+    if route in WORDS:
         return
+    meant = find_meant(route)
+    if meant is not None:
+        raise ValueError(
+            f"{key}: {route} is none of our words: did you mean {meant}? A proxy at a host of this"
+            f" name is {route}:8080"
+        )
     name, colon, site = route.partition(":")
     if name == "pool" and colon:
         if not is_site_name(site):

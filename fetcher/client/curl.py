@@ -350,8 +350,10 @@ class CurlClient(Multi):
             stream = transfer.stream
             if stream is not None and not stream.over:
                 self._tell(transfer, stream)
-            if transfer.handle is not None:
-                self._go_on(transfer, transfer.handle)
+            if (handle := transfer.handle) is not None:
+                if handle.may_read_on:
+                    self._pieces.wait(handle)
+                self._go_on(transfer, handle)
             elif stream is not None and stream.over:
                 self._stop_holding(transfer)
         self._settle_soon()
@@ -388,7 +390,7 @@ class CurlClient(Multi):
                     handle.count_kept()
 
     def _go_on_with_pieces(self) -> None:
-        """Let those go on that had brought too many small pieces for a turn."""
+        """Let those read on that wait for their turn, each with a call of its own."""
         if self._pace.rest:
             self._pieces.end_turn()
             return

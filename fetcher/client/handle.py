@@ -336,15 +336,20 @@ class Handle:
         more, self.kept = kept - self.kept, kept
         return self._budget.hold(more)
 
+    @property
+    def may_read_on(self) -> bool:
+        """It was told to wait, and need not any more."""
+        if not self.is_held_up or self.waits_for_turn:
+            return False
+        return self._stream is None or not self._stream.is_full
+
     def go_on(self) -> None:
         """Let libcurl go on where it need not wait any more. It may call back in here.
 
         Raises pycurl.error when that ends the transfer.
         """
-        stream, sending = self._stream, self._sending
-        reads = self.is_held_up and not self.waits_for_turn
-        if reads and stream is not None:
-            reads = not stream.is_full
+        sending = self._sending
+        reads = self.may_read_on
         sends = sending is not None and sending.waits and sending.woken
         if not reads and not sends:
             return

@@ -4,6 +4,9 @@ libcurl calls back for each chunk of a body and each frame of HTTP/2. Of one byt
 2,700 in a buffer, and reads ten buffers in a call: at 8 us each, half a second. Who brings too many
 in a turn is told to wait: libcurl then collects the rest of its buffer, which costs a hundredth,
 and hands it over in one in a later turn.
+
+Whoever was told to wait goes on alone, with a call of libcurl of his own: many that go on together
+are seen to in one, and what each of them brings adds up before it comes back.
 """
 
 import asyncio
@@ -45,11 +48,15 @@ class Pieces(Generic[T]):
         self.left -= 1
         if self.left >= 0:
             return True
+        self.wait(taker)
+        return False
+
+    def wait(self, taker: T) -> None:
+        """`taker` goes on in a turn of its own."""
         taker.waits_for_turn = True
         self._waiting[taker] = None
         if self._next is None:
             self._next = self._loop.call_soon(self._go_on)
-        return False
 
     def turns(self) -> Iterator[T]:
         """Those that have been waiting, each once, and they wait no more.

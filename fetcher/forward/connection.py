@@ -242,11 +242,13 @@ class Connection(asyncio.Protocol):
         if is_last or refused.status == 400:
             self._refuse(refused)
             return
+        self._count(refused.status)
         self.transport.write(heads.build_refusal(refused, method=head.method, closes=False))
         self.due = time.monotonic() + GREETING
 
     def _refuse(self, refused: Refused) -> None:
         """The last word: nothing that he has sent behind it is carried out."""
+        self._count(refused.status)
         self.transport.write(heads.build_refusal(refused, closes=True))
         self._hang_up()
 
@@ -330,6 +332,7 @@ class Connection(asyncio.Protocol):
                 caller = self.means.gate.admit_user(action.user, action.password)
                 refused = self._enter(caller)
                 if refused is not None:
+                    self._count(refused.status)
                     self._act(handshake.deny(refused.sentence))
                 else:
                     self._act(handshake.accept())
@@ -373,8 +376,13 @@ class Connection(asyncio.Protocol):
         return refused
 
     def _fail_socks(self, refused: Refused) -> None:
+        self._count(refused.status)
         self.transport.write(socks.reply(socks.code_of(refused)))
         self._hang_up()
+
+    def _count(self, status: int) -> None:
+        """He is turned away, before anything was tried for him."""
+        self.means.fetcher.meters.count("turned away", str(status))
 
     # -- coming in and leaving ---------------------------------------------------------------------
 

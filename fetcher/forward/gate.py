@@ -4,7 +4,7 @@ A decision module. Without keys everybody may, as on a port that only this machi
 them the password is one, whatever the user is called.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -14,6 +14,9 @@ from fetcher.forward.username import find_key, read_credentials, read_user
 
 # Clients say the same with each request, and to read it costs 10 us.
 _REMEMBERED: Final = 1024
+
+_SHOWN: Final = 10  # sites
+_LONGEST: Final = 64  # characters of what is refused
 
 _WHO: Final = Refused(
     status=407,
@@ -35,10 +38,12 @@ _UNREADABLE: Final = Refused(
 
 
 class Gate:
-    """`keys`: name -> key; empty: none is asked for."""
+    """`keys`: name -> key; empty: none is asked for. `sites` are those that callers may name; None:
+    nobody here knows which there are."""
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def __init__(self, keys: Mapping[str, str], sites: Collection[str] | None = None) -> None:
         self._keys = dict(keys)
+        self._sites = sites
         self._known = lru_cache(maxsize=_REMEMBERED)(self._read)
 
     @property
@@ -58,9 +63,19 @@ class Gate:
                 return _WRONG if password else _WHO
             key = found
         try:
-            return Caller(key=key, steering=read_user(user))
+            steering = read_user(user)
+            self._check_site(steering.site)
         except TaskError as error:
             return Refused(status=400, error="http_request_error", sentence=str(error))
+        return Caller(key=key, steering=steering)
+
+    def _check_site(self, name: str | None) -> None:
+        sites = self._sites
+        if name is None or sites is None or name in sites:
+            return
+        some = ", ".join(sorted(sites)[:_SHOWN])
+        more = f" and {len(sites) - _SHOWN} more" if len(sites) > _SHOWN else ""
+        raise TaskError(f"site: there is none called {name[:_LONGEST]!a}: there are {some}{more}")
 
     def _read(self, authorization: bytes | None) -> Caller | Refused:
         if authorization is None:

@@ -7,7 +7,7 @@ import msgspec
 from fetcher.forward.connect import Network, build_tls
 from fetcher.forward.gate import Gate
 from fetcher.forward.hedge import Hedge
-from fetcher.forward.model import Quotas, Sessions
+from fetcher.forward.model import Quotas
 from fetcher.forward.own import Own
 from fetcher.forward.shunned import Shunned
 from fetcher.forward.supply import Supply
@@ -16,6 +16,7 @@ from fetcher.forward.vetting import Vetted
 from fetcher.model import ProxyChooser, Trust
 from fetcher.route.route import Pool, Route
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.model import Sessions
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +79,12 @@ class Means(msgspec.Struct, kw_only=True, dict=True):
     @cached_property
     def has_pool(self) -> bool:
         """Whether the route leads through the pool's proxies at all."""
-        return any(type(way) is Pool for way in self.rules.route)
+        return bool(self.pool_only)
+
+    @cached_property
+    def pool_only(self) -> tuple[Pool, ...]:
+        """The route's way through a pool, for those who keep to one exit; empty: there is none."""
+        return tuple(way for way in self.rules.route if type(way) is Pool)[:1]
 
     @property
     def chooser(self) -> ProxyChooser | None:

@@ -3,13 +3,13 @@
 A decision module: types, their meaning, and the protocols by which its parts see each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from fetcher.model import Attempt, Cancellable
-from fetcher.proxy import Proxy
+from fetcher.model import Attempt
+from fetcher.session.model import Session, name_session, name_target
 
 
 class Authority(msgspec.Struct, frozen=True):
@@ -66,46 +66,15 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: int | None = None  # seconds
 
 
-class Sticky(msgspec.Struct, frozen=True):
-    """The exit that a session has, and how often it has moved so far."""
-
-    proxy: Proxy | None  # None: there was none to be had
-    moves: int = 0
-    is_new: bool = False  # nobody has reached it yet: whatever fails, another may take its place
-
-
-class Sessions(Protocol):
-    """Which exit a session keeps, the same for all workers. Redis away: `Refused`, 503.
-
-    Each calls back later, from the loop, and never after it was cancelled.
-    """
-
-    def find(
-        self,
-        caller: Caller,
-        target: Authority,
-        propose: Callable[[], Proxy | None],
-        done: Callable[[Sticky | Refused], None],
-    ) -> Cancellable:
-        """The exit of the caller's session, or of his target if that is sticky; what `propose`
-        says becomes it where there is none yet, unless another was faster."""
-
-    def confirm(self, caller: Caller, target: Authority, proxy: Proxy) -> None:
-        """It was reached; its failures until now are forgotten."""
-
-    def fail(
-        self,
-        caller: Caller,
-        target: Authority,
-        proxy: Proxy,
-        propose: Callable[[], Proxy | None],
-        done: Callable[[Sticky | Refused], None],
-    ) -> Cancellable:
-        """`proxy` was not reached. It stays the exit until that has happened twice, then what
-        `propose` says is; a strict session ends in `Refused`, 502."""
-
-    def close(self) -> None:
-        """The service stops: whoever waits hears nothing more."""
+def session_of(caller: Caller, target: Authority) -> Session:
+    """Whose exit the caller's is; he has a session, or his targets are sticky. Within a session it
+    is the session that counts."""
+    steering, key = caller.steering, caller.key
+    if steering.session is not None:
+        record = name_session(steering.session, steering.country, key)
+    else:
+        record = name_target(target.host, steering.country, key)
+    return Session(record, steering.lifetime, steering.is_strict)
 
 
 class Quotas(Protocol):

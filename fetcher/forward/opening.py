@@ -21,13 +21,13 @@ from fetcher.errors import ANSWERED, Outcome, TaskError
 from fetcher.forward.connect import Connecting
 from fetcher.forward.hedge import LONGEST
 from fetcher.forward.means import Means
-from fetcher.forward.model import Authority, Caller, Refused, Sticky
+from fetcher.forward.model import Authority, Caller, Refused, session_of
 from fetcher.forward.refusals import (
-    NO_SESSIONS,
     refuse_end,
     refuse_impolite,
     refuse_late,
     refuse_response,
+    refuse_session,
 )
 from fetcher.forward.vetting import TLS_PORTS, Vetting
 from fetcher.model import Cancellable, Exit, Request, Response, Target, Wishes
@@ -35,6 +35,7 @@ from fetcher.proxy import Proxy
 from fetcher.route.failover import Another, End, Failover, is_certificate_failure
 from fetcher.route.route import Pool
 from fetcher.run.polite import build_polite
+from fetcher.session.model import NoExit, Session, Sticky
 
 MOST_AT_ONCE: Final = 3  # attempts, of which two race
 VERY_SLOW: Final = 2 * LONGEST  # seconds; whoever needs more to stand is left alone for a while
@@ -84,16 +85,19 @@ class Opening:
             url=target.url, method="CONNECT", connect_timeout=policy.defaults.connect_timeout
         )
         steering, route = caller.steering, rules.route
-        pool = next((way for way in route if type(way) is Pool), None)
         wants = steering.session is not None or steering.is_sticky
-        self._keeps_exit = wants and pool is not None
-        if wants and pool is not None:
-            route = (pool,)  # a session has one exit, and no other way
+        self._keeps_exit = wants and means.has_pool
+        if self._keeps_exit:
+            route = means.pool_only  # a session has one exit, and no other way
         self._failover = Failover(
             route, policy.ways, rules.retries, trust=rules.trust, site=steering.site
         )
         self._running: list[Connecting] = []
         self._suspects: list[Proxy] = []  # to blame if another one does it
+
+    @property
+    def _kept(self) -> Session:
+        return session_of(self.caller, self.target)
 
     @property
     def exit(self) -> Exit | None:
@@ -165,9 +169,9 @@ class Opening:
     def _find_session(self) -> None:
         sessions = self.means.sessions
         if sessions is None:
-            self._refuse(NO_SESSIONS)
+            self._refuse(refuse_session(NoExit.NOWHERE))
             return
-        self._waits_for = sessions.find(self.caller, self.target, self._propose, self._found)
+        self._waits_for = sessions.find(self._kept, self._propose, self._found)
 
     def _propose(self) -> Proxy | None:
         """Who might become the session's exit; its use is not lent by this."""
@@ -186,10 +190,10 @@ class Opening:
         chooser.release(exit.proxy)
         return exit.proxy
 
-    def _found(self, found: Sticky | Refused) -> None:
+    def _found(self, found: Sticky | NoExit) -> None:
         self._waits_for = None
-        if isinstance(found, Refused):
-            self._refuse(replace(found, attempts=self._failover.attempts))
+        if isinstance(found, NoExit):
+            self._refuse(refuse_session(found, self._failover.attempts))
             return
         self._session = found
         self.moves = found.moves
@@ -205,7 +209,7 @@ class Opening:
         if sessions is None or self._session_failures > self._failover.budget:
             self._refuse_last("the session's proxy was not reached")
             return
-        self._waits_for = sessions.fail(self.caller, self.target, proxy, self._propose, self._found)
+        self._waits_for = sessions.fail(self._kept, proxy, self._propose, self._found)
 
     # 3. An attempt.
 
@@ -358,7 +362,7 @@ class Opening:
             self._fail_session(proxy)
             return
         if sessions is not None and response.connect_code:
-            sessions.confirm(self.caller, self.target, proxy)  # it has said no for its target
+            sessions.confirm(self._kept, proxy)  # it has said no for its target
         self._refuse(refuse_response(response, self._failover.attempts))
 
     # 5. Whether a proxy that nobody has checked leaves TLS alone.
@@ -464,7 +468,7 @@ class Opening:
         if response is not None:
             self._failover.note(exit, self._request, response)
         if self._session is not None and self.means.sessions is not None:
-            self.means.sessions.confirm(self.caller, self.target, exit.proxy)
+            self.means.sessions.confirm(self._kept, exit.proxy)
 
     # 7. The end, in one place.
 

@@ -9,36 +9,34 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Final
 
 from msgspec.structs import replace
 
-from fetcher.errors import Outcome
 from fetcher.forward import heads
 from fetcher.forward.answer import Answer
 from fetcher.forward.means import Means
-from fetcher.forward.model import Caller, Refused, Sticky
+from fetcher.forward.model import Caller, Refused, session_of
 from fetcher.forward.reader import Head
-from fetcher.forward.refusals import NO_SESSIONS, build_refused, refuse_response
+from fetcher.forward.refusals import build_refused, refuse_response, refuse_session
 from fetcher.forward.request import Asked, read_fields
 from fetcher.http.incoming import IncomingBody
 from fetcher.model import (
     AS_IT_CAME,
     NO_WISHES,
-    Attempt,
     Cancellable,
     Fetch,
-    Response,
     Result,
     Target,
     Task,
     Wishes,
 )
-from fetcher.proxy import Proxy
-from fetcher.route.failover import may_repeat
+from fetcher.route.route import Route
 from fetcher.run.path import Ending, Fetching
+from fetcher.session.keeping import Keeping
+from fetcher.session.model import NoExit
 from fetcher.task.request import Defaults, Plan, build_plan
 
 logger = logging.getLogger(__name__)
@@ -71,13 +69,10 @@ class Plain:
     # As attributes of the class: most requests have no need of their own.
     incoming: IncomingBody | None = None  # of a long body
     fetching: Fetching | None = None
-    waiting: Cancellable | None = None  # for a proxy, or for what the session says
+    waiting: Cancellable | None = None  # for a proxy
     stalled: asyncio.TimerHandle | None = None  # looks whether the client stands still
-    sticky: Sticky | None = None  # the exit of the session
-    attempts: Sequence[Attempt] = ()  # of the session's exits before
-    tries = 0  # of these
+    keeping: Keeping | None = None  # of the session
     has_waited = False  # for a proxy, as there was none
-    deadline = 0.0  # of a session: of all its fetches
     request_id = ""
     has_all = False  # the whole of the request is here
     is_over = False
@@ -203,8 +198,7 @@ class Plain:
         if steering.session is None and not steering.is_sticky:
             self._run(wishes)  # whoever has a proxy need not look for one
         else:
-            self.deadline = self.started + _base_plan(self._defaults).timeout
-            self._find(wishes)
+            self._keep(wishes)
 
     def _wishes(self) -> Wishes:
         """What its proxies shall be; those that have just failed others are left alone."""
@@ -217,7 +211,8 @@ class Plain:
         return self.means.fetcher.shared.stream_defaults
 
     def _target(self, wishes: Wishes) -> Target:
-        return Target(self.asked.host, False, self.caller.steering.site, wishes)
+        [way] = self.means.pool_only
+        return Target(self.asked.host, False, way.site or self.caller.steering.site, wishes)
 
     def _await_supply(self, wishes: Wishes, go: Callable[[Wishes], None]) -> None:
         waiting = self.means.supply.wait(self._target(wishes), go)
@@ -231,7 +226,7 @@ class Plain:
             Task(url=self.asked.url),
             self._fetched,
             trust=rules.trust,
-            route=rules.route,
+            route=self._route,
             receiver=self.answer,
             upload=self.incoming,
             patient=True,
@@ -245,6 +240,11 @@ class Plain:
             if self.is_paused:
                 fetching.pause()
 
+    @property
+    def _route(self) -> Route:
+        """A session has one exit, and no other way."""
+        return self.means.rules.route if self.keeping is None else self.means.pool_only
+
     def _plan(self) -> Plan:
         base, up = _base_plan(self._defaults), read_fields(self.head)
         request = replace(
@@ -255,98 +255,51 @@ class Plain:
             headers=up.lines,
             body=bytes(self.held) if self.held else None,
         )
-        site = self.caller.steering.site
-        if not self.deadline:
-            return replace(base, request=request, site=site, retries=self.means.rules.retries)
-        # Each exit of a session is a fetch of its own. With no retry at all a proxy's own 407 would
-        # be taken for the target's.
-        left = max(self.deadline - time.monotonic(), 0.001)
-        if self.sticky is not None and self.sticky.is_new and self.tries <= self._defaults.retries:
-            left = min(left, self.means.fetcher.shared.policy.ways.attempt_timeout)
-        return replace(base, request=request, site=site, timeout=left, retries=1)
+        site, retries = self.caller.steering.site, self.means.rules.retries
+        plan = replace(base, request=request, site=site, retries=retries)
+        return plan if self.keeping is None else self.keeping.fit(plan)
 
-    # 2a. A session keeps its exit, and says which is the next: see `Sessions`.
+    # 2a. A session keeps its exit, and says which is the next.
+
+    def _keep(self, wishes: Wishes) -> None:
+        self.keeping = Keeping(
+            self.means.sessions,
+            session_of(self.caller, self.asked.authority),
+            self.means.chooser,
+            self._target(wishes),
+            retries=self.means.rules.retries,
+            deadline=self.started + _base_plan(self._defaults).timeout,
+            go=self._go,
+            refuse=self._lack,
+        )
+        self.keeping.find(wishes)
+
+    def _go(self, wishes: Wishes) -> None:
+        if wishes.preferred is not None or self.has_waited:
+            self._run(wishes)
+        else:
+            self.has_waited = True
+            self._await_supply(self._wishes(), self._find)
 
     def _find(self, wishes: Wishes) -> None:
         self.waiting = None
-        sessions = self.means.sessions
-        if sessions is None:
-            self._refuse(NO_SESSIONS)
-            return
-        propose, found = partial(self._propose, wishes), partial(self._found, wishes)
-        self.waiting = sessions.find(self.caller, self.asked.authority, propose, found)
+        if self.keeping is not None:
+            self.keeping.find(wishes)
 
-    def _propose(self, wishes: Wishes, *avoided: Proxy) -> Proxy | None:
-        """Who would be taken now, rather one that lets tunnels through: the session's next request
-        may well be for https."""
-        chooser = self.means.chooser
-        if chooser is None:
-            return None
-        target = self._target(wishes)
-        for wanted in (replace(target, tunnelled=True), target):
-            exit = chooser.pick(wanted, avoided)
-            if exit is not None and exit.proxy is not None:
-                chooser.release(exit.proxy)
-                return exit.proxy
-        return None
-
-    def _found(self, wishes: Wishes, sticky: Sticky | Refused) -> None:
-        self.waiting = None
-        if isinstance(sticky, Refused):
-            self._refuse(replace(sticky, attempts=self.attempts))
-            return
-        self.sticky = sticky
-        if sticky.proxy is not None:
-            self.tries += 1
-            self._run(replace(wishes, preferred=sticky.proxy, only=True))
-        elif self.has_waited:
-            self._run(wishes)  # which says that there is none
-        else:
-            self.has_waited = True
-            self._await_supply(wishes, self._find)
-
-    def _has_lost_exit(self, fetching: Fetching, error: str) -> bool:
-        """Whether the session's exit could not be reached: then it says what is next."""
-        sessions, sticky, response = self.means.sessions, self.sticky, fetching.response
-        if sessions is None or sticky is None or sticky.proxy is None:
-            return False
-        is_gone = fetching.ending is Ending.NO_PROXY
-        if not is_gone and not _is_unreached(response, is_new=sticky.is_new):
-            self._confirm()
-            return False
-        self.attempts = [*self.attempts, *fetching.attempts]
-        may_go_on = response is None or may_repeat(fetching.request, response, retry_unsafe=False)
-        is_last = self.tries > self.means.rules.retries or time.monotonic() >= self.deadline
-        wishes = self._wishes()
-        propose = partial(self._propose, wishes, sticky.proxy)
-        following = partial(self._found, wishes)
-        if is_last or not may_go_on:
-            following = partial(self._noted, self._explain(fetching, error))
-        self.waiting = sessions.fail(
-            self.caller, self.asked.authority, sticky.proxy, propose, following
-        )
-        return True
-
-    def _noted(self, refused: Refused, sticky: Sticky | Refused) -> None:
-        """The session knows what became of its exit; this request is not tried again."""
-        self.waiting = None
-        self._refuse(refused)
-
-    def _confirm(self) -> None:
-        sessions, sticky = self.means.sessions, self.sticky
-        if sessions is not None and sticky is not None and sticky.proxy is not None:
-            sessions.confirm(self.caller, self.asked.authority, sticky.proxy)
+    def _lack(self, why: NoExit) -> None:
+        self._refuse(refuse_session(why, self.keeping.attempts if self.keeping is not None else ()))
 
     # 3. The answer comes: as it does, to `answer`, or whole.
 
     def _introduce(self, fetching: Fetching, size: int | None) -> bytes:
         """Our own lines of an answer that begins."""
         moves = debug = None
-        if self.sticky is not None:
-            moves = self.sticky.moves
-            self._confirm()
+        earlier = 0
+        if self.keeping is not None:
+            moves, earlier = self.keeping.moves, len(self.keeping.attempts)
+            self.keeping.confirm()
         if self.request_id:
-            tries = len(self.attempts) + fetching.tries
+            tries = earlier + fetching.tries
             debug = heads.build_debug(self.request_id, tries, fetching.exit, size)
         return heads.build_own_lines(fetching.exit, moves, debug)
 
@@ -370,13 +323,14 @@ class Plain:
             self._await_supply(self._wishes(), self._run)
         else:
             error = str(result.error).removeprefix("HTTP 599: ")
-            if not self._has_lost_exit(fetching, error):
-                self._refuse(self._explain(fetching, error))
+            end = partial(self._give_up, fetching, error)
+            if self.keeping is None or not self.keeping.lost(fetching, end, self._wishes()):
+                end()
 
     def _lacks_proxy(self, fetching: Fetching) -> bool:
         """Whether the pool had none at all, so that it is worth waiting for the first."""
         is_empty = fetching.ending is Ending.NO_PROXY and not fetching.attempts
-        return is_empty and self.means.has_pool and self.sticky is None and not self.has_waited
+        return is_empty and self.means.has_pool and self.keeping is None and not self.has_waited
 
     def _learn(self, fetching: Fetching) -> None:
         """Which proxies have failed, for those who come next."""
@@ -388,13 +342,15 @@ class Plain:
         if fetching.ending is Ending.ANSWERED:
             shunned.forgive(exit.proxy)
 
-    def _explain(self, fetching: Fetching, error: str) -> Refused:
-        """Why there is no answer."""
+    def _give_up(self, fetching: Fetching, error: str) -> None:
+        """Say why there is no answer."""
         ending, response = fetching.ending, fetching.response
-        attempts = fetching.attempts if self.sticky is None else self.attempts
+        attempts = fetching.attempts if self.keeping is None else self.keeping.attempts
         if ending in _BY_RESPONSE and response is not None and response.code:
-            return refuse_response(response, attempts, error)
-        return build_refused(*_ENDINGS[ending], error, attempts)
+            refused = refuse_response(response, attempts, error)
+        else:
+            refused = build_refused(*_ENDINGS[ending], error, attempts)
+        self._refuse(refused)
 
     # 4. The end, however it comes.
 
@@ -424,6 +380,9 @@ class Plain:
         if self.waiting is not None:
             self.waiting.cancel()
             self.waiting = None
+        if self.keeping is not None:
+            self.keeping.cancel()
+            self.keeping = None
         if self.fetching is not None:
             self.fetching.cancel()
             self.fetching = None
@@ -489,15 +448,6 @@ def _nothing(size: int) -> None:
 
 def _no_lines(fetching: Fetching, size: int | None) -> bytes:
     return b""
-
-
-def _is_unreached(response: Response | None, *, is_new: bool) -> bool:
-    """Whether the proxy could not be reached, or would not know us. One that is new to its session
-    has still to show that it is of any use."""
-    if response is None:
-        return False
-    failed = (Outcome.PROXY, Outcome.PATH) if is_new else (Outcome.PROXY,)
-    return response.outcome in failed or response.stranger
 
 
 @lru_cache(maxsize=16)

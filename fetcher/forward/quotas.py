@@ -4,19 +4,15 @@ A driver: it counts in memory, and `run` exchanges counts with the other workers
 process alone is exact; while Redis is away, each goes on by what it knows.
 """
 
-import asyncio
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from fetcher.errors import RedisAway
 from fetcher.forward.model import Quotas, Refused
 from fetcher.forward.store.quotas import QuotaStore, Spent
+from fetcher.redis.duties import repeat
 from fetcher.settings import PerKey
-
-logger = logging.getLogger(__name__)
 
 EVERY: Final = 1.0  # seconds between two exchanges
 SOON: Final = 1  # seconds after which one of many connections may have ended
@@ -97,12 +93,8 @@ class KeyQuotas(Quotas):
 
     async def run(self) -> None:
         """Exchange counts once a second, until cancelled; ends at once if there is nothing to."""
-        while self._store is not None and (self._most or self._rate or self._bytes):
-            try:
-                await self.share()
-            except RedisAway as error:  # others say it louder
-                logger.debug("quotas of %s: %s", self._everybody, error)
-            await asyncio.sleep(EVERY)
+        if self._store is not None and (self._most or self._rate or self._bytes):
+            await repeat(self.share, EVERY, f"quotas of {self._everybody}")
 
     async def share(self) -> None:
         """Tell the others what was used here, and hear what they have. Raises `RedisAway`."""

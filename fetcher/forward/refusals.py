@@ -11,6 +11,7 @@ from fetcher.errors import Code, Outcome
 from fetcher.forward.model import Refused
 from fetcher.model import Attempt, Response
 from fetcher.route.failover import End
+from fetcher.session.model import NoExit
 
 _UNPRINTABLE: Final = re.compile(r"[^ -~]")
 MOST: Final = 1000  # characters of a sentence: it stands in a field
@@ -98,11 +99,17 @@ def refuse_impolite(sentence: str) -> Refused:
     return build_refused(504, "connection_timeout", sentence)
 
 
-NO_SESSIONS: Final = Refused(
-    status=503,
-    error="proxy_configuration_error",
-    sentence="sessions and sticky targets are kept in Redis, and there is none: redis.url sets one",
-)
+_NO_EXIT: Final[Mapping[NoExit, tuple[int, str]]] = {
+    NoExit.AWAY: (503, "proxy_internal_error"),
+    NoExit.NOWHERE: (503, "proxy_configuration_error"),
+    NoExit.STRICT: (502, "destination_unavailable"),
+}
+
+
+def refuse_session(why: NoExit, attempts: Sequence[Attempt] = ()) -> Refused:
+    """A session has no exit."""
+    return build_refused(*_NO_EXIT[why], why.value, attempts)
+
 
 LOOP: Final = Refused(
     status=403,

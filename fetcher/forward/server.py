@@ -108,5 +108,3 @@ class Door:
             connection.abort()
         for server in self._servers:
             server.close()
-        if self.means.sessions is not None:
-            self.means.sessions.close()

@@ -13,24 +13,17 @@ from typing import Any, Final
 
 from fetcher.errors import TaskError
 from fetcher.forward.model import PLAIN, Steering
+from fetcher.session.model import VALUE, read_name
 
-MOST_SESSION: Final = 64  # characters of its name
 MOST_LIFETIME: Final = 7 * 24 * 60  # minutes: a week, as the most patient gateway has
 MOST_CREDENTIALS: Final = 4096  # bytes of a header's value
 
-_VALUE: Final = re.compile(r"[A-Za-z0-9_.]+")
 _MINUTES: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _COUNTRY: Final = re.compile(r"[A-Za-z]{2}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _BASIC: Final = re.compile(rb"[ \t]*basic +([A-Za-z0-9+/]+={0,2})[ \t]*", re.IGNORECASE)
 
 _SHOWN: Final = 64  # characters of what is refused
-
-
-def _session(value: str) -> str:
-    if len(value) > MOST_SESSION:
-        raise TaskError(f"session: expected at most {MOST_SESSION} characters, got {len(value)}")
-    return value
 
 
 def _lifetime(value: str) -> float:
@@ -60,8 +53,8 @@ def _sticky(value: str) -> bool:
 
 # word -> the field of `Steering`, and what makes its value
 _PAIRS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "session": ("session", _session),
-    "sessid": ("session", _session),
+    "session": ("session", read_name),
+    "sessid": ("session", read_name),
     "lifetime": ("lifetime", _lifetime),
     "sesstime": ("lifetime", _lifetime),
     "sessionduration": ("lifetime", _lifetime),
@@ -102,14 +95,28 @@ def read_user(name: str) -> Steering:
         if field in fields:
             raise TaskError(f"{word}: it is asked for twice in the user name")
         fields[field] = value
-    return Steering(**fields)
+    steering = Steering(**fields)
+    _check_session(steering)
+    return steering
+
+
+def _check_session(steering: Steering) -> None:
+    """What is asked of a session is asked for nothing where there is none."""
+    if steering.session is not None or steering.is_sticky:
+        return
+    for word, wanted in (("lifetime", steering.lifetime), ("strict", steering.is_strict)):
+        if wanted:
+            raise TaskError(
+                f"{word}: it says something of a session, and the user name asks for none: add"
+                " session-ID or sticky-target"
+            )
 
 
 def _value(word: str, value: str) -> str:
     if not value:
         example = f"{word}-{_ONLY.get(word, 'VALUE')}"
         raise TaskError(f"{word}: its value is missing in the user name, as in {example}")
-    if not _VALUE.fullmatch(value):
+    if not VALUE.fullmatch(value):
         raise TaskError(f"{word}: expected letters, digits, _ and . as value, got {_show(value)}")
     return value
 

@@ -22,7 +22,7 @@ _OPTIONS: Final[dict[str, Callable[[str], Any]]] = {
     "proxy": str,
     "site": str,
 }
-PARAMETERS: Final = ("url", *_OPTIONS, "country", "redirects", "cookies", "render")
+PARAMETERS: Final = ("url", *_OPTIONS, "country", "session", "redirects", "cookies", "render")
 
 _COUNTRY: Final = re.compile("[A-Za-z]{2}")
 
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
 
     method: str
     fields: tuple[tuple[str, str], ...]
-    parameters: tuple[tuple[str, str], ...]  # without `url` and `cookies`: they are no options
+    parameters: tuple[tuple[str, str], ...]  # without `url`, `session`, `cookies`: no options
 
     @property
     def is_short(self) -> bool:
@@ -95,12 +95,19 @@ def read_wishes(asked: Asked, route: Route) -> Wishes:
         return NO_WISHES
     if not _COUNTRY.fullmatch(text):
         raise TaskError(f"country: expected two letters (DE), got {text[:50]!r}")
-    if not any(isinstance(way, Pool) for way in route):
-        raise TaskError(
-            "country: it chooses among the proxies of a pool, and this way out has none: leave it"
-            " out, or take proxy=pool"
-        )
+    find_pool("country", route)
     return Wishes(country=text.upper())
+
+
+def find_pool(name: str, route: Route) -> Pool:
+    """Whose proxies the parameter `name` is about. Raises `TaskError` if it is about none."""
+    for way in route:
+        if isinstance(way, Pool):
+            return way
+    raise TaskError(
+        f"{name}: it chooses among the proxies of a pool, and this way out has none: leave it"
+        " out, or take proxy=pool"
+    )
 
 
 def read_switch(name: str, text: str) -> bool:

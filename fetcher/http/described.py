@@ -39,6 +39,7 @@ FIELDS: Final = {
     "X-Fetch-Proxy": "the proxy that the answer came through, without credentials",
     "X-Fetch-Attempts": "how many ways were tried",
     "X-Fetch-Time": "seconds",
+    "X-Fetch-Session-Moves": "how often the exit of the session has changed",
 }
 _OURS: Final = "JSON, marked `X-Fetch-Error: 1`, where it is ours and not the target's: "
 
@@ -95,6 +96,11 @@ def _describe_fetch(sites: Any) -> Operation:
             ),
             Parameter(
                 "country", "Of that country's proxies alone, where the way has any.", Country
+            ),
+            Parameter(
+                "session",
+                "One exit for all requests of that name, where the way has a pool's.",
+                Annotated[str, Meta(pattern="^[A-Za-z0-9_.]{1,64}$")],
             ),
             Parameter(
                 "timeout",

@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -33,19 +33,22 @@ from tornado.routing import PathMatches, Router, Rule
 from fetcher.errors import TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
-from fetcher.http.asked import Asked, read_asked, read_switch, read_wishes
-from fetcher.http.gate import Gate, Refusal, refuse_haste
+from fetcher.http.asked import Asked, find_pool, read_asked, read_switch, read_wishes
+from fetcher.http.gate import Gate, Refusal, find_owner, refuse_haste
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
 from fetcher.http.reasons import name_setting
 from fetcher.http.request_id import FIELD, find_id
 from fetcher.http.server import set_own_pace
-from fetcher.model import Attempt, Fetch, Result, Task, Trust, Wishes
+from fetcher.model import Attempt, Fetch, Result, Target, Task, Trust, Wishes
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
-from fetcher.task.request import Plan, build_plan
+from fetcher.session.keeping import Keeping
+from fetcher.session.model import NoExit, Session, Sessions, name_session, read_name
+from fetcher.task.request import Plan, build_plan, plan_for
 from fetcher.task.schemes import special_scheme
+from fetcher.urls import fit_url, origin_of
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +109,7 @@ class Wish(msgspec.Struct, frozen=True):
 
     fetch: Fetch
     plan: Plan | None
+    route: Route
     wishes: Wishes  # of its proxy
     takes: str  # Accept-Encoding
     is_patient: bool  # the whole may take its time
@@ -114,11 +118,19 @@ class Wish(msgspec.Struct, frozen=True):
 class FetchRouter(Router):
     """``ANY /fetch?url=U``, a `FetchCall` each; what all of them share."""
 
-    def __init__(self, fetcher: Fetcher, limits: FetchLimits, places: Places, gate: Gate) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        limits: FetchLimits,
+        places: Places,
+        gate: Gate,
+        sessions: Sessions | None = None,
+    ) -> None:
         self.fetcher = fetcher
         self.limits = limits
         self.places = places
         self.gate = gate
+        self.sessions = sessions
         self._known = lru_cache(maxsize=KNOWN)(self._read)
 
     def find_handler(self, request: HTTPServerRequest, **_: Any) -> "FetchCall":
@@ -136,12 +148,13 @@ class FetchRouter(Router):
             max_body=limits.max_body,
             sites=limits.sites,
         )
-        wishes = read_wishes(asked, parse_route(fetch.proxy, limits.route))
+        route = parse_route(fetch.proxy, limits.route)
+        wishes = read_wishes(asked, route)
         takes = ", ".join(value for name, value in asked.fields if name == "Accept-Encoding")
         # A data: URL comes to no plan; what is wrong with its options is told all the same.
         plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
         plan = replace(plan, request=replace(plan.request, takes=takes))
-        return Wish(fetch, plan, wishes, takes, is_patient=fetch.timeout is None)
+        return Wish(fetch, plan, route, wishes, takes, is_patient=fetch.timeout is None)
 
 
 class FetchCall(HTTPMessageDelegate):
@@ -155,6 +168,8 @@ class FetchCall(HTTPMessageDelegate):
     # As attributes of the class: most calls have no need of their own.
     incoming: IncomingBody | None = None  # of a long body
     fetching: Fetching | None = None
+    session = ""  # its name, if the caller wants one
+    keeping: Keeping | None = None  # its exit
     stalled: asyncio.Handle | None = None  # cuts off a caller that stands still
     status = 0  # of what was written, for the log
     has_place = is_fetching = is_served = is_paused = has_left = False
@@ -232,6 +247,8 @@ class FetchCall(HTTPMessageDelegate):
             self.incoming.fail()
         if self.fetching is not None:
             self.fetching.cancel()
+        if self.keeping is not None:
+            self.keeping.cancel()
         self._end(_LEFT)
 
     # 2. It becomes a task.
@@ -253,6 +270,8 @@ class FetchCall(HTTPMessageDelegate):
                 again = {"Retry-After": "1"}
                 words = f"{limits.concurrency} fetches are under way, as many as api.concurrency"
                 self._write_failure(503, f"{words} allows: try again", fields=again)
+            elif self.session:
+                self._keep(task, wish)
             else:
                 self._start(task, wish)
         except TaskError as error:
@@ -262,15 +281,21 @@ class FetchCall(HTTPMessageDelegate):
             self._write_failure(500, "Internal Server Error")
 
     def _start(self, task: Task, wish: Wish) -> None:
-        places, limits = self.router.places, self.router.limits
+        self._take_place()
+        self._run(task, wish, self.router.limits.route)
+
+    def _take_place(self) -> None:
+        places = self.router.places
         places.take()
         places.fetching += 1
         self.has_place = self.is_fetching = True
+
+    def _run(self, task: Task, wish: Wish, route: Route) -> None:
         fetching = self.router.fetcher.run(
             task,
             self.done,
-            trust=limits.trust,
-            route=limits.route,
+            trust=self.router.limits.trust,
+            route=route,
             receiver=self,
             upload=self.incoming,
             patient=wish.is_patient,
@@ -288,9 +313,13 @@ class FetchCall(HTTPMessageDelegate):
         url = arguments.pop("url", "")
         if not url:
             raise TaskError("url: missing; expected /fetch?url=http%3A%2F%2Fexample.com%2F")
+        if "session" in arguments:
+            self.session = read_name(arguments.pop("session"))
         if url[:4] != "http":
             # However far callers are trusted, files and keys of this machine are not theirs.
-            special_scheme(url, self.router.fetcher.shared.policy.schemes, Trust.GUARDED)
+            schemes = self.router.fetcher.shared.policy.schemes
+            if special_scheme(url, schemes, Trust.GUARDED) is not None and self.session:
+                raise TaskError("session: no proxy is asked for a data: URL; leave it out")
         if "cookies" in arguments:
             self.keeps_cookies = read_switch("cookies", arguments.pop("cookies"))
         fields = tuple(self.request.headers.get_all())
@@ -311,12 +340,49 @@ class FetchCall(HTTPMessageDelegate):
                 ) from None
         return out
 
+    # 2a. Its session has one exit, and says which is the next.
+
+    def _keep(self, task: Task, wish: Wish) -> None:
+        """Raises `TaskError` for what no exit can be kept for."""
+        router, wishes = self.router, wish.wishes
+        shared = router.fetcher.shared
+        pool = find_pool("session", wish.route)
+        url = fit_url(task.url, shared.stream_defaults.schemes)
+        plan = build_plan(task, shared.stream_defaults) if wish.plan is None else wish.plan
+        plan = plan_for(plan, url)
+        scheme, host, _ = origin_of(url)
+        owner = find_owner(router.gate, self.request.headers, bearer=False)
+        task = Task(url=url, fetch=replace(wish.fetch, proxy=msgspec.UNSET))
+
+        def go(wishes: Wishes) -> None:
+            self._run(task, replace(wish, plan=keeping.fit(plan), wishes=wishes), (pool,))
+
+        keeping = Keeping(
+            router.sessions,
+            Session(name_session(self.session, wishes.country, owner)),
+            shared.policy.ways.chooser,
+            Target(host, scheme == "https", pool.site or wish.fetch.site, wishes),
+            retries=plan.retries,
+            deadline=time.monotonic() + plan.timeout,
+            go=go,
+            refuse=self._lack,
+        )
+        self._take_place()
+        self.keeping = keeping
+        keeping.find(wishes)
+
+    def _lack(self, why: NoExit) -> None:
+        self._stop_fetching()
+        self._write_failure(503, why.value)
+
     # 3. The answer comes: as it does, or whole. See `Receiver`.
 
     def begin(self, fetching: Fetching, result: Result) -> None:
         response = fetching.response
         assert response is not None
         self.fetching = fetching
+        if self.keeping is not None:
+            self.keeping.confirm()
         fields = HTTPHeaders()
         for name, value in self._fields(fetching, result):
             if name in fields:
@@ -342,6 +408,17 @@ class FetchCall(HTTPMessageDelegate):
     def done(self, fetching: Fetching, result: Result) -> None:
         if self.has_left:
             return
+        if self.keeping is None or self.status:
+            self._conclude(fetching, result)
+        elif fetching.ending is Ending.ANSWERED:
+            self.keeping.confirm()
+            self._conclude(fetching, result)
+        else:
+            end = partial(self._conclude, fetching, result)
+            if not self.keeping.lost(fetching, end):
+                end()
+
+    def _conclude(self, fetching: Fetching, result: Result) -> None:
         # From here on it waits for its reader alone, and counts for no limit.
         self._stop_fetching()
         if self.status:
@@ -381,9 +458,13 @@ class FetchCall(HTTPMessageDelegate):
                 undone=response.undone,
             )
         fields += forwarding.SAFETY
+        attempts = result.attempts
+        if self.keeping is not None:
+            attempts += len(self.keeping.attempts)
+            fields.append(("X-Fetch-Session-Moves", str(self.keeping.moves)))
         fields += (
             ("X-Fetch-Url", shown_url(result.url)),  # ASCII without controls, as all below
-            ("X-Fetch-Attempts", str(result.attempts)),
+            ("X-Fetch-Attempts", str(attempts)),
             ("X-Fetch-Time", f"{result.time:.3f}"),
             (FIELD, find_id(self.request)),
         )
@@ -407,6 +488,8 @@ class FetchCall(HTTPMessageDelegate):
         fields: dict[str, str] | None = None,
     ) -> None:
         attempts = fetching.attempts if fetching is not None else ()
+        if self.keeping is not None:
+            attempts = self.keeping.attempts
         body = json.dumps(msgspec.to_builtins(Failure(error=error, attempts=attempts))) + "\n"
         own = {
             "X-Fetch-Error": "1",
@@ -538,7 +621,7 @@ class FetchCall(HTTPMessageDelegate):
         if self.is_served:
             self.is_served = False
             log_access(self.request, status, self.router.fetcher.meters.responses)
-        self.fetching = None  # it knows us too
+        self.fetching = self.keeping = None  # they know us too
 
 
 def _declared(headers: HTTPHeaders) -> int | None:
@@ -562,6 +645,14 @@ def _reason(status: int, head: bytes) -> str:
     return text if _PHRASE.fullmatch(text) else "Unknown"
 
 
-def routes(fetcher: Fetcher, limits: FetchLimits, places: Places, gate: Gate) -> list[Rule]:
-    """The route of this module. `places`: by which the caller can close it."""
-    return [Rule(PathMatches("/fetch"), FetchRouter(fetcher, limits, places, gate))]
+def routes(
+    fetcher: Fetcher,
+    limits: FetchLimits,
+    places: Places,
+    gate: Gate,
+    sessions: Sessions | None = None,
+) -> list[Rule]:
+    """The route of this module. `places`: by which the caller can close it; without `sessions`
+    those who ask for one are refused."""
+    router = FetchRouter(fetcher, limits, places, gate, sessions)
+    return [Rule(PathMatches("/fetch"), router)]

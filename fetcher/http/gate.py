@@ -59,6 +59,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     hosts: frozenset[str] = frozenset()
     wildcard: bool = False  # bound to all addresses: any literal one may be ours
     limiter: Limiter | None = None  # None: they may ask as often as they like
+    names: Mapping[str, str] = {}  # key -> what it is called; one that has no name is ""
 
 
 def refuse_host(
@@ -119,9 +120,19 @@ def refuse_haste(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> Ref
     request, as it counts them."""
     if gate.limiter is None:
         return None
+    return gate.limiter.ask(_find_key(gate, headers, bearer=bearer))
+
+
+def find_owner(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> str:
+    """How the key is called of one who has been let in."""
+    key = _find_key(gate, headers, bearer=bearer)
+    return gate.names.get(key, "") if key is not None else ""
+
+
+def _find_key(gate: Gate, headers: Mapping[str, str], *, bearer: bool) -> str | None:
+    """The key that was given, if any is asked for."""
     given = _read_key(headers, bearer=bearer) if gate.keys else None
-    key = given.encode("latin-1", "replace").decode("utf-8", "replace") if given else None
-    return gate.limiter.ask(key)
+    return given.encode("latin-1", "replace").decode("utf-8", "replace") if given else None
 
 
 def _read_key(headers: Mapping[str, str], *, bearer: bool) -> str | None:

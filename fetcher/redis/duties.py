@@ -2,12 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
+
+from fetcher.errors import RedisAway
 
 logger = logging.getLogger(__name__)
 
 _LAST_WAIT: Final = 5.0  # seconds for them to end once they are cancelled
+
+
+async def repeat(step: Callable[[], Awaitable[None]], every: float, name: str) -> None:
+    """Take a step every so many seconds, until cancelled; one that finds Redis away is made up for
+    by the next."""
+    while True:
+        try:
+            await step()
+        except RedisAway as error:  # the lanes say it louder
+            logger.debug("%s: %s", name, error)
+        await asyncio.sleep(every)
 
 
 async def end_all(duties: Collection["asyncio.Task[Any]"]) -> None:

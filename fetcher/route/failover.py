@@ -291,6 +291,8 @@ class Failover:
 
     def _is_last(self, proxy: Proxy, url: str) -> bool:
         """Whether nothing could follow an attempt through `proxy`; looks without taking."""
+        if self.wishes.followed:
+            return False
         if len(self.attempts) + 1 >= self.budget:
             return True
         if self.way + 1 < len(self.route):

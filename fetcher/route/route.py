@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from fetcher.errors import ProxyError, TaskError
-from fetcher.proxy import Proxy, parse_as_curl, parse_proxy
+from fetcher.proxy import Proxy, find_meant, parse_as_curl, parse_proxy
 from fetcher.urls import fit_url, origin_of
 
 
@@ -38,7 +38,6 @@ Route = tuple[Way, ...]  # tried in order; more than one, or a pool, means fail-
 DIRECT: Final[Route] = (Direct(),)
 ENVIRONMENT: Final[Route] = (Env(),)
 _WORDS: Final[dict[str, Way]] = {"direct": Direct(), "env": Env(), "pool": Pool()}
-_LONGEST_WORD: Final = 10  # characters of what may be one of them, misspelt
 
 MAX_WAYS: Final = 100
 
@@ -75,22 +74,13 @@ def _parse_way(text: str) -> Way:
         if not site:
             raise TaskError("proxy: 'pool:' needs a site after the colon")
         return Pool(site)
-    meant = _find_meant(text)
+    meant = find_meant(text)
     if meant is not None:
         raise TaskError(
             f"proxy: {text!r} is none of our words: did you mean {meant}? A proxy at a host of this"
             f" name is {text}:8080"
         )
     return parse_proxy(text)
-
-
-def _find_meant(text: str) -> str | None:
-    """The word of ours that is misspelt in `text`, which would else be looked up as a host."""
-    if not text.isalpha() or len(text) > _LONGEST_WORD:
-        return None
-    from difflib import get_close_matches  # 3 ms of each start
-
-    return next(iter(get_close_matches(text.lower(), _WORDS, n=1, cutoff=0.8)), None)
 
 
 class Unreadable(msgspec.Struct, frozen=True):

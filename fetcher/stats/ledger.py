@@ -16,8 +16,8 @@ from typing import Final, cast
 import msgspec
 from redis.asyncio import Redis
 
-from fetcher.errors import RedisAway
 from fetcher.redis.call import call
+from fetcher.redis.duties import repeat
 from fetcher.stats.meters import Totals
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,7 @@ class Ledger:
 
     async def run(self) -> None:
         """Write every two seconds, until cancelled."""
-        while True:
-            try:
-                await self.write()
-            except RedisAway as error:  # the lanes say it louder
-                logger.debug("totals: %s", error)
-            await asyncio.sleep(EVERY)
+        await repeat(self.write, EVERY, "totals")
 
     async def write(self) -> None:
         """Put into Redis what was counted until now. Raises `RedisAway`."""

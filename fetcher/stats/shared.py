@@ -14,8 +14,6 @@ Each worker writes what it has changed once a second, whole, so that writing aga
 A task costs nothing here. What a dead worker had counted counts until its buckets are too old.
 """
 
-import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -24,11 +22,9 @@ from typing import Final, cast
 import msgspec
 from redis.asyncio import Redis
 
-from fetcher.errors import RedisAway
 from fetcher.redis.call import call
+from fetcher.redis.duties import repeat
 from fetcher.stats.windows import WINDOWS, Attribute, Share, Stats, sum_shares
-
-logger = logging.getLogger(__name__)
 
 EVERY: Final = 1.0  # seconds between two writes
 GONE: Final = 5.0  # seconds without one after which a worker's fetches under way are none
@@ -67,12 +63,7 @@ class Counters:
 
     async def run(self) -> None:
         """Write every second, until cancelled."""
-        while True:
-            try:
-                await self.write()
-            except RedisAway as error:  # the lanes say it louder
-                logger.debug("counters: %s", error)
-            await asyncio.sleep(EVERY)
+        await repeat(self.write, EVERY, "counters")
 
     async def write(self) -> None:
         """Put into Redis what has changed since the last time. Raises `RedisAway`."""

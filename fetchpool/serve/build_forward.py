@@ -9,18 +9,18 @@ from fetcher.forward.means import Means, Rules
 from fetcher.forward.own import Own
 from fetcher.forward.quotas import KeyQuotas
 from fetcher.forward.server import Door
-from fetcher.forward.sessions import KeptSessions
 from fetcher.forward.store.quotas import QuotaStore
 from fetcher.forward.store.roster import Roster
-from fetcher.forward.store.sessions import SessionStore
 from fetcher.forward.supply import Supply
 from fetcher.model import Trust
 from fetcher.route.route import parse_route
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.model import Sessions
 from fetcher.settings import Tls
 from fetchpool.config.settings import Settings, SettingsError
 from fetchpool.redis.connect import Redis
 from fetchpool.serve.roles import Part
+from pool.sites import UNIVERSAL
 
 # A client asks once, and no scheduler behind him asks again: for him at least so many other proxies
 # are tried, unless fetcher.retries is 0.
@@ -29,7 +29,12 @@ DELAY: Final = 1.0  # seconds, for those who are polite where fetcher.delay says
 
 
 def build_forward(
-    settings: Settings, fetcher: Fetcher, redis: Redis, blocking: Redis, own: Own
+    settings: Settings,
+    fetcher: Fetcher,
+    redis: Redis,
+    blocking: Redis,
+    own: Own,
+    sessions: Sessions,
 ) -> tuple[Door, Roster, Part]:
     """The door, still closed, the tunnels of all workers, and what is to run beside it. Raises
     SettingsError for a certificate that cannot be used."""
@@ -37,7 +42,6 @@ def build_forward(
     retries = settings.fetcher.retries
     keys = {**({"": forward.key} if forward.key else {}), **forward.keys}
     quotas = KeyQuotas(forward.per_key, keys, QuotaStore(redis, prefix, secrets.token_hex(8)))
-    sessions = KeptSessions(SessionStore(redis, prefix))
     means = Means(
         fetcher=fetcher,
         rules=Rules(
@@ -54,7 +58,7 @@ def build_forward(
         ),
         supply=Supply(fetcher.shared.policy.ways.chooser, settings.fetcher.attempt_timeout),
         quotas=quotas,
-        gate=Gate(keys),
+        gate=Gate(keys, {UNIVERSAL, *settings.pool.sites}),
         sessions=sessions,
         ca_file=settings.fetcher.ca_file,
         own=own,

@@ -23,6 +23,7 @@ from fetcher.http.server import MOST, Server
 from fetcher.model import Trust
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.model import Sessions
 from fetcher.stats.shared import Counters
 from fetchpool.config.settings import Settings
 from fetchpool.serve import docs
@@ -43,7 +44,7 @@ class Entrances:
 
     `listeners` are sockets that listen already, by the section of their entrance; None: they are
     opened here. `counters` are those of all workers, for XML-RPC; None: there are no others. `door`
-    is the forward proxy's, if there is to be one.
+    is the forward proxy's, if there is to be one. `sessions` are those of all entrances.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Entrances:
         counters: Counters | None = None,
         limiter: Limiter | None = None,
         door: Door | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self.api_port = 0  # once it is open
         self.rpc_port = 0
@@ -68,6 +70,7 @@ class Entrances:
         self.forward_port = 0
         self._counters = counters
         self._limiter = limiter
+        self._sessions = sessions
         self._places = handlers.Places("/fetch")
         self._calls = handlers.Places("XML-RPC")
         self._servers: list[Server] = []
@@ -109,7 +112,7 @@ class Entrances:
         )
         described = docs.Docs(sites, has_key=bool(self._keys))
         specs = [
-            *fetch_handler.routes(self._fetcher, limits, self._places, gate),
+            *fetch_handler.routes(self._fetcher, limits, self._places, gate, self._sessions),
             *tasks_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
             *docs.routes(described),
@@ -161,7 +164,8 @@ class Entrances:
 
     def _api_gate(self) -> Gate:
         gate = self._gate(self._settings.api.host, self._keys)
-        return msgspec.structs.replace(gate, limiter=self._limiter)
+        names = {key: name for name, key in self._settings.api.keys.items()}
+        return msgspec.structs.replace(gate, limiter=self._limiter, names=names)
 
     def _gate(self, host: str, keys: frozenset[str]) -> Gate:
         public_url = self._settings.api.public_url

@@ -89,6 +89,12 @@ _COUNTERS: Final = (
     _Row(
         "tunnels", "tunnels", "Tunnels of the forward proxy by what became of them.", ("outcome",)
     ),
+    _Row(
+        "turned away",
+        "forward_refusals",
+        "Clients of the forward proxy for whom nothing was tried, by what they were told.",
+        ("code",),
+    ),
     _Row("errors", "errors", "Exceptions of our own; each has a traceback in the log."),
     _Row("cpu", "cpu_seconds", "Processor time that the worker has used."),
 )
@@ -112,7 +118,8 @@ _HISTOGRAMS: Final = (
 
 
 def build_families(scene: Scene) -> Iterator[Metric]:
-    """One at a time, as each costs up to a millisecond."""
+    """One at a time, and of those that are counted by each worker, its part at a time: what follows
+    one of the same name goes on with it. A part costs up to a millisecond or two."""
     yield InfoMetricFamily(
         _PREFIX + "build", "What runs here, in which versions.", value=dict(scene.build)
     )
@@ -122,11 +129,11 @@ def build_families(scene: Scene) -> Iterator[Metric]:
         sum(bool(one.gauges) for one in scene.totals.values()),
     )  # fmt: skip
     for row in _COUNTERS:
-        yield _of_workers(
+        yield from _of_workers(
             CounterMetricFamily, row, {name: one.counts for name, one in scene.totals.items()}
         )
     for row in _GAUGES:
-        yield _of_workers(
+        yield from _of_workers(
             GaugeMetricFamily, row, {name: one.gauges for name, one in scene.totals.items()}
         )
     yield from _build_histograms(scene.totals.values())
@@ -144,16 +151,21 @@ def _of_workers(
     family: Callable[..., CounterMetricFamily | GaugeMetricFamily],
     row: _Row,
     told: Mapping[int, Mapping[str, float]],
-) -> Metric:
+) -> Iterator[Metric]:
     """What of `told`, by worker, is meant by the row."""
-    made = family(_PREFIX + row.name, row.help, labels=("worker", *row.labels))
+    begins = f"{row.key}\n"
     for worker, numbers in told.items():
+        made = family(_PREFIX + row.name, row.help, labels=("worker", *row.labels))
         for key, number in numbers.items():
-            name, *labels = key.split("\n")
-            if name == row.key and len(labels) == len(row.labels):
+            if key != row.key and not key.startswith(begins):
+                continue
+            labels = key.split("\n")[1:]
+            if len(labels) == len(row.labels):
                 words = (one.replace(" ", "_") for one in labels)
                 made.add_metric([str(worker), *words], number)
-    return made
+        yield made
+    if not told:
+        yield family(_PREFIX + row.name, row.help, labels=("worker", *row.labels))
 
 
 def _build_histograms(totals: Iterable[Totals]) -> Iterator[Metric]:
@@ -192,19 +204,21 @@ def _cumulate(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _build_pool(sites: Sequence[SiteNumbers]) -> Iterator[Metric]:
-    bands = GaugeMetricFamily(
-        _PREFIX + "pool_proxies",
-        "Proxies by score: good ones passed their last check.",
-        labels=["site", "band"],
-    )
-    schemes = GaugeMetricFamily(
-        _PREFIX + "pool_scheme_proxies", "Proxies by protocol.", labels=["site", "scheme"]
-    )
-    properties = GaugeMetricFamily(
-        _PREFIX + "pool_property_proxies",
-        "Good proxies by what is known of them.",
-        labels=["site", "property"],
-    )
+    sites = sites[:MOST]
+    rows: Sequence[tuple[str, str, str, Callable[[SiteNumbers], Mapping[str, int]]]] = (
+        ("pool_proxies", "Proxies by score: good ones passed their last check.", "band",
+         lambda site: site.numbers.scores),
+        ("pool_scheme_proxies", "Proxies by protocol.", "scheme",
+         lambda site: site.numbers.schemes),
+        ("pool_property_proxies", "Good proxies by what is known of them.", "property",
+         lambda site: site.properties),
+    )  # fmt: skip
+    for name, help, label, read in rows:
+        family = GaugeMetricFamily(_PREFIX + name, help, labels=["site", label])
+        for site in sites:
+            for word, count in read(site).items():
+                family.add_metric([site.name, word], count)
+        yield family
     checked = GaugeMetricFamily(
         _PREFIX + "pool_checked_proxies", "Proxies that somebody has looked at.", labels=["site"]
     )
@@ -213,17 +227,10 @@ def _build_pool(sites: Sequence[SiteNumbers]) -> Iterator[Metric]:
         "1: the site fails without a proxy too, so that no check counts.",
         labels=["site"],
     )
-    for site in sites[:MOST]:
-        for family, numbers in (
-            (bands, site.numbers.scores),
-            (schemes, site.numbers.schemes),
-            (properties, site.properties),
-        ):
-            for name, count in numbers.items():
-                family.add_metric([site.name, name], count)
+    for site in sites:
         checked.add_metric([site.name], site.numbers.checked)
         frozen.add_metric([site.name], site.frozen)
-    yield from (bands, schemes, properties, checked, frozen)
+    yield from (checked, frozen)
 
 
 def _build_sources(sources: Sequence[SourceNumbers] | None) -> Iterator[Metric]:

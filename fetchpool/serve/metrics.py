@@ -1,14 +1,16 @@
 """/metrics: what is known of the service, in Prometheus' text format.
 
-A driver: it asks Redis and the snapshots, and writes the families one by one, so that the loop goes
-on in between. Where Redis does not answer, what only it knows is left out, counters stand still,
+A driver: it asks Redis and the snapshots, and writes in small pieces, so that the loop goes on in
+between. Where Redis does not answer, what only it knows is left out, counters stand still,
 and `fetchpool_redis_up` says so.
 """
 
 import asyncio
 import platform
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from copy import copy
 from typing import ClassVar, Final, TypeVar
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -38,6 +40,9 @@ from pool.snapshot.snapshot import Snapshot
 PATH: Final = "/metrics"
 PATIENCE: Final = 2.0  # seconds for Redis; who scrapes waits for ten as a rule
 STEP: Final = 2_000  # proxies that are counted in a turn of the loop: about a millisecond
+LINES: Final = 100  # numbers that are written in one: 10 us each
+
+_HEAD: Final = re.compile(r"(?:# (?:HELP|TYPE) .*\n)+")  # what stands before the numbers
 
 T = TypeVar("T")
 
@@ -74,6 +79,10 @@ class Metrics:
             _ask(self._crawls),
             _ask(self._read_sources),
         )
+        sites = []
+        for name in list(self._view.sites)[:MOST]:
+            sites.append(self._read_site(name))
+            await asyncio.sleep(0)
         lists = None
         if numbers is not None:
             lists = {"in": numbers.ready, "leased": numbers.leased, "out": numbers.results,
@@ -82,7 +91,7 @@ class Metrics:
             build=self._build,
             has_redis=totals is not None,
             totals=totals if totals is not None else self._ledger.last,
-            sites=[self._read_site(name) for name in list(self._view.sites)[:MOST]],
+            sites=sites,
             sources=sources,
             queue=lists,
             silent=numbers.silent if numbers is not None else None,
@@ -162,7 +171,7 @@ def _describe_build() -> Mapping[str, str]:
 
 
 class _Single(Collector):
-    """A registry of one family: a whole page in one go would hold the loop up."""
+    """A registry of one family."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family
@@ -172,9 +181,18 @@ class _Single(Collector):
 
 
 def write_page(scene: Scene) -> Iterator[str]:
-    """The page in pieces, a family each."""
+    """The page in pieces of at most `LINES` numbers of a family: all of it in one go would hold the
+    loop up."""
+    before = ""
     for family in build_families(scene):
-        yield generate_latest(_Single(family)).decode()
+        for start in range(0, max(len(family.samples), 1), LINES):
+            part = copy(family)
+            part.samples = family.samples[start : start + LINES]
+            text = generate_latest(_Single(part)).decode()
+            head = _HEAD.match(text)
+            assert head is not None
+            yield text if family.name != before else text[head.end() :]
+            before = family.name
 
 
 class MetricsHandler(Handler):

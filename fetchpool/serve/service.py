@@ -23,6 +23,8 @@ from fetcher.politeness.clock import Clock
 from fetcher.queue_loop import QueueLoop
 from fetcher.redis.duties import end_all
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.sessions import KeptSessions
+from fetcher.session.store import SessionStore
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import connect, mask_url
 from fetchpool.redis.embedded import keep_running
@@ -87,6 +89,7 @@ class Service:
         self._view = PoolView(settings, self._redis)
         self._judge_list = build_echo_judge_list(settings, self._redis)
         self._clock = Clock(self._redis, settings.redis.prefix)
+        self._sessions = KeptSessions(SessionStore(self._redis, settings.redis.prefix))
         self._own = Own()
         self.fetcher = Fetcher.from_settings(
             settings.fetcher,
@@ -129,6 +132,7 @@ class Service:
             counters=self._counters,
             limiter=rates.limiter,
             door=self._door,
+            sessions=self._sessions,
         )
 
     # -- build -------------------------------------------------------------------------------------
@@ -144,7 +148,7 @@ class Service:
             yield build_queue(settings, self._redis, self._blocking, fetcher, self._wake)
         if FORWARD in find_doors(settings, roles):
             self._door, self._tunnels, part = build_forward(
-                settings, fetcher, self._redis, self._blocking, self._own
+                settings, fetcher, self._redis, self._blocking, self._own, self._sessions
             )
             yield part
         if roles.pool:
@@ -235,6 +239,7 @@ class Service:
                 await _try(part.retire())  # it is only tidier: leases run out anyway
         await end_all(duties)
         await self.entrances.close()
+        self._sessions.close()
         self._clock.close()
         self.fetcher.close()
         for client in (self._blocking, self._redis):

@@ -33,12 +33,14 @@ class Traits(msgspec.Struct, frozen=True):
     """What filters ask for, but for country and latency: a few hundred combinations at most.
 
     `clean`: https through it is not known to fail or to be tampered with. None: not known at all.
+    `alters`: it is known to change what comes by plain http.
     """
 
     scheme: str
     connect: bool | None
     clean: bool | None
     anonymity: str | None
+    alters: bool
 
 
 def traits_of(proxy: Proxy, record: Record) -> Traits:
@@ -48,7 +50,8 @@ def traits_of(proxy: Proxy, record: Record) -> Traits:
         clean = True
     else:
         clean = None
-    return Traits(proxy.scheme, record.connect, clean, record.anonymity)
+    alters = record.unaltered is False
+    return Traits(proxy.scheme, record.connect, clean, record.anonymity, alters)
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):

@@ -143,12 +143,15 @@ class Index:
 
     def __init__(self) -> None:
         self.every = Bucket()
+        # Those first that plain http had rather leave by: none that is known to alter it.
+        self.plain = Bucket(), Bucket()
         self.traits: dict[Traits, Bucket] = {}
         self.countries: dict[str, dict[Traits, Bucket]] = {}
 
     def put(self, entry: Entry) -> None:
         traits = traits_of(entry.proxy, entry.record)
         self.every.put(entry)
+        self.plain[traits.alters].put(entry)
         self.traits.setdefault(traits, Bucket()).put(entry)
         if entry.record.country:
             country = self.countries.setdefault(entry.record.country.upper(), {})
@@ -163,11 +166,13 @@ class Index:
             self.put(entry)
         else:
             self.every.put(entry)
+            self.plain[traits.alters].put(entry)
             self.traits[traits].put(entry)
 
     def drop(self, entry: Entry) -> None:
         traits = traits_of(entry.proxy, entry.record)
         self.every.drop(entry)
+        self.plain[traits.alters].drop(entry)
         _drop(self.traits, traits, entry)
         if entry.record.country:
             code = entry.record.country.upper()
@@ -190,6 +195,11 @@ class Index:
 def find_clean(buckets: Mapping[Traits, Bucket], clean: bool | None) -> Pile:
     """Those of which it is known, or not known, that https passes unharmed."""
     return Pile(bucket for traits, bucket in buckets.items() if traits.clean is clean)
+
+
+def find_plain(buckets: Mapping[Traits, Bucket], *, alters: bool) -> Pile:
+    """Those that are known to alter what comes by plain http, or the others."""
+    return Pile(bucket for traits, bucket in buckets.items() if traits.alters is alters)
 
 
 def _drop(buckets: dict[Traits, Bucket], traits: Traits, entry: Entry) -> None:

@@ -23,8 +23,8 @@ from pool.snapshot.index import (
     Draw,
     Drawable,
     Index,
-    Pile,
     find_clean,
+    find_plain,
     pick,
     sample,
 )
@@ -327,7 +327,8 @@ class Snapshot:
         `unchecked`, those that no check has looked at.
 
         https goes through those that tunnelled cleanly when a judge last looked, else through those
-        into which nobody has looked; never through others. `country`: only those that leave there.
+        into which nobody has looked; never through others. Plain http goes through those that are
+        known to alter it only where there is no other. `country`: only those that leave there.
         """
         indexes = (self.good, self.unchecked) if unchecked else (self.good,)
         if country is not None:
@@ -335,9 +336,9 @@ class Snapshot:
         elif tunnelled:
             traits = [index.traits for index in indexes]
         else:
-            return [index.every for index in indexes]
+            return (*self.good.plain, *self.unchecked.plain) if unchecked else self.good.plain
         if not tunnelled:
-            return [Pile(part.values()) for part in traits]
+            return [find_plain(part, alters=alters) for part in traits for alters in (False, True)]
         exits = [find_clean(part, clean) for part in traits for clean in (True, None)]
         # Whoever takes unchecked ones looks for himself whether https passes: an echo judge may
         # have been late, too.

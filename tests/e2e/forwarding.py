@@ -41,6 +41,7 @@ class Scene:
         self.service = service
         self.port = port
         self.key = key
+        self.api_key: str | None = None
         self.redis: Redis = connect(server.url)
 
     @property
@@ -71,7 +72,7 @@ class Scene:
                 await self.redis.zadd(key, {one.member: score}, xx=True)
 
     async def ask_api(self, path: str) -> Any:
-        answer = await asyncio.to_thread(self.service.get, path)
+        answer = await asyncio.to_thread(self.service.get, path, self.api_key)
         assert answer.status == 200, answer
         return msgspec.json.decode(answer.body)
 
@@ -151,6 +152,7 @@ async def farming(
             ServiceProcess(folder, *words, **{"redis": {"url": server.url}, **tree}) as service,
         ):
             scene = Scene(farm, server, service, port, forward.get("key"))
+            scene.api_key = next(iter(tree["api"].get("keys", {}).values()), None)
             try:
                 await scene.add(farm.proxies, score)
                 await asyncio.to_thread(service.start)  # the farm answers meanwhile

@@ -137,8 +137,10 @@ def map_case(context: Any, case: Any) -> Any:
 
 
 def fit_fetch(query: dict[str, Any]) -> None:
-    """A country is one of the pool's proxies."""
-    if "country" in query and not str(query.get("proxy", "")).startswith("pool"):
+    """Countries and sessions are of the pool's proxies; a data: URL needs no exit to keep."""
+    if str(query.get("url", "")).startswith("data:"):
+        query.pop("session", None)
+    if query.keys() & {"country", "session"} and not str(query.get("proxy", "")).startswith("pool"):
         query["proxy"] = "pool"
 
 

@@ -68,10 +68,11 @@ class ServiceProcess:
         """What it wrote since its last start."""
         return (self.folder / "service.log").read_text(errors="replace")
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, key: str | None = None) -> Answer:
+        fields = {"API-KEY": key} if key is not None else {}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=fields)
             answer = connection.getresponse()
             headers = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, headers, answer.read())

@@ -36,6 +36,7 @@ def bench(*words: str) -> "subprocess.CompletedProcess[str]":
         ("streamed", 2),
         ("checking", 4),
         ("random", 2),
+        ("metrics", 2),
     ],
 )
 def test_a_row_runs_and_says_what_it_found(row: str, claims: int) -> None:

@@ -24,6 +24,7 @@ from fetcher.model import ProxyChooser, Trust
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import DIRECT, Route
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.model import Sessions
 from fetcher.task.request import Defaults
 from tests.fetcher.fetchers import build_fetcher
 from tests.serving import serving
@@ -131,6 +132,8 @@ async def entrance(
     route: Route = DIRECT,
     clock: Clock | None = None,
     chooser: ProxyChooser | None = None,
+    sessions: Sessions | None = None,
+    attempt_timeout: float = 15.0,
     **limits: Any,
 ) -> AsyncIterator[Entrance]:
     origin = RawOrigin()
@@ -138,7 +141,13 @@ async def entrance(
         Trust.OPEN: CurlClient(force_instance=True),
         Trust.GUARDED: CurlClient(force_instance=True, guard=is_public),
     }
-    fetcher = build_fetcher(clients, Defaults(user_agent="test"), clock=clock, chooser=chooser)
+    fetcher = build_fetcher(
+        clients,
+        Defaults(user_agent="test"),
+        clock=clock,
+        chooser=chooser,
+        attempt_timeout=attempt_timeout,
+    )
     places, problems = Places(), list[str]()
     allowed = FetchLimits(route=route, trust=trust, **limits)
     [tasks] = tasks_handler.routes(fetcher, allowed, places, gate)
@@ -147,7 +156,7 @@ async def entrance(
         application(
             [
                 *health_routes(lambda: problems),
-                *fetch_handler.routes(fetcher, allowed, places, gate),
+                *fetch_handler.routes(fetcher, allowed, places, gate, sessions),
                 tasks,
             ],
             gate,

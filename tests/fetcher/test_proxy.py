@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fetcher.errors import ProxyError
-from fetcher.proxy import SCHEMES, Proxy, parse_as_curl, parse_proxy
+from fetcher.proxy import SCHEMES, WORDS, Proxy, find_meant, parse_as_curl, parse_proxy
 
 
 @pytest.mark.parametrize(
@@ -236,3 +236,15 @@ def test_what_curl_cannot_read_is_refused_without_its_password(text: str) -> Non
     with pytest.raises(ProxyError) as caught:
         parse_as_curl(text)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        *((word, None) for word in (*WORDS, "squid", "envoy", "proxy", "p00l", "", "pol:8080")),
+        *(("pol", "pool"), ("Pool", "pool"), ("dirct", "direct"), ("ENV", "env")),
+        *(("directtt", "direct"), ("directtttt", None), ("direct" * 1000, None)),
+    ],
+)
+def test_a_misspelt_word_is_known_and_a_host_is_one(text: str, meant: str | None) -> None:
+    assert find_meant(text) == meant

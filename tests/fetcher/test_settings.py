@@ -1,5 +1,7 @@
 """Checks of the fetcher's side that one annotation cannot say."""
 
+import re
+
 import msgspec
 import pytest
 
@@ -157,6 +159,19 @@ def test_other_routes_are_refused_without_their_text(route, key):
             section(proxy=route)
         assert str(caught.value).startswith(f"{key}: ")
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("route", "words"),
+    [
+        ("pol", "proxy: pol is none of our words: did you mean pool"),
+        (["env", "dirct"], "proxy[1]: dirct is none of our words: did you mean direct"),
+    ],
+)
+def test_a_misspelt_route_is_no_hosts_name(route, words):
+    for check in (check_route, lambda _, route: Fetcher(proxy=route)):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            check("proxy", route)
 
 
 def test_a_proxy_is_refused_with_what_was_expected():

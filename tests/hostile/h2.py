@@ -36,6 +36,7 @@ def _text(text: bytes) -> bytes:
 
 HELLO: Final = frame(SETTINGS, stream=0)
 HEAD: Final = frame(HEADERS, STATUS_200, flags=END_HEADERS)
+GOAWAYS: Final = frame(GOAWAY, b"\x7f\xff\xff\xff\0\0\0\0", stream=0) * 1000
 # A field of 4,000 bytes that is remembered, and then named by one byte each time.
 PACKED: Final = STATUS_200 + literal(b"x", b"y" * 3900, indexed=True) + b"\xbe" * 12_000
 
@@ -64,7 +65,7 @@ FLOODS: Final[dict[str, tuple[Any, ...]]] = {
     "RST_STREAM of other streams": (
         Endless(b"".join(frame(RST, b"\0\0\0\x08", stream=n) for n in range(1, 999, 2))),
     ),
-    "GOAWAY": (Endless(frame(GOAWAY, b"\x7f\xff\xff\xff\0\0\0\0", stream=0) * 1000),),
+    "GOAWAY": (Endless(GOAWAYS),),
     "GOAWAY with debug data": (
         Endless(frame(GOAWAY, b"\x7f\xff\xff\xff\0\0\0\0" + b"x" * 16000, stream=0)),
     ),

@@ -1,12 +1,14 @@
 """Origins that send much in small pieces: to one, four and twenty at once, or a hundred."""
 
 import asyncio
+import contextlib
 import zlib
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from tests.hostile.arena import Arena
 from tests.hostile.clients import talk
-from tests.hostile.h2 import DATA, GOAWAY, HEAD, HELLO, frame
+from tests.hostile.h2 import DATA, GOAWAYS, HEAD, HELLO, frame
 from tests.hostile.origins import CHUNKS, OK
 from tests.raw_origin import READ, Endless, Pause
 
@@ -47,8 +49,7 @@ PIECES: Final[dict[str, tuple[Any, ...]]] = {
 FRAMES: Final[dict[str, tuple[Any, ...]]] = {
     "frames of one byte": (HEAD, Endless(frame(DATA, b"x") * 1500)),
     "frames of one byte, then GOAWAYs": (
-        HEAD, *[frame(DATA, b"x") * 1500] * 20,
-        Endless(frame(GOAWAY, b"\x7f\xff\xff\xff\0\0\0\0", stream=0) * 1000),
+        HEAD, *[frame(DATA, b"x") * 1500] * 20, Endless(GOAWAYS),
     ),
 }  # fmt: skip
 CROWDS: Final = (1, 4, 20, 100)
@@ -64,18 +65,28 @@ def build_cases() -> dict[str, Any]:
             cases |= _crowd(
                 f"{name}, {count} at once", count, greeting=greeting, tls=True, alpn="h2"
             )
+    for name, script in FRAMES.items():
+        greeting = (READ, HELLO, *script, Pause(0.2))
+        cases |= _crowd(
+            f"{name}, of 20 origins", 20, origins=20, greeting=greeting, tls=True, alpn="h2"
+        )
     return cases
 
 
-def _crowd(name: str, count: int, *script: Any, **peer: Any) -> dict[str, Any]:
+def _crowd(name: str, count: int, *script: Any, origins: int = 1, **peer: Any) -> dict[str, Any]:
+    @contextlib.asynccontextmanager
+    async def crowd(arena: Arena) -> AsyncIterator[list[str]]:
+        async with contextlib.AsyncExitStack() as stack:
+            peers = [arena.peer(*script, **peer) for _ in range(origins)]
+            started = [await stack.enter_async_context(one) for one in peers]
+            yield [f"{started[number % origins].url}/{number}" for number in range(count)]
+
     async def by_queue(arena: Arena) -> None:
-        async with arena.peer(*script, **peer) as origin:
-            urls = [f"{origin.url}/{number}" for number in range(count)]
+        async with crowd(arena) as urls:
             await asyncio.gather(*map(arena.fetch, urls))
 
     async def by_fetch(arena: Arena) -> None:
-        async with arena.peer(*script, **peer) as origin:
-            urls = [f"{origin.url}/{number}" for number in range(count)]
+        async with crowd(arena) as urls:
             await asyncio.gather(*(stream(arena, url) for url in urls))
 
     return {f"small: {name} by queue": by_queue, f"small: {name} by /fetch": by_fetch}

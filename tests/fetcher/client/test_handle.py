@@ -180,11 +180,13 @@ async def test_of_small_pieces_a_turn_takes_so_many_and_then_libcurl_waits(strea
     assert (handle.is_held_up, handle.waits_for_turn) == (False, False)
     assert take(b"x" * (SMALL - 1)) == pycurl.WRITEFUNC_PAUSE
     assert (handle.is_held_up, handle.waits_for_turn, handle.size) == (True, True, PIECES + 1)
+    assert not handle.may_read_on
     handle.go_on()
     assert handle.is_held_up  # it is not its turn
     assert take(b"x" * SMALL) is None  # what is large is cheap
     assert sheds.budget.held == PIECES + 1 + SMALL
     assert list(sheds.pieces.turns()) == [handle]
+    assert handle.may_read_on
     with pytest.raises(pycurl.error):  # there is no transfer, and so it was called
         handle.go_on()
     assert not handle.is_held_up

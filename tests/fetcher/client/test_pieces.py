@@ -61,6 +61,18 @@ async def test_who_waits_goes_on_in_the_next_turn_and_may_take_again() -> None:
     assert len(turns.went) == 1
 
 
+async def test_who_was_told_to_wait_by_others_has_his_turn_too() -> None:
+    turns, takers = Turns(), [Taker(), Taker()]
+    for taker in takers:
+        turns.pieces.wait(taker)
+        turns.pieces.wait(taker)
+    assert all(taker.waits_for_turn for taker in takers)
+    await next_turn()
+    await next_turn()
+    assert turns.went == [takers]
+    assert not any(taker.waits_for_turn for taker in takers)
+
+
 async def test_those_for_whom_a_turn_has_no_time_come_first_in_the_next() -> None:
     turns, takers = Turns(so_many=2), [Taker() for _ in range(5)]
     turns.spend()

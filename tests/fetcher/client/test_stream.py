@@ -8,6 +8,8 @@ import logging
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,9 @@ from fetcher.errors import Code, Outcome
 from fetcher.model import DIRECT, Limits, Request, Response
 from tests.dns_server import Answer, DnsServer
 from tests.fetcher.client.heard import Heard
+from tests.floods import flooding
 from tests.h2_server import serve_h2_tireless
+from tests.hostile.h2 import DATA, GOAWAYS, HEAD, HELLO, frame
 from tests.raw_origin import HANG, KEEP, RESET, Endless, Pause, RawOrigin, Step
 from tests.serving import serving
 from tests.tap import Certificates
@@ -408,6 +412,39 @@ async def test_a_paused_stream_of_http2_is_stopped_and_its_neighbours_go_on(
             await wait_until(lambda: paused.ends, timeout=30)
             assert client.budget.held == 0
     assert (len(paused.heard), paused.ends[0].outcome) == (size, Outcome.ANSWERED)
+
+
+async def test_those_that_go_on_in_the_same_turn_are_read_one_after_the_other(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """In one call of libcurl for all of them, what each of them costs would add up."""
+    certificates = Certificates.make(tmp_path_factory.mktemp("certificates"))
+    body = frame(DATA, b"x" * 16384) * (MAX_UNHEARD // 16384 + 8)
+    cuts: list[int] = []  # at each turn of the loop
+
+    with (
+        flooding(8, certificates.trusted, HELLO + HEAD + body, GOAWAYS) as floods,
+        closing(CurlClient(force_instance=True, ca_file=certificates.trusted.file)) as client,
+    ):
+
+        def turn() -> None:
+            cuts.append(client._watchdog.cuts)
+            if not all(sink.ends for sink in sinks):
+                asyncio.get_running_loop().call_soon(turn)
+
+        sinks = [Heard() for _ in floods.urls]
+        transfers = [start(client, url, sink) for url, sink in zip(floods.urls, sinks, strict=True)]
+        for sink, transfer in zip(sinks, transfers, strict=True):
+            sink.on_head = partial(lambda transfer, _: transfer.pause(), transfer)
+        await wait_until(lambda: all(held(transfer) >= MAX_UNHEARD for transfer in transfers))
+        floods.begin.set()
+        for transfer in transfers:
+            transfer.resume()
+        turn()
+        await wait_until(lambda: all(sink.ends for sink in sinks), timeout=30)
+        assert client._watchdog.cuts > 0
+    # What a call has left in the middle is still there in the one for the next.
+    assert max(after - before for before, after in pairwise(cuts)) <= 2
 
 
 @pytest.mark.parametrize("limit", [5_000_000, 50_000_000])

@@ -1,6 +1,7 @@
 """A call that does not come back loses its connection; others keep theirs."""
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,10 +11,11 @@ import pycurl
 import pytest
 
 from fetcher.client import watchdog as module
-from fetcher.client.watchdog import IDLE, LIMIT, LOOK, Watchdog
+from fetcher.client.watchdog import IDLE, LIMIT, SOON, Watchdog
 from tests.redis_server import poll
 
-LONG = 4 * (LIMIT + LOOK)  # seconds
+# So often it looks in a call before it is too long: once to see it, then `SOON` apart.
+SO_OFTEN = 1 + round(LIMIT / SOON)
 
 
 class Pair:
@@ -104,11 +106,57 @@ def test_one_whose_neighbours_are_read_too_is_the_one_from_which_most_comes(pair
         assert [pair.is_cut for pair in (endless, *others)] == [True, False, False]
 
 
+def test_those_that_come_behind_it_in_the_same_call_have_half_as_much_time(
+    pairs,
+) -> None:
+    """libcurl sees to all that it has left in the middle before it comes back."""
+    endless, good = [pairs() for _ in range(8)], pairs()
+    with watching(*endless, good) as watchdog:
+        looked: list[int] = []
+
+        def busy() -> None:
+            endless[watchdog.cuts].pass_on(1000)
+            if len(looked) < watchdog.cuts:
+                looked.append(watchdog.looked)
+
+        call(watchdog, endless[0].fd, busy, lambda: watchdog.cuts == len(endless))
+        assert [pair.is_cut for pair in (*endless, good)] == [True] * 8 + [False]
+        # Two for its time, one that may begin before it, and one as a clock may be late.
+        assert looked[-1] - looked[0] <= (SO_OFTEN // 2 + 2) * (len(looked) - 1)
+
+
+@pytest.mark.parametrize("same_number", [True, False])
+def test_one_that_is_opened_in_the_call_is_cut_too(pairs, same_number: bool) -> None:
+    """libcurl asks again at once, and a peer on this machine answers before the call is over."""
+    first, later = pairs(), pairs()
+    open_ones = [first]
+    with closing(Watchdog(lambda: [pair.fd for pair in open_ones])) as watchdog:
+        watchdog.start()
+
+        def busy() -> None:
+            if watchdog.cuts == 0:
+                first.pass_on(100_000)
+            elif open_ones == [first]:
+                open_ones[:] = [later]
+                if same_number:
+                    number = first.fd
+                    first.ours.close()
+                    moved = socket.socket(fileno=os.dup2(later.fd, number))
+                    later.ours.close()
+                    later.ours = moved
+            else:
+                later.pass_on(10)
+
+        call(watchdog, first.fd, busy, lambda: watchdog.cuts == 2)
+        assert later.is_cut
+
+
 def test_many_that_take_their_time_together_lose_nothing(pairs) -> None:
     several = [pairs() for _ in range(3)]
     with watching(*several) as watchdog:
         busy = [lambda pair=pair: pair.pass_on(1000) for pair in several]
-        call(watchdog, several[0].fd, lambda: [one() for one in busy], looks(watchdog, 12))
+        all_busy = lambda: [one() for one in busy]  # noqa: E731
+        call(watchdog, several[0].fd, all_busy, looks(watchdog, 2 * SO_OFTEN))
         assert watchdog.cuts == 0
         assert not any(pair.is_cut for pair in several)
 
@@ -116,10 +164,28 @@ def test_many_that_take_their_time_together_lose_nothing(pairs) -> None:
 def test_calls_that_come_back_keep_theirs(pairs) -> None:
     pair = pairs()
     with watching(pair) as watchdog:
-        over = looks(watchdog, 12)  # longer than one call may take, in many
+        over = looks(watchdog, 2 * SO_OFTEN)  # longer than one call may take, in many
         while not over():
             call(watchdog, pair.fd, lambda: pair.pass_on(1000), looks(watchdog, 1))
         assert (watchdog.cuts, pair.is_cut) == (0, False)
+
+
+def test_what_has_been_read_is_asked_only_in_a_call_that_goes_on(pairs) -> None:
+    """By thousands of sockets that costs milliseconds."""
+    pair, asked = pairs(), list[int]()
+
+    def watched() -> list[int]:
+        asked.append(1)
+        return [pair.fd]
+
+    with closing(Watchdog(watched)) as watchdog:
+        watchdog.start()
+        for _ in range(4):
+            call(watchdog, pair.fd, lambda: None, looks(watchdog, 1))
+            poll(looks(watchdog, 1), "it to see that the call is over")
+        assert asked == []
+        call(watchdog, pair.fd, lambda: None, looks(watchdog, 3))
+        assert asked
 
 
 def test_a_call_that_has_no_cpu_keeps_its_connection(pairs) -> None:
@@ -130,9 +196,9 @@ def test_a_call_that_has_no_cpu_keeps_its_connection(pairs) -> None:
 
         def wait() -> None:
             pair.pass_on(len(chunk))
-            nothing.wait(LOOK / 2)
+            nothing.wait(SOON / 2)
 
-        call(watchdog, pair.fd, wait, looks(watchdog, 8))
+        call(watchdog, pair.fd, wait, looks(watchdog, 2 * SO_OFTEN))
         assert (watchdog.cuts, pair.is_cut) == (0, False)
 
 
@@ -140,7 +206,7 @@ def test_a_connection_that_has_ended_meanwhile_is_no_trouble(pairs) -> None:
     pair, other = pairs(), pairs()
     with watching(pair, other) as watchdog:
         pair.close()
-        call(watchdog, other.fd, lambda: None, looks(watchdog, 8))
+        call(watchdog, other.fd, lambda: None, looks(watchdog, 2 * SO_OFTEN))
         assert (watchdog.cuts, other.is_cut) == (0, False)
 
 
@@ -148,7 +214,7 @@ def test_what_is_no_tcp_is_none_of_its_business() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, closing(Watchdog(lambda: [ours.fileno()])) as watchdog:
         watchdog.start()
-        call(watchdog, ours.fileno(), lambda: None, looks(watchdog, 8))
+        call(watchdog, ours.fileno(), lambda: None, looks(watchdog, 2 * SO_OFTEN))
         assert watchdog.cuts == 0
 
 
@@ -158,7 +224,7 @@ def test_where_the_system_cannot_tell_it_is_the_one_that_was_called_for(monkeypa
     with watching(other, endless) as watchdog:
         call(watchdog, endless.fd, lambda: None, lambda: watchdog.cuts > 0)
         assert (endless.is_cut, other.is_cut) == (True, False)
-        call(watchdog, pycurl.SOCKET_TIMEOUT, lambda: None, looks(watchdog, 8))
+        call(watchdog, pycurl.SOCKET_TIMEOUT, lambda: None, looks(watchdog, 2 * SO_OFTEN))
         assert watchdog.cuts == 1
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from fetcher.client.curl import CurlClient
 from fetcher.forward.heads import build_refusal
 from fetcher.forward.means import Means, Rules
-from fetcher.forward.model import Caller, Refused, Sessions
+from fetcher.forward.model import Caller, Refused
 from fetcher.forward.plain import Plain
 from fetcher.forward.reader import Body, Broken, End, Event, Head, Reader
 from fetcher.forward.request import read_request
@@ -21,6 +21,7 @@ from fetcher.guard import is_public
 from fetcher.model import ProxyChooser, Trust
 from fetcher.route.route import DIRECT, Route
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.model import Sessions
 from fetcher.task.request import Defaults
 from tests.fetcher.entrance import Message
 from tests.fetcher.fetchers import build_fetcher

@@ -9,13 +9,14 @@ from tornado.netutil import bind_sockets
 
 from fetcher.forward.gate import Gate
 from fetcher.forward.means import Means, Rules
-from fetcher.forward.model import Quotas, Sessions
+from fetcher.forward.model import Quotas
 from fetcher.forward.own import Own
 from fetcher.forward.server import Door
 from fetcher.forward.supply import Supply
 from fetcher.model import ProxyChooser, Trust
 from fetcher.route.route import parse_route
 from fetcher.run.fetcher import Fetcher
+from fetcher.session.model import Sessions
 from tests.fetcher.forward.quotas import Unlimited
 from tests.serving import calling
 

@@ -178,6 +178,26 @@ async def test_nothing_behind_a_refused_connect_is_carried_out(
     assert origin.paths == []
 
 
+async def test_who_is_turned_away_is_counted_by_what_he_was_told(origin: Origin) -> None:
+    async with opened(keys={"k": "key"}, connect_ports=frozenset({443})) as client:
+        meters = client.door.means.fetcher.meters
+        for sent in (
+            request("GET", url(origin)),
+            request("CONNECT", "a.test:443"),
+            request("GET", url(origin), basic("x-nonsense:key")),
+            request("CONNECT", "a.test:80", basic("x:key")),
+            b"\x05\x01\x02\x01\x01x\x05wrong",
+            request("GET", url(origin), basic("x:key")),
+        ):
+            async with calling(port=client.port) as (reader, writer):
+                writer.write(sent)
+                writer.write_eof()
+                await reader.read()
+        counts = meters.read({}).counts
+    told = {name: count for name, count in counts.items() if name.startswith("turned away")}
+    assert told == {"turned away\n407": 3, "turned away\n400": 1, "turned away\n403": 1}
+
+
 async def test_who_says_who_he_is_goes_on_where_he_was_asked(origin: Origin) -> None:
     async with opened(keys={"k": "key"}) as client, calling(port=client.port) as streams:
         streams[1].write(request("GET", url(origin)))

@@ -1,4 +1,5 @@
 from base64 import b64encode
+from collections.abc import Collection
 
 import pytest
 
@@ -52,3 +53,33 @@ def test_who_does_not(
     assert refused.status == status
     assert words in refused.sentence
     assert refused.sentence.isascii() and "s3cret" not in refused.sentence
+
+
+@pytest.mark.parametrize("sites", [None, ("shop", "universal"), ["x", "shop"]])
+def test_a_site_that_there_is_may_be_named(sites: Collection[str] | None) -> None:
+    gate = Gate({}, sites)
+    assert gate.admit_user("u-site-shop", "") == Caller(steering=Steering(site="shop"))
+    assert gate.admit_user("u", "") == Caller()
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (1, "there are s00"),
+        (9, "there are s00, s01, s02, s03, s04, s05, s06, s07, s08"),
+        (10, "there are s00, s01, s02, s03, s04, s05, s06, s07, s08, s09"),
+        (11, "there are s00, s01, s02, s03, s04, s05, s06, s07, s08, s09 and 1 more"),
+    ],
+)
+def test_a_site_that_there_is_not_is_refused_by_name(count: int, told: str) -> None:
+    gate = Gate(KEYS, [f"s{number:02}" for number in reversed(range(count))])
+    refused = gate.admit(basic("u-site-shup:s3cret"))
+    assert isinstance(refused, Refused)
+    assert (refused.status, refused.error) == (400, "http_request_error")
+    assert refused.sentence == f"site: there is none called 'shup': {told}"
+    wrong = gate.admit(basic("u-site-shup:nobody"))
+    assert isinstance(wrong, Refused)
+    assert wrong.status == 407  # who has no key hears of no site
+    long = gate.admit_user(f"u-site-{'x' * 1000}", "s3cret")
+    assert isinstance(long, Refused)
+    assert len(long.sentence) < 300

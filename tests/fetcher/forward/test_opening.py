@@ -7,12 +7,13 @@ import pytest
 from fetcher.errors import Outcome
 from fetcher.forward.hedge import LENT
 from fetcher.forward.means import Means
-from fetcher.forward.model import Authority, Caller, Refused, Sessions, Steering, Sticky
+from fetcher.forward.model import Authority, Caller, Steering
 from fetcher.forward.tunnel import State
 from fetcher.model import Cancellable, Target
 from fetcher.politeness.slots import Slot, Starts, Turn
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.route.route import Direct, Pool
+from fetcher.session.model import NoExit, Session, Sessions, Sticky
 from fetchpool.farm.kinds import Kind
 from tests.fetcher.forward.tunnelled import (
     Door,
@@ -245,7 +246,7 @@ async def test_who_gets_no_start_hears_why() -> None:
 
 # -- sessions --------------------------------------------------------------------------------------
 
-Done = Callable[[Sticky | Refused], None]
+Done = Callable[[Sticky | NoExit], None]
 
 
 class Remembered(Sessions):
@@ -259,30 +260,27 @@ class Remembered(Sessions):
         self.strict = strict
 
     def find(
-        self, caller: Caller, target: Authority, propose: Callable[[], Proxy | None], done: Done
+        self, session: Session, propose: Callable[[], Proxy | None], done: Done
     ) -> Cancellable:
         if self.proxy is None:
             self.proxy = propose()
         return asyncio.get_running_loop().call_soon(done, Sticky(self.proxy, self.moves))
 
-    def confirm(self, caller: Caller, target: Authority, proxy: Proxy) -> None:
+    def confirm(self, session: Session, proxy: Proxy) -> None:
         self.confirmed.append(proxy)
         self.failures = 0
 
     def fail(
         self,
-        caller: Caller,
-        target: Authority,
+        session: Session,
         proxy: Proxy,
         propose: Callable[[], Proxy | None],
         done: Done,
     ) -> Cancellable:
         self.failures += 1
-        answer: Sticky | Refused
         if self.failures >= 2:
             if self.strict:
-                answer = Refused(status=502, error="destination_unavailable", sentence="strict")
-                return asyncio.get_running_loop().call_soon(done, answer)
+                return asyncio.get_running_loop().call_soon(done, NoExit.STRICT)
             self.proxy, self.failures = propose(), 0
             self.moves += 1
         answer = Sticky(self.proxy, self.moves)
@@ -333,7 +331,7 @@ async def test_a_strict_session_moves_nowhere() -> None:
         door.means.sessions = Remembered(pool.proxies[0], strict=True)
         door.caller = SESSION
         assert await told(door) == b"HTTP/1.1 502 Refused"
-        assert door.refused[0].sentence == "strict"
+        assert door.refused[0].sentence == NoExit.STRICT.value
         assert len(door.refused[0].attempts) == 2
 
 

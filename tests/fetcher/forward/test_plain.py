@@ -1,26 +1,27 @@
 """Plain requests from end to end: a client's bytes, a raw origin or proxy, and what comes back."""
 
-import asyncio
 import gzip
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from fetcher.errors import Outcome
-from fetcher.forward.model import Authority, Caller, Refused, Sessions, Steering, Sticky
+from fetcher.forward.model import Caller, Steering
 from fetcher.forward.plain import HELD
 from fetcher.http.incoming import MOST
 from fetcher.model import Cancellable, Response, Target, Trust, Verdict
 from fetcher.proxy import Proxy, parse_proxy
-from fetcher.route.route import Pool
+from fetcher.route.route import Direct, Pool
+from fetcher.session.model import NoExit
 from fetchpool.farm.farm import Farm
 from fetchpool.farm.kinds import Kind
 from fetchpool.farm.origin import Origin
 from tests.fetcher.entrance import RawOrigin
 from tests.fetcher.forward.door import LONG, SHORT, ask, get, opened, posting, read_answer
 from tests.fetcher.route.test_failover import Few
+from tests.fetcher.session.one import OneSession, Wishing
 from tests.raw_origin import HANG, KEEP, Endless, Pause
 from tests.raw_origin import RawOrigin as Scripted
 from tests.serving import calling, serving
@@ -425,68 +426,6 @@ async def test_steering_reaches_the_pool() -> None:
 # -- sessions -------------------------------------------------------------------------------------
 
 
-class Later:
-    def cancel(self) -> None:
-        self.handle.cancel()
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self.handle = asyncio.get_running_loop().call_soon(call)
-
-
-class OneSession(Sessions):
-    """Everybody's, in memory: it moves when it is told of a failure."""
-
-    def __init__(self, proxy: Proxy | None = None, *, is_new: bool = False) -> None:
-        self.proxy = proxy
-        self.is_new = is_new
-        self.moves = 0
-        self.confirmed: list[Proxy] = []
-        self.failed: list[Proxy] = []
-
-    def find(
-        self,
-        caller: Caller,
-        target: Authority,
-        propose: Callable[[], Proxy | None],
-        done: Callable[[Sticky | Refused], None],
-    ) -> Cancellable:
-        self.proxy = self.proxy or propose()
-        return Later(lambda: done(Sticky(self.proxy, self.moves, self.is_new)))
-
-    def confirm(self, caller: Caller, target: Authority, proxy: Proxy) -> None:
-        self.confirmed.append(proxy)
-
-    def fail(
-        self,
-        caller: Caller,
-        target: Authority,
-        proxy: Proxy,
-        propose: Callable[[], Proxy | None],
-        done: Callable[[Sticky | Refused], None],
-    ) -> Cancellable:
-        self.failed.append(proxy)
-        if caller.steering.is_strict:
-            strict = Refused(status=502, error="destination_unavailable", sentence="strict")
-            return Later(lambda: done(strict))
-        self.proxy = propose()
-        self.moves += 1
-        return Later(lambda: done(Sticky(self.proxy, self.moves, self.is_new)))
-
-    def close(self) -> None:
-        """Nothing of it waits."""
-
-
-class Wishing(Few):
-    """A pool that heeds which proxy is preferred."""
-
-    def _find(self, target: Target, tried: Sequence[Proxy]) -> Proxy | None:
-        wishes = target.wishes
-        found = [proxy for proxy in self.proxies if proxy not in tried]
-        if wishes.only:
-            found = [proxy for proxy in found if proxy == wishes.preferred]
-        return next(iter(found), None)
-
-
 SESSION = Caller(steering=Steering(session="s"))
 
 
@@ -542,7 +481,7 @@ async def test_a_strict_session_ends_in_502_with_what_was_tried() -> None:
         async with opened(route=POOL, chooser=pool, caller=caller, sessions=sessions) as door:
             got = await ask(door, get("http://shop.farm.test/get"))
     assert got.status == 502
-    assert got.body.startswith(b"strict\n- " + lost.url.encode())
+    assert got.body.startswith(f"{NoExit.STRICT.value}\n- {lost.url}".encode())
 
 
 async def test_an_error_of_the_target_moves_no_session() -> None:
@@ -610,6 +549,20 @@ async def test_a_session_tries_as_often_as_others_do() -> None:
     assert got.status == 502
     assert len(sessions.failed) == 4
     assert got.body.count(b"\n- ") == 4
+
+
+async def test_a_session_never_leaves_by_another_way_of_its_route() -> None:
+    async with Farm({Kind.REFUSING: 1}) as farm:
+        lost = parse_proxy(farm.proxies[0].url())
+        async with opened(
+            route=(*POOL, Direct()),
+            chooser=Wishing(lost),
+            caller=SESSION,
+            sessions=OneSession(lost),
+        ) as door:
+            got = await ask(door, get("http://127.0.0.1:9/"))
+    assert (got.status, got.one(b"x-fetch-proxy")) == (502, None)
+    assert lost.url.encode() in got.body
 
 
 async def test_a_session_without_redis_is_refused_by_name() -> None:

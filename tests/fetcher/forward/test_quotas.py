@@ -287,7 +287,7 @@ async def test_it_exchanges_until_it_is_told_to_end(redis: Redis, monkeypatch) -
 
 
 async def test_it_goes_on_when_redis_was_away(tmp_path: Path, monkeypatch, caplog) -> None:
-    caplog.set_level("DEBUG", "fetcher.forward.quotas")
+    caplog.set_level("DEBUG", "fetcher.redis.duties")
     monkeypatch.setattr(module, "EVERY", 0.001)
     with RedisServer.start(tmp_path) as server:
         client = connect(server.url)

@@ -12,9 +12,11 @@ from fetcher.forward.refusals import (
     refuse_impolite,
     refuse_late,
     refuse_response,
+    refuse_session,
 )
 from fetcher.model import Attempt, Response, Timing
 from fetcher.route.failover import End
+from fetcher.session.model import NoExit
 
 URL = "http://a.test/"
 FAILED = (Attempt("http://p.test:1", "Connection refused", 0.1),)
@@ -90,6 +92,22 @@ def test_the_end_of_all_attempts_is_told(
     refused = refuse_end(end, response, attempts)
     assert (refused.status, refused.error, refused.sentence) == (status, word, end.reason)
     assert refused.attempts == attempts
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "word", "sentence"),
+    [
+        (NoExit.AWAY, 503, "proxy_internal_error", "in Redis, which does not answer: try again"),
+        (NoExit.NOWHERE, 503, "proxy_configuration_error", "there is none: redis.url sets one"),
+        (NoExit.STRICT, 502, "destination_unavailable", "strict-1 wants no other"),
+    ],
+)
+def test_a_session_without_an_exit_is_told_why(
+    why: NoExit, status: int, word: str, sentence: str
+) -> None:
+    refused = refuse_session(why, FAILED)
+    assert (refused.status, refused.error, refused.attempts) == (status, word, FAILED)
+    assert sentence in refused.sentence
 
 
 def test_without_time_it_is_504() -> None:

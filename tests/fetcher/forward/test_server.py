@@ -4,8 +4,6 @@ import time
 import pytest
 
 from fetcher.forward import server
-from fetcher.forward.model import Sessions
-from fetcher.model import Cancellable
 from tests.fetcher.forward.open_door import Client, opened, request
 from tests.serving import calling, serving
 from tests.wait import wait_until
@@ -92,31 +90,6 @@ async def test_what_moves_for_longer_than_a_stop_waits_is_cut_off(
         await client.door.close()
         await reading
     assert "1 requests and tunnels of the forward proxy are cut off after 0.2 s" in caplog.text
-
-
-class Closing(Sessions):
-    """Sessions that are found by nobody."""
-
-    closed = False
-
-    def find(self, *_: object) -> Cancellable:
-        raise NotImplementedError
-
-    def confirm(self, *_: object) -> None:
-        raise NotImplementedError
-
-    def fail(self, *_: object) -> Cancellable:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        self.closed = True
-
-
-async def test_the_end_is_that_of_its_sessions_too() -> None:
-    sessions = Closing()
-    async with opened(sessions=sessions):
-        assert not sessions.closed
-    assert sessions.closed
 
 
 async def read_all(reader: asyncio.StreamReader) -> None:

@@ -9,12 +9,12 @@ from fetcher.forward.model import PLAIN, Steering
 from fetcher.forward.username import (
     MOST_CREDENTIALS,
     MOST_LIFETIME,
-    MOST_SESSION,
     decode,
     find_key,
     read_credentials,
     read_user,
 )
+from fetcher.session.model import MOST_NAME
 
 WEEK = 7 * 24 * 3600.0
 
@@ -49,15 +49,16 @@ WEEK = 7 * 24 * 3600.0
         ("u-country-de-session-session", Steering(session="session", country="DE")),
         # what gateways call it
         ("u-sessid-a-sesstime-5-cc-de", Steering(session="a", lifetime=300.0, country="DE")),
-        ("u-sessionduration-1", Steering(lifetime=60.0)),
+        ("u-sessid-a-sessionduration-1", Steering(session="a", lifetime=60.0)),
         # values
         ("u-session-A_b.9", Steering(session="A_b.9")),
-        (f"u-session-{'x' * (MOST_SESSION - 1)}", Steering(session="x" * (MOST_SESSION - 1))),
-        (f"u-session-{'x' * MOST_SESSION}", Steering(session="x" * MOST_SESSION)),
+        (f"u-session-{'x' * (MOST_NAME - 1)}", Steering(session="x" * (MOST_NAME - 1))),
+        (f"u-session-{'x' * MOST_NAME}", Steering(session="x" * MOST_NAME)),
         ("u-lifetime-0", Steering(lifetime=0.0)),
-        ("u-lifetime-0.5", Steering(lifetime=30.0)),
-        (f"u-lifetime-{MOST_LIFETIME - 1}", Steering(lifetime=WEEK - 60)),
-        (f"u-lifetime-{MOST_LIFETIME}", Steering(lifetime=WEEK)),
+        ("u-lifetime-0.5-session-a", Steering(session="a", lifetime=30.0)),
+        (f"session-a-lifetime-{MOST_LIFETIME - 1}", Steering(session="a", lifetime=WEEK - 60)),
+        (f"session-a-lifetime-{MOST_LIFETIME}", Steering(session="a", lifetime=WEEK)),
+        ("u-sticky-target-lifetime-1", Steering(is_sticky=True, lifetime=60.0)),
         ("u-strict-0", Steering(is_strict=False)),
         ("u-country-dE", Steering(country="DE")),
         ("u-site-books.x_1", Steering(site="books.x_1")),
@@ -92,7 +93,7 @@ def test_a_user_name_says_what_it_asks_for(name: str, steering: Steering) -> Non
         ("user-session-a b", "session: expected letters, digits, _ and . as value, got 'a b'"),
         ("user-session-a\u0661", r"session: expected letters, digits, _ and . as value, got 'a\u0"),
         ("user-site-a/b", "site: expected letters"),
-        (f"u-session-{'x' * (MOST_SESSION + 1)}", "session: expected at most 64 characters, got 6"),
+        (f"u-session-{'x' * (MOST_NAME + 1)}", "session: expected at most 64 characters, got 6"),
         ("u-lifetime-ten", "lifetime: expected minutes, from 0 to 10080, got 'ten'"),
         ("u-lifetime-1e2", "lifetime: expected minutes"),
         ("u-lifetime-.5", "lifetime: expected minutes"),
@@ -107,6 +108,10 @@ def test_a_user_name_says_what_it_asks_for(name: str, steering: Steering) -> Non
         ("u-strict-2", "strict: expected 0 or 1, got '2'"),
         ("u-strict-yes", "strict: expected 0 or 1"),
         ("u-sticky-host", "sticky: expected sticky-target, got sticky-host"),
+        # of no session
+        ("u-lifetime-10", "lifetime: it says something of a session, and the user name asks for"),
+        ("u-sesstime-10-country-us", "lifetime: it says something of a session"),
+        ("u-strict-1", "strict: it says something of a session"),
         # twice
         ("u-session-a-session-a", "session: it is asked for twice"),
         ("u-session-a-sessid-b", "sessid: it is asked for twice"),

@@ -12,12 +12,13 @@ from fetcher.dns.resolver import Resolver
 from fetcher.errors import Outcome
 from fetcher.forward.first_flight import Flight
 from fetcher.forward.means import Means, Rules
-from fetcher.forward.model import Authority, Caller, Refused, Sessions
+from fetcher.forward.model import Authority, Caller, Refused
 from fetcher.forward.supply import Supply
 from fetcher.forward.tunnel import Tunnel
 from fetcher.model import Exit, ProxyChooser, Response, Target, Trust, Verdict
 from fetcher.proxy import Proxy, parse_proxy
 from fetcher.route.route import Pool, Route
+from fetcher.session.model import Sessions
 from fetcher.task.request import Defaults
 from fetchpool.farm.farm import Farm
 from fetchpool.farm.kinds import Kind

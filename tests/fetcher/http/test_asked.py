@@ -1,7 +1,15 @@
 import pytest
 
 from fetcher.errors import TaskError
-from fetcher.http.asked import PARAMETERS, SHORT, Asked, read_asked, read_switch, read_wishes
+from fetcher.http.asked import (
+    PARAMETERS,
+    SHORT,
+    Asked,
+    find_pool,
+    read_asked,
+    read_switch,
+    read_wishes,
+)
 from fetcher.model import NO_WISHES, Fetch, Wishes
 from fetcher.route.route import DIRECT, Direct, Pool
 
@@ -87,6 +95,12 @@ def test_a_country_is_for_proxies_of_a_pool() -> None:
         read_wishes(asked(("country", "DE")), DIRECT)
 
 
+def test_a_parameter_is_about_the_first_pool_of_a_way() -> None:
+    assert find_pool("session", (Direct(), Pool("zhihu"), Pool())) == Pool("zhihu")
+    with pytest.raises(TaskError, match=r"session: .* leave it out, or take proxy=pool"):
+        find_pool("session", DIRECT)
+
+
 def test_a_caller_chooses_its_way_only_where_it_may() -> None:
     with pytest.raises(TaskError, match=r"api\.caller_proxy: true"):
         read(asked(("proxy", "direct")), caller_proxy=False)
@@ -130,4 +144,4 @@ def test_what_is_remembered_is_short(more: int, expected: bool) -> None:
 
 
 def test_all_parameters_are_known() -> None:
-    assert set(PARAMETERS) > {"url", "cookies", "timeout", "redirects", "render"}
+    assert set(PARAMETERS) > {"url", "session", "cookies", "timeout", "redirects", "render"}

@@ -1,11 +1,13 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from fetcher.http.gate import (
     JSON,
     Gate,
     Refusal,
+    find_owner,
     refuse_cross_site,
     refuse_haste,
     refuse_host,
@@ -227,3 +229,20 @@ def test_who_asks_is_told_to_the_limiter(
 
 def test_without_a_limiter_nobody_asks_too_often() -> None:
     assert refuse_haste(Gate(), {}, bearer=True) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "bearer", "name"),
+    [
+        ({"API-KEY": "k-1"}, False, "ann"),
+        ({"API-KEY": "k-2"}, False, ""),
+        ({"API-KEY": "schlüssel".encode().decode("latin-1")}, False, "bob"),
+        ({"Authorization": "Bearer k-1"}, True, "ann"),
+        ({"Authorization": "Bearer k-1"}, False, ""),
+        ({}, True, ""),
+    ],
+)
+def test_a_key_has_its_name(headers: dict[str, str], bearer: bool, name: str) -> None:
+    gate = replace(KEYED, names={"k-1": "ann", "schlüssel": "bob"})
+    assert find_owner(gate, headers, bearer=bearer) == name
+    assert find_owner(Gate(), headers, bearer=bearer) == ""

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from fetcher.redis.duties import end_all
+from fetcher.errors import RedisAway
+from fetcher.redis.duties import end_all, repeat
 
 
 async def test_one_that_swallows_a_cancellation_ends_all_the_same():
@@ -55,3 +56,21 @@ async def test_who_is_cancelled_while_they_end_hears_of_it_when_they_have() -> N
     with pytest.raises(asyncio.CancelledError):
         await ending
     assert one.done()
+
+
+async def test_a_step_is_repeated_though_redis_is_away_and_breaks_by_nothing_else(caplog) -> None:
+    caplog.set_level("DEBUG", "fetcher.redis.duties")
+    steps = 0
+
+    async def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            raise RedisAway("gone")
+        if steps == 4:
+            raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        await repeat(step, 0.001, "things")
+    assert steps == 4
+    assert [record.getMessage() for record in caplog.records] == ["things: gone"]

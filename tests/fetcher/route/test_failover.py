@@ -406,6 +406,15 @@ def test_every_attempt_but_the_last_must_answer_in_time(
     assert seen == expected
 
 
+def test_the_only_proxy_of_a_session_is_to_answer_in_time_if_another_follows() -> None:
+    for followed, first_byte in ((True, 15.0), (False, 0.0)):
+        wishes = Wishes(preferred=A, only=True, followed=followed)
+        ways = failover("pool", 1, Few(A), wishes=wishes)
+        exit = ways.leave(None, GET.url)
+        assert isinstance(exit, Exit)
+        assert ways.limits(exit, GET, 100.0).first_byte == first_byte
+
+
 @pytest.mark.parametrize(
     ("left", "first_byte", "connect"),
     [(100.0, 15.0, 5.0), (15.0, 15.0, 5.0), (14.0, 14.0, 5.0), (3.0, 3.0, 5.0)],

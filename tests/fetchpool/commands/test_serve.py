@@ -39,6 +39,13 @@ def test_an_address_that_is_not_ours_is_said_in_a_sentence(tmp_path: Path) -> No
     assert "cannot listen on 192.0.2.1:5555" in got.err
 
 
+def test_a_misspelt_route_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    for key in ("forward.route", "api.proxy", "fetcher.proxy"):
+        got = run(tmp_path, "-s", f"{key}=pol", "api")
+        assert (got.code, got.out) == (2, "")
+        assert f"{key}: pol is none of our words: did you mean pool?" in got.err
+
+
 @pytest.mark.parametrize("words", [["all"], ["pool"], ["all", "--workers", "2"]])
 def test_a_redis_that_is_not_there_is_one_line_and_the_end(
     tmp_path: Path, words: list[str]

@@ -11,6 +11,7 @@ from fetcher.settings import Tls
 from fetchpool.config.settings import SettingsError
 from fetchpool.farm.certificate import make_certificate
 from fetchpool.serve.build_forward import build_forward, load_certificate
+from tests.fetcher.session.one import OneSession
 from tests.fetchpool.given import settings
 
 
@@ -24,7 +25,7 @@ async def test_a_door_has_the_rules_of_its_settings(redis: Redis) -> None:
         fetcher__delay=3,
     )
     async with Fetcher.from_settings() as fetcher:
-        door, _, part = build_forward(given, fetcher, redis, redis, Own())
+        door, _, part = build_forward(given, fetcher, redis, redis, Own(), OneSession())
         rules = door.means.rules
         assert rules.trust is Trust.GUARDED
         assert rules.connect_ports == {443}
@@ -42,7 +43,9 @@ async def test_a_client_has_more_proxies_tried_than_a_task(
     redis: Redis, retries: int, tried: int
 ) -> None:
     async with Fetcher.from_settings() as fetcher:
-        door, _, _ = build_forward(settings(fetcher__retries=retries), fetcher, redis, redis, Own())
+        door, _, _ = build_forward(
+            settings(fetcher__retries=retries), fetcher, redis, redis, Own(), OneSession()
+        )
         assert door.means.rules.retries == tried
 
 

@@ -4,6 +4,7 @@ import subprocess
 import msgspec
 import pytest
 from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
@@ -31,7 +32,12 @@ class Families:
         self.scene = scene
 
     def collect(self):
-        return build_families(self.scene)
+        whole: dict[str, Metric] = {}
+        for part in build_families(self.scene):
+            known = whole.setdefault(part.name, part)
+            if known is not part:
+                known.samples += part.samples
+        return whole.values()
 
 
 def site(name: str) -> SiteNumbers:
@@ -50,6 +56,7 @@ def worker(seconds: float = 0.2) -> Totals:
     meters.lag.add(seconds)
     meters.count("fetches", "no proxy", "http", by=2)
     meters.count("checks", "universal", "passed")
+    meters.count("turned away", "407", by=3)
     meters.responses[2] = 5
     gauges: dict[tuple[str, ...], float] = {
         (name,): 1.0 for name in ("fetches", "bodies", "lag", "files", "memory", "oldest")
@@ -100,6 +107,7 @@ def lines(shown: Scene, name: str) -> list[str]:
             ],
         ),
         ("cpu_seconds_total", ['{worker="1"} 1.5', '{worker="2"} 1.5']),
+        ("forward_refusals_total", [f'{{code="407",worker="{n}"}} 3.0' for n in (1, 2)]),
         ("http_responses_total", [f'{{code="2xx",worker="{n}"}} 5.0' for n in (1, 2)]),
         (
             "checks_total",

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
@@ -14,12 +15,19 @@ from fetcher.http.gate import Gate
 from fetcher.http.handler import application
 from fetcher.model import Timing
 from fetcher.stats.ledger import Ledger
-from fetcher.stats.meters import Meters
+from fetcher.stats.meters import Meters, Totals
 from fetchpool.redis.connect import connect
 from fetchpool.serve import metrics as module
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.families import CrawlNumbers
-from fetchpool.serve.metrics import Metrics, count_alive, count_properties, routes, write_page
+from fetchpool.serve.metrics import (
+    LINES,
+    Metrics,
+    count_alive,
+    count_properties,
+    routes,
+    write_page,
+)
 from pool.model import SourceAccount
 from tests.fetchpool.given import settings
 from tests.pool.entries import entry, numbered, snapshot
@@ -150,18 +158,29 @@ async def test_counting_fifty_thousand_does_not_hold_the_loop() -> None:
     assert standstill.longest < 0.1  # 1 ms and what the machine adds
 
 
-async def test_a_page_is_written_in_pieces_none_of_which_is_long(redis: Redis) -> None:
-    metrics = build(redis)
-    scene = await metrics.read()
+def told_of(count: int) -> Totals:
+    """What a worker tells who has checked proxies of so many sites."""
     meters = Meters()
     meters.fetches.record(Timing(dns=1, connect=1, tls=1, first_byte=1, total=1), 1)
-    for number in range(10):
-        meters.count("fetches", str(number), "http")
-    told = meters.read({(name,): 1.0 for name in ("memory", "files", "lag")})
-    scene = msgspec.structs.replace(scene, totals=dict.fromkeys(range(1, 5), told))
-    pieces = list(write_page(scene))
-    assert len(pieces) > 20
-    assert max(piece.count("\n") for piece in pieces) < 200  # 10 us a line
+    for number in range(count):
+        meters.count("checks", f"site{number}", "passed")
+    return meters.read({(name,): 1.0 for name in ("memory", "files", "lag")})
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("count", [0, 1, LINES - 1, LINES, LINES + 1, 2 * LINES + 1])
+async def test_a_page_is_written_in_pieces_none_of_which_is_long(
+    redis: Redis, count: int, workers: int
+) -> None:
+    scene = await build(redis).read()
+    told = dict.fromkeys(range(1, workers + 1), told_of(count))
+    pieces = list(write_page(msgspec.structs.replace(scene, totals=told)))
+    assert max(piece.count("\n") for piece in pieces) <= LINES + 2  # 10 us a line
+    page = "".join(pieces)
+    families = {one.name: one for one in text_string_to_metric_families(page)}
+    assert len(families["fetchpool_checks"].samples) == count * workers
+    heads = [line for line in page.splitlines() if line.startswith("# ")]
+    assert len(heads) == len(set(heads)) == 2 * len(families)
 
 
 def test_properties_of_the_good_ones_are_counted() -> None:

@@ -106,8 +106,17 @@ def test_what_is_not_known_matches_nothing(
 def test_https_passes_unharmed_where_nothing_says_otherwise(
     record: Record, clean: bool | None
 ) -> None:
-    expected = Traits("http", record.connect, clean, None)
+    expected = Traits("http", record.connect, clean, None, alters=False)
     assert traits_of(parse_proxy("192.0.2.1:80"), record) == expected
+
+
+@pytest.mark.parametrize(("unaltered", "alters"), [(None, False), (True, False), (False, True)])
+@pytest.mark.parametrize("own", [False, True])
+def test_one_alters_plain_http_where_that_was_seen(
+    unaltered: bool | None, alters: bool, own: bool
+) -> None:
+    traits = traits_of(parse_proxy("192.0.2.1:80"), Record(unaltered=unaltered, own=own))
+    assert traits.alters is alters
 
 
 @pytest.mark.parametrize(

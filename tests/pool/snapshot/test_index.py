@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from fetcher.proxy import parse_proxy
 from pool.model import Entry, Record
 from pool.snapshot.filters import Filters
-from pool.snapshot.index import LOOKS, Bucket, Index, Pile, find_clean, pick, sample, shuffled
+from pool.snapshot.index import (
+    LOOKS,
+    Bucket,
+    Index,
+    Pile,
+    find_clean,
+    find_plain,
+    pick,
+    sample,
+    shuffled,
+)
 
 
 def entry(member: str, score: float = 100, **known: Any) -> Entry:
@@ -168,6 +178,7 @@ CHANGE = st.tuples(
         anonymity=st.sampled_from([None, "elite", "transparent"]),
         country=st.sampled_from([None, "DE", "us"]),
         own=st.booleans(),
+        unaltered=st.sampled_from([None, True, False]),
     ),
 )
 
@@ -204,6 +215,11 @@ def test_an_index_finds_what_looking_at_all_would(changes: list[tuple[str, bool,
         assert names(index.find(filters)) == wanted
     clean = [names(find_clean(index.traits, known)) for known in (True, None, False)]
     assert sorted(name for one in clean for name in one) == sorted(plain)
+    altering = sorted(n for n, one in plain.items() if one.record.unaltered is False)
+    by_traits = [find_plain(index.traits, alters=alters) for alters in (False, True)]
+    for first, last in ([Pile([bucket]) for bucket in index.plain], by_traits):
+        assert sorted(names(first) + names(last)) == sorted(plain)
+        assert names(last) == altering
     for country, part in index.countries.items():
         inside = [find_clean(part, known) for known in (True, None, False)]
         found = names(index.find(Filters(countries=frozenset({country}))))

@@ -309,7 +309,7 @@ def test_tunnels_prefer_those_that_are_known_to_be_clean_and_avoid_the_others() 
         found = pool.find_exits(tunnelled=tunnelled)
         return [[one[position] for position in range(len(one))] for one in found]
 
-    assert exits(tunnelled=False) == [[clean, unknown, bad]]
+    assert exits(tunnelled=False) == [[clean, unknown, bad], []]
     assert exits(tunnelled=True) == [[clean], [unknown]]
 
 
@@ -463,10 +463,23 @@ def test_https_leaves_by_those_that_tunnelled_cleanly_and_then_by_unknown_ones()
     first, then = pool.find_exits(tunnelled=True)
     assert [first[i] for i in range(len(first))] == [clean]
     assert [then[i] for i in range(len(then))] == [unknown]
-    [every] = pool.find_exits(tunnelled=False)
+    every, altering = pool.find_exits(tunnelled=False)
+    assert not altering
     assert {every[i].member for i in range(len(every))} == {
         one.member for one in (clean, unknown, refusing)
     }
+
+
+def test_plain_http_leaves_last_by_those_that_are_known_to_alter_it() -> None:
+    one, other = entry("192.0.2.1:1", unaltered=False), entry("192.0.2.1:2", unaltered=True)
+    pool = snapshot(one, other)
+    assert listed(pool, tunnelled=False) == [{2}, {1}]
+    both = listed(pool, tunnelled=True)
+    assert {1, 2} in both  # https is none of what they were seen to alter
+    pool.put(entry("192.0.2.1:1", unaltered=True))
+    assert listed(pool, tunnelled=False) == [{1, 2}, set()]
+    pool.put(entry("192.0.2.1:2", unaltered=False))
+    assert listed(pool, tunnelled=False) == [{1}, {2}]
 
 
 @pytest.mark.parametrize(
@@ -491,14 +504,15 @@ def listed(pool: Snapshot, **wanted: Any) -> list[set[int]]:
 @pytest.mark.parametrize(
     ("tunnelled", "country", "unchecked", "expected"),
     [
-        (False, None, False, [{1, 2, 3}]),
-        (False, None, True, [{1, 2, 3}, {4, 5, 6}]),
+        (False, None, False, [{1, 2}, {3}]),
+        (False, None, True, [{1, 2}, {3}, {4, 5}, {6}]),
         (True, None, True, [{1}, {3}, {4}, {6}, {2}]),
-        (False, "de", False, [{1, 2}]),
-        (False, "de", True, [{1, 2}, {4, 5}]),
+        (False, "de", False, [{1, 2}, set()]),
+        (False, "de", True, [{1, 2}, set(), {4, 5}, set()]),
+        (False, "us", True, [set(), {3}, set(), {6}]),
         (True, "DE", False, [{1}, set()]),
         (True, "DE", True, [{1}, set(), {4}, set(), {2}]),
-        (False, "FR", True, [set(), set()]),
+        (False, "FR", True, [set()] * 4),
         (True, "FR", True, [set()] * 5),
     ],
 )
@@ -512,7 +526,7 @@ def test_exits_may_be_wished_for_by_country_and_of_those_that_nobody_has_checked
             for one in (
                 entry(f"192.0.2.1:{first}", score, connect=True, tls=True, country="DE"),
                 entry(f"192.0.2.1:{first + 1}", score, connect=False, country="DE"),
-                entry(f"192.0.2.1:{first + 2}", score, country="US"),
+                entry(f"192.0.2.1:{first + 2}", score, country="US", unaltered=False),
             )
         ),
         entry("192.0.2.1:7", 10, checked=1.0, country="DE"),
@@ -539,9 +553,10 @@ def test_each_change_moves_a_proxy_between_the_good_and_the_unknown_ones(
         pool = snapshot(entry("192.0.2.1:1", before[0], checked=before[1]))
         now = entry("192.0.2.1:1", score, checked=checked)
         pool.put(now)
-        assert listed(pool, tunnelled=False, unchecked=True) == lists
-        assert pool.is_unchecked(now) is bool(lists[1])
+        good, unchecked = lists
+        assert listed(pool, tunnelled=False, unchecked=True) == [good, set(), unchecked, set()]
+        assert pool.is_unchecked(now) is bool(unchecked)
         assert pool.status().checked == pool.is_checked(now)
         pool.remove("192.0.2.1:1")
-        assert listed(pool, tunnelled=False, unchecked=True) == [set(), set()]
+        assert listed(pool, tunnelled=False, unchecked=True) == [set()] * 4
         assert pool.status() == Status(0, 0, 0)

@@ -42,6 +42,23 @@ def test_the_chooser_takes_good_ones_that_were_not_tried() -> None:
     assert chooser.pick(TARGET, tried) is None
 
 
+@pytest.mark.parametrize("country", [None, "DE"])
+def test_those_that_alter_plain_http_carry_it_when_there_is_no_other(country: str | None) -> None:
+    altering = entry("192.0.2.1:1", unaltered=False, connect=True, country="DE")
+    others = [entry(f"192.0.2.1:{port}", connect=True, country="DE") for port in (2, 3)]
+    chooser = PoolChooser(snapshot(altering, *others), draws().random)
+    target = Target(host="x", tunnelled=False, wishes=Wishes(country=country))
+    proxies = [one.proxy for one in others]
+    assert picked(chooser, target) == set(proxies)
+    assert chooser.has_other(target, proxies)
+    exit = chooser.pick(target, proxies)
+    assert exit is not None
+    assert exit.proxy == altering.proxy
+    assert not chooser.has_other(target, [*proxies, altering.proxy])
+    tunnelled = Target(host="x", tunnelled=True, wishes=Wishes(country=country))
+    assert picked(chooser, tunnelled) == {altering.proxy, *proxies}
+
+
 def test_a_pool_without_good_ones_says_so_and_gives_none() -> None:
     chooser = PoolChooser(snapshot(*numbered(12, 99)), draws().random)
     assert chooser.pick(TARGET, ()) is None

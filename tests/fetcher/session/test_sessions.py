@@ -6,12 +6,13 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from fetcher.forward import sessions as module
-from fetcher.forward.model import Authority, Caller, Refused, Steering, Sticky
-from fetcher.forward.sessions import BATCH, KeptSessions, record_of
-from fetcher.forward.store.sessions import SessionStore
+from fetcher.forward.model import Caller, Steering, session_of
 from fetcher.model import Cancellable
 from fetcher.proxy import Proxy
+from fetcher.session import sessions as module
+from fetcher.session.model import NoExit, Session, Sticky
+from fetcher.session.sessions import BATCH, KeptSessions
+from fetcher.session.store import SessionStore
 from fetchpool.farm.kinds import Kind
 from fetchpool.redis.connect import connect as connect_redis
 from tests.fetcher.forward.tunnelled import TARGET, built, close, connect, farmed, fetch, opened
@@ -20,9 +21,9 @@ from tests.redis_server import RedisServer
 pytestmark = [pytest.mark.timeout(30), pytest.mark.usefixtures("nothing_breaks_on_the_loop")]
 
 A, B, C = (Proxy("http", f"127.0.0.{n}", 8080) for n in (1, 2, 3))
-SITE = Authority("www.site.test", 443)
-CALLER = Caller(steering=Steering(session="s"))
-STRICT = Caller(steering=Steering(session="s", is_strict=True))
+ONE = Session("session:s::")
+STRICT = Session("session:s::", is_strict=True)
+TUNNELLER = Caller(steering=Steering(session="s"))
 
 
 @pytest_asyncio.fixture
@@ -52,19 +53,19 @@ def says(proxy: Proxy | None) -> Callable[[], Proxy | None]:
 
 
 async def find(
-    worker: KeptSessions, proxy: Proxy | None, caller: Caller = CALLER, target: Authority = SITE
-) -> Sticky | Refused:
-    told: asyncio.Future[Sticky | Refused] = asyncio.get_running_loop().create_future()
-    worker.find(caller, target, says(proxy), told.set_result)
+    worker: KeptSessions, proxy: Proxy | None, session: Session = ONE
+) -> Sticky | NoExit:
+    told: asyncio.Future[Sticky | NoExit] = asyncio.get_running_loop().create_future()
+    worker.find(session, says(proxy), told.set_result)
     assert not told.done()  # later, from the loop
     return await told
 
 
 async def fail(
-    worker: KeptSessions, failed: Proxy, proxy: Proxy | None, caller: Caller = CALLER
-) -> Sticky | Refused:
-    told: asyncio.Future[Sticky | Refused] = asyncio.get_running_loop().create_future()
-    worker.fail(caller, SITE, failed, says(proxy), told.set_result)
+    worker: KeptSessions, failed: Proxy, proxy: Proxy | None, session: Session = ONE
+) -> Sticky | NoExit:
+    told: asyncio.Future[Sticky | NoExit] = asyncio.get_running_loop().create_future()
+    worker.fail(session, failed, says(proxy), told.set_result)
     assert not told.done()
     return await told
 
@@ -78,10 +79,10 @@ async def calls(redis: Redis) -> int:
 async def test_a_session_keeps_its_exit_whichever_worker_is_asked(workers) -> None:
     assert await find(workers[0], A) == new(A)
     assert await find(workers[1], B) == new(A)
-    workers[1].confirm(CALLER, SITE, A)
+    workers[1].confirm(ONE, A)
     await find(workers[1], C)  # behind it
     for worker in workers * 2:
-        worker.confirm(CALLER, SITE, A)
+        worker.confirm(ONE, A)
         assert await find(worker, C) == Sticky(A)
 
 
@@ -95,7 +96,7 @@ async def test_two_who_come_at_once_agree(workers) -> None:
 
 async def test_a_session_moves_once_however_many_see_its_proxy_die(workers) -> None:
     await find(workers[0], A)
-    workers[0].confirm(CALLER, SITE, A)
+    workers[0].confirm(ONE, A)
     told = await asyncio.gather(*(fail(worker, A, B) for worker in workers * 5))
     assert told.count(Sticky(A)) == 1
     assert told.count(new(B, moves=1)) == 9
@@ -105,30 +106,27 @@ async def test_a_session_moves_once_however_many_see_its_proxy_die(workers) -> N
 
 async def test_an_exit_that_is_reached_again_has_not_failed(workers) -> None:
     await find(workers[0], A)
-    workers[0].confirm(CALLER, SITE, A)
+    workers[0].confirm(ONE, A)
     for _ in range(3):
         assert await fail(workers[0], A, B) == Sticky(A)
         assert await find(workers[1], C) == Sticky(A)
-        workers[1].confirm(CALLER, SITE, A)
+        workers[1].confirm(ONE, A)
         await find(workers[1], C)  # behind it
 
 
 async def test_one_whose_proxy_has_left_the_pool_moves(kept) -> None:
     # The pool gives none where only that one is wished for, so nothing is ever reached.
     await find(kept, A)
-    kept.confirm(CALLER, SITE, A)
+    kept.confirm(ONE, A)
     assert await fail(kept, A, B) == Sticky(A)
     assert await fail(kept, A, B) == new(B, moves=1)
 
 
 async def test_a_strict_session_ends_in_words(kept) -> None:
     await find(kept, A, STRICT)
-    kept.confirm(STRICT, SITE, A)
+    kept.confirm(STRICT, A)
     assert await fail(kept, A, B, STRICT) == Sticky(A)
-    refused = await fail(kept, A, B, STRICT)
-    assert isinstance(refused, Refused)
-    assert (refused.status, refused.error) == (502, "destination_unavailable")
-    assert "strict-1 wants no other" in refused.sentence
+    assert await fail(kept, A, B, STRICT) is NoExit.STRICT
     assert await find(kept, B, STRICT) == Sticky(A)
 
 
@@ -138,9 +136,9 @@ async def test_where_nobody_is_proposed_there_is_none(kept) -> None:
 
 
 async def test_who_has_left_hears_nothing_and_may_leave_twice(kept) -> None:
-    told: list[Sticky | Refused] = []
-    asking = kept.find(CALLER, SITE, says(A), told.append)
-    failing = kept.fail(CALLER, SITE, A, says(B), told.append)
+    told: list[Sticky | NoExit] = []
+    asking = kept.find(ONE, says(A), told.append)
+    failing = kept.fail(ONE, A, says(B), told.append)
     for one in (asking, failing) * 2:
         one.cancel()
     assert await find(kept, C) == new(C)
@@ -151,12 +149,12 @@ async def test_one_who_leaves_when_the_answer_is_on_its_way_hears_nothing(kept) 
     told: list[str] = []
     later: list[Cancellable] = []
 
-    def first(sticky: Sticky | Refused) -> None:
+    def first(sticky: Sticky | NoExit) -> None:
         told.append("first")
         later[0].cancel()
 
-    kept.find(CALLER, SITE, says(A), first)
-    later.append(kept.find(CALLER, SITE, says(A), lambda sticky: told.append("second")))
+    kept.find(ONE, says(A), first)
+    later.append(kept.find(ONE, says(A), lambda sticky: told.append("second")))
     await find(kept, A)
     assert told == ["first"]
 
@@ -167,23 +165,24 @@ async def test_one_who_leaves_when_the_answer_is_on_its_way_hears_nothing(kept) 
 async def test_all_who_ask_in_one_turn_cost_one_call(kept, redis, count, scripts) -> None:
     await find(kept, A)  # the script is loaded
     await redis.config_resetstat()
-    callers = [Caller(steering=Steering(session=f"s{n}")) for n in range(count)]
-    assert await asyncio.gather(*(find(kept, A, caller) for caller in callers)) == [new(A)] * count
+    sessions = [Session(f"session:s{n}::") for n in range(count)]
+    found = await asyncio.gather(*(find(kept, A, session) for session in sessions))
+    assert found == [new(A)] * count
     assert await calls(redis) == scripts
 
 
 async def test_what_is_certain_is_not_confirmed_again(kept, redis) -> None:
     await find(kept, A)
-    kept.confirm(CALLER, SITE, A)
+    kept.confirm(ONE, A)
     await find(kept, A)
     await redis.config_resetstat()
     for _ in range(5):
         assert await find(kept, A) == Sticky(A)
-        kept.confirm(CALLER, SITE, A)
-        kept.confirm(CALLER, SITE, A)
+        kept.confirm(ONE, A)
+        kept.confirm(ONE, A)
     assert await calls(redis) == 5
     await fail(kept, A, B)
-    kept.confirm(CALLER, SITE, A)
+    kept.confirm(ONE, A)
     await find(kept, A)
     assert await calls(redis) == 8
 
@@ -193,9 +192,9 @@ async def test_only_so_many_doubts_are_remembered(kept, redis, monkeypatch, extr
     monkeypatch.setattr(module, "DOUBTFUL", 3)
     await find(kept, A)
     for n in range(2 + extra):
-        await find(kept, A, Caller(steering=Steering(session=f"s{n}")))
+        await find(kept, A, Session(f"session:s{n}::"))
     await redis.config_resetstat()
-    kept.confirm(CALLER, SITE, A)  # the oldest
+    kept.confirm(ONE, A)  # the oldest
     await find(kept, A)
     assert await calls(redis) == (1 if extra > 0 else 2)
 
@@ -205,13 +204,10 @@ async def test_redis_away_is_said_in_words_and_over_when_it_is_back(tmp_path) ->
         client = connect_redis(server.url)
         kept = KeptSessions(SessionStore(client, "p"))
         assert await find(kept, A) == new(A)
-    kept.confirm(CALLER, SITE, A)
+    kept.confirm(ONE, A)
     for _ in range(2):
-        refused = await find(kept, A)
-        assert isinstance(refused, Refused)
-        assert (refused.status, refused.error) == (503, "proxy_internal_error")
-        assert "kept in Redis, which does not answer" in refused.sentence
-        assert await fail(kept, A, B) == refused
+        assert await find(kept, A) is NoExit.AWAY
+        assert await fail(kept, A, B) is NoExit.AWAY
     with RedisServer.start(tmp_path):
         assert await find(kept, B) == new(B)
     kept.close()
@@ -220,19 +216,19 @@ async def test_redis_away_is_said_in_words_and_over_when_it_is_back(tmp_path) ->
 
 async def test_what_redis_refuses_is_logged_once_without_the_proxy(kept, redis, caplog) -> None:
     secret = Proxy("http", "127.0.0.1", 1, "user", "hunter2")
-    await redis.set("{p:forward}:exit:session:s::", "no hash")
+    await redis.set("{p:sessions}:exit:session:s::", "no hash")
     for _ in range(2):
-        assert isinstance(await find(kept, secret), Refused)
+        assert await find(kept, secret) is NoExit.AWAY
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert "sessions of the forward proxy are refused: Redis failed: " in record.getMessage()
+    assert "sessions are refused: Redis failed: " in record.getMessage()
     assert "hunter2" not in caplog.text
 
 
 async def test_who_waits_at_the_end_hears_nothing(workers) -> None:
-    told: list[Sticky | Refused] = []
-    workers[0].find(CALLER, SITE, says(A), told.append)
-    workers[0].fail(CALLER, SITE, A, says(A), told.append)
+    told: list[Sticky | NoExit] = []
+    workers[0].find(ONE, says(A), told.append)
+    workers[0].fail(ONE, A, says(A), told.append)
     workers[0].close()
     workers[0].close()
     await find(workers[1], B)
@@ -260,10 +256,10 @@ def tunnelling(kept: KeptSessions, *kinds: Kind) -> Any:
 )
 async def test_a_new_session_takes_an_exit_that_is_of_use(kept, kind: Kind) -> None:
     async with tunnelling(kept, kind, kind, Kind.GOOD) as (farm, pool, door):
-        door.caller = CALLER
+        door.caller = TUNNELLER
         for _ in range(2):
             assert b"127.77.0.3" in await fetch(door, farm.ca_file)
-        assert await find(kept, None, target=TARGET) == Sticky(pool.proxies[2])
+        assert await find(kept, None, session_of(TUNNELLER, TARGET)) == Sticky(pool.proxies[2])
         assert [moves for _, moves in door.granted] == [0, 0]
 
 
@@ -275,45 +271,24 @@ async def test_a_session_moves_once_when_its_proxy_dies(workers, kind: Kind) -> 
         opened(means) as other,
     ):
         for one in (door, other):
-            one.caller = CALLER
+            one.caller = TUNNELLER
             for _ in range(5):
                 assert b"127.77.0.1" in await fetch(one, farm.ca_file)
         farm.proxies[0].kind = kind
         for one in (door, other):
             for _ in range(5):
                 assert b"127.77.0.2" in await fetch(one, farm.ca_file)
-        assert await find(workers[0], None, target=TARGET) == Sticky(pool.proxies[1], moves=1)
+        moved = Sticky(pool.proxies[1], moves=1)
+        assert await find(workers[0], None, session_of(TUNNELLER, TARGET)) == moved
 
 
 async def test_what_the_exit_of_a_session_refuses_moves_nothing(kept) -> None:
     async with tunnelling(kept, Kind.GOOD, Kind.GOOD) as (farm, pool, door):
-        door.caller = CALLER
+        door.caller = TUNNELLER
         await fetch(door, farm.ca_file)
         farm.proxies[0].kind = Kind.BAD_GATEWAY
         for _ in range(3):
             head, _, writer = await connect(door)
             await close(writer)
             assert head.startswith(b"HTTP/1.1 502")
-        assert await find(kept, None, target=TARGET) == Sticky(pool.proxies[0])
-
-
-@pytest.mark.parametrize(
-    ("steering", "key", "host", "record"),
-    [
-        (Steering(session="s"), "", "a.test", "session:s::"),
-        (Steering(session="s"), "ann", "a.test", "session:s::ann"),
-        (Steering(session="s"), "a:b", "a.test", "session:s::a:b"),
-        (Steering(session="s", country="DE"), "ann", "a.test", "session:s:DE:ann"),
-        (Steering(session="s", site="zhihu"), "ann", "b.test", "session:s::ann"),
-        (Steering(session="s", is_sticky=True), "ann", "b.test", "session:s::ann"),
-        (Steering(is_sticky=True), "ann", "a.test", "target:[a.test]::ann"),
-        (Steering(is_sticky=True), "ann", "www.a.co.uk", "target:[a.co.uk]::ann"),
-        (Steering(is_sticky=True), "ann", "a.co.uk.", "target:[a.co.uk]::ann"),
-        (Steering(is_sticky=True, country="DE"), "", "b.github.io", "target:[b.github.io]:DE:"),
-        (Steering(is_sticky=True), "", "127.0.0.1", "target:[127.0.0.1]::"),
-        (Steering(is_sticky=True), "", "::1", "target:[::1]::"),
-        (Steering(is_sticky=True), "", "localhost", "target:[localhost]::"),
-    ],
-)
-def test_a_record_is_one_of_a_key(steering: Steering, key: str, host: str, record: str) -> None:
-    assert record_of(Caller(key=key, steering=steering), Authority(host, 443)) == record
+        assert await find(kept, None, session_of(TUNNELLER, TARGET)) == Sticky(pool.proxies[0])

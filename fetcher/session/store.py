@@ -167,8 +167,8 @@ class SessionStore:
         touch: float = TOUCH,
         most: int = MOST,
     ) -> None:
-        self._index = f"{{{prefix}:forward}}:exits"
-        self._base = f"{{{prefix}:forward}}:exit:"
+        self._index = f"{{{prefix}:sessions}}:exits"
+        self._base = f"{{{prefix}:sessions}}:exit:"
         self._limits = (self._base, _milli(idle), _milli(touch), most)
         self._find = redis.register_script(_COMMON + _FIND)
         self._confirm = redis.register_script(_COMMON + _CONFIRM)

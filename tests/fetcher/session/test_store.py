@@ -2,16 +2,16 @@ import pytest
 from redis.asyncio import Redis
 
 from fetcher.errors import RedisAway
-from fetcher.forward.store.sessions import Failing, Finding, Kept, SessionStore
 from fetcher.proxy import Proxy, parse_proxy
+from fetcher.session.store import Failing, Finding, Kept, SessionStore
 from fetchpool.redis.connect import connect
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.timeout(30)
 
 A, B, C = (Proxy("http", f"127.0.0.{n}", 8080) for n in (1, 2, 3))
-BASE = "{p:forward}:exit:"
-INDEX = "{p:forward}:exits"
+BASE = "{p:sessions}:exit:"
+INDEX = "{p:sessions}:exits"
 
 
 @pytest.fixture

@@ -9,34 +9,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from fetcher.errors import RedisAway
-from fetcher.forward.model import Authority, Caller, Refused, Sessions, Sticky
-from fetcher.forward.store.sessions import Failing, Finding, Kept, SessionStore
 from fetcher.proxy import Proxy
-from fetcher.task.cookies import site_of_host
+from fetcher.session.model import NoExit, Session, Sessions, Sticky
+from fetcher.session.store import Failing, Finding, Kept, SessionStore
 
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 100  # records in one call: Redis serves nobody else for a millisecond
 DOUBTFUL: Final = 10_000  # records of which it is remembered that they are not certain
 
-_AWAY: Final = Refused(
-    status=503,
-    error="proxy_internal_error",
-    sentence="sessions and sticky targets are kept in Redis, which does not answer: try again soon",
-)
-_STRICT: Final = Refused(
-    status=502,
-    error="destination_unavailable",
-    sentence="the proxy of this session could not be reached twice, and strict-1 wants no other",
-)
-
 
 class KeptSessions(Sessions):
     """Sessions in Redis, one call there for each that is found, whoever else asks.
 
     An exit that was reached once is given up when it was not reached twice in a row, which is a
-    move; one that never was, at once and uncounted. Its country belongs to a session's name. A
-    target is sticky by its registrable domain; within a session it is the session that counts.
+    move; one that never was, at once and uncounted.
     """
 
     def __init__(self, store: SessionStore) -> None:
@@ -50,19 +37,18 @@ class KeptSessions(Sessions):
 
     def find(
         self,
-        caller: Caller,
-        target: Authority,
+        session: Session,
         propose: Callable[[], Proxy | None],
-        done: Callable[[Sticky | Refused], None],
+        done: Callable[[Sticky | NoExit], None],
     ) -> "_Asking":
-        finding = Finding(record_of(caller, target), propose(), caller.steering.lifetime)
+        finding = Finding(session.record, propose(), session.lifetime)
         asking = _Asking(finding, done)
         self._finding.append(asking)
         self._begin()
         return asking
 
-    def confirm(self, caller: Caller, target: Authority, proxy: Proxy) -> None:
-        record = record_of(caller, target)
+    def confirm(self, session: Session, proxy: Proxy) -> None:
+        record = session.record
         if record in self._doubtful:
             del self._doubtful[record]
             self._reached[record] = proxy
@@ -70,16 +56,12 @@ class KeptSessions(Sessions):
 
     def fail(
         self,
-        caller: Caller,
-        target: Authority,
+        session: Session,
         proxy: Proxy,
         propose: Callable[[], Proxy | None],
-        done: Callable[[Sticky | Refused], None],
+        done: Callable[[Sticky | NoExit], None],
     ) -> "_Asking":
-        steering = caller.steering
-        failing = Failing(
-            record_of(caller, target), proxy, propose(), steering.lifetime, steering.is_strict
-        )
+        failing = Failing(session.record, proxy, propose(), session.lifetime, session.is_strict)
         asking = _Asking(failing, done)
         self._failing.append(asking)
         self._begin()
@@ -126,16 +108,16 @@ class KeptSessions(Sessions):
             answers = await ask([asking.asked for asking in batch])
         except RedisAway as error:
             level = logging.DEBUG if self._is_away or error.is_gone else logging.WARNING
-            logger.log(level, "sessions of the forward proxy are refused: %s", error)
+            logger.log(level, "sessions are refused: %s", error)
             self._is_away = True
             for asking in batch:
-                call_soon(asking.hear, _AWAY)
+                call_soon(asking.hear, NoExit.AWAY)
             return
         self._is_away = False
         for asking, kept in zip(batch, answers, strict=True):
             self._remember(asking.asked.record, kept)
             sticky = Sticky(kept.proxy, kept.moves, kept.is_new)
-            call_soon(asking.hear, _STRICT if kept.is_over else sticky)
+            call_soon(asking.hear, NoExit.STRICT if kept.is_over else sticky)
 
     def _remember(self, record: str, kept: Kept) -> None:
         self._doubtful.pop(record, None)
@@ -150,16 +132,16 @@ class _Asking:
 
     __slots__ = ("_done", "asked")
 
-    def __init__(self, asked: Finding | Failing, done: Callable[[Sticky | Refused], None]) -> None:
+    def __init__(self, asked: Finding | Failing, done: Callable[[Sticky | NoExit], None]) -> None:
         self.asked = asked
-        self._done: Callable[[Sticky | Refused], None] | None = done
+        self._done: Callable[[Sticky | NoExit], None] | None = done
 
     @property
     def is_waiting(self) -> bool:
         """Whether anybody still wants to hear."""
         return self._done is not None
 
-    def hear(self, answer: Sticky | Refused) -> None:
+    def hear(self, answer: Sticky | NoExit) -> None:
         done, self._done = self._done, None
         if done is not None:
             done(answer)
@@ -171,13 +153,3 @@ class _Asking:
 def _cut(asking: list[_Asking]) -> tuple[list[_Asking], list[_Asking]]:
     """What is left, and those of a batch who still wait."""
     return asking[BATCH:], [one for one in asking[:BATCH] if one.is_waiting]
-
-
-def record_of(caller: Caller, target: Authority) -> str:
-    """Under what name the exit lies in Redis; the caller's key is last, as it may hold anything."""
-    steering = caller.steering
-    if steering.session is not None:
-        what = f"session:{steering.session}"
-    else:
-        what = f"target:[{site_of_host(target.host.rstrip('.'))}]"
-    return f"{what}:{steering.country or ''}:{caller.key}"
