@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 import fetcher.run.blocking
 import fetcher.run.fetcher
+from fetcher.auto.memory import Memory
+from fetcher.auto.store import Store
 from fetcher.client.chromium.client import ChromiumClient
 from fetcher.errors import RedisAway
 from fetcher.forward.own import Own
@@ -107,6 +109,7 @@ class Fetcher(fetcher.run.fetcher.Fetcher):
                 clock=clock,
                 **changes,
             )
+            made.shared.memory = Memory(Store(client, chosen.redis.prefix))
             duties = view.duties()
             if chosen.redis.url == "embedded":
                 duties.append(partial(keep_running, Path(chosen.redis.data_dir)))

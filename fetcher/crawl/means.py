@@ -79,6 +79,7 @@ class Means:
             user_agent=options.user_agent,
             timeout=options.timeout or None,
             allow_redirects=False,
+            fetch_type=options.render,
         )
         shared = self.fetcher.shared
         defaults = shared.stream_defaults if self.archives else shared.policy.defaults

@@ -185,6 +185,8 @@ class Page(msgspec.Struct, kw_only=True):
     links: int = 0
     is_new: bool = True  # False: the cached one still holds
     items: list[dict[str, Any]] = []  # what the callback gave to write
+    rendered: bool | None = None  # whether its scripts have run; None: nobody asked for that
+    base: str = ""  # where a rendering has ended, for its links
 
     @property
     def id(self) -> int:

@@ -79,7 +79,8 @@ class PageReader:
         content_type = page.headers.get("Content-Type", "")
         if is_html(content_type, page.content[:2000]):
             reading, problem = await self._parser.parse(
-                page.content, content_type, page.visited.url, want_text=self.options.text
+                *(page.content, content_type, page.base or page.visited.url),
+                want_text=self.options.text,
             )
             if problem is not None:
                 found.tally[f"unread:{problem}"] = 1

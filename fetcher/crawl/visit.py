@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from fetcher.client.coding import OFFERED
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_LISTS: Final = Flag.SITEMAP | Flag.ROBOTS | Flag.LIST
+
 # A page at whose fetch so many processes have died is not given to another one.
 DEADLY: Final = 20
 
@@ -58,7 +61,6 @@ _TOO_LARGE: Final = Decision(
     what="f", reached=True, reason="the body is larger than fetcher.max_body"
 )
 _NOT_NOW: Final = Turn(granted=False, wait=0.0, at=0.0, blocked=False)
-_LISTS: Final = Flag.SITEMAP | Flag.ROBOTS | Flag.LIST
 
 
 class Ended(msgspec.Struct, kw_only=True):
@@ -284,6 +286,8 @@ class Visit:
             for fetching in begun:
                 fetching.cancel()
             raise
+        if fetching.ending is Ending.NOT_ENABLED:
+            raise _Over(Decision(what="s", reason="render"))
         if collector is None or not collector.has_begun:
             # What goes to a receiver has no limit, also where it is short and comes whole.
             if means.archives and 0 < means.most_body < len(result.content):
@@ -293,6 +297,8 @@ class Visit:
 
     def _build_fetch(self, cached: Cached | None) -> Fetch:
         fetch = self.means.fetch
+        if self.means.options.render and self.item.flags & _LISTS:
+            fetch = replace(fetch, fetch_type=None)  # it is read as it is
         if self.item.cookies:
             fetch = replace(fetch, cookies=dict(self.item.cookies))
         if cached is not None:
@@ -456,6 +462,8 @@ class Visit:
             proxy=_shown(result.proxy),
             attempts=self.item.attempt + 1,
         )
+        if result.rendered is not UNSET:
+            page.rendered, page.base = result.rendered, result.url if result.rendered else ""
         response = fetching.response
         if response is not None:
             page.address = response.address if self.means.is_direct else ""

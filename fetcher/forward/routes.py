@@ -1,6 +1,6 @@
 """The routes of what is open: look at the tunnels of all workers, and close one."""
 
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 from tornado.routing import URLSpec
 
@@ -37,6 +37,12 @@ class TunnelsHandler(_Tunnels):
         await self.get()
 
 
+class Closed(TypedDict):
+    """A tunnel that was open."""
+
+    closed: str
+
+
 class TunnelHandler(_Tunnels):
     """DELETE /api/tunnels/ID: both its ends are cut off. A plain request is none."""
 
@@ -49,7 +55,7 @@ class TunnelHandler(_Tunnels):
             self.refuse(503, str(error))
             return
         if was_there:
-            self.write_json({"closed": name})
+            self.write_json(Closed(closed=name))
         elif was_there is None:
             self.refuse(504, f"the worker that has {name[:100]} did not answer: try it again")
         else:

@@ -43,7 +43,7 @@ class Open(Protocol):
         """End it; it takes itself out of the table."""
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class OpenTunnel(msgspec.Struct, frozen=True, kw_only=True):
     """An open tunnel as JSON has it."""
 
     id: str
@@ -62,7 +62,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What is open, oldest first."""
 
     total: int
-    tunnels: list[Shown]
+    tunnels: list[OpenTunnel]
     silent: int = 0  # workers that did not say in time what they have
 
 
@@ -103,9 +103,9 @@ class Tunnels:
         tunnel.close()
         return True
 
-    def _show(self, tunnel: Open, kind: str, now: float) -> Shown:
+    def _show(self, tunnel: Open, kind: str, now: float) -> OpenTunnel:
         caller, proxy = tunnel.caller, tunnel.proxy
-        return Shown(
+        return OpenTunnel(
             id=self._name(tunnel),
             kind=kind,
             client=caller.address,

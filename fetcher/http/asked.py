@@ -5,7 +5,7 @@ pages, ask for the same.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -51,10 +51,13 @@ class Asked(NamedTuple):
         return sum(map(len, chain(*self.fields, *self.parameters))) <= SHORT
 
 
-def read_asked(asked: Asked, *, caller_proxy: bool, max_body: int) -> Fetch:
+def read_asked(
+    asked: Asked, *, caller_proxy: bool, max_body: int, sites: Collection[str] | None = None
+) -> Fetch:
     """The options of its task. Raises `TaskError` naming the parameter that is wrong.
 
-    `caller_proxy`: it may choose its way; `max_body`: bytes that it may get, 0 = no limit.
+    `caller_proxy`: it may choose its way; `max_body`: bytes that it may get, 0 = no limit; `sites`:
+    those that there are, None: nobody knows.
     """
     options: dict[str, Any] = {}
     for name, text in asked.parameters:
@@ -77,6 +80,9 @@ def read_asked(asked: Asked, *, caller_proxy: bool, max_body: int) -> Fetch:
             "proxy: callers may not choose the way of a fetch, unless whoever runs the service"
             " sets api.caller_proxy: true"
         )
+    site = options.get("site")
+    if site and sites is not None and site not in sites:
+        raise TaskError(f"site: expected one of {', '.join(sites)}, got {site[:50]!r}")
     if max_body:
         options["max_body"] = max_body
     names = {name for name, _ in asked.fields}

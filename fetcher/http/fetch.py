@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import msgspec
 from msgspec import UNSET
@@ -41,7 +41,7 @@ from fetcher.http.incoming import IncomingBody
 from fetcher.http.reasons import name_setting
 from fetcher.http.request_id import FIELD, find_id
 from fetcher.http.server import set_own_pace
-from fetcher.model import Fetch, Result, Target, Task, Trust, Wishes
+from fetcher.model import Attempt, Fetch, Result, Target, Task, Trust, Wishes
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
@@ -90,12 +90,20 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     trust: Trust = Trust.GUARDED
     caller_proxy: bool = True
+    sites: tuple[str, ...] | None = None  # that there are; None: nobody knows
     concurrency: int = 0  # 0 = no limit
     max_body: int = 0
     stall: float = 30.0  # seconds for which a caller may take or send nothing; 0 = no limit
     per_host: int = 0  # fetches at one host, of all callers; 0 = no limit
     delay: float = 0.0  # seconds between two starts at one host, for tasks that name no other
     allow_scripts: bool = False  # they may have scripts of their own run in pages
+
+
+class Failure(TypedDict):
+    """Why there is no answer of the target, and what was tried."""
+
+    error: str
+    attempts: Sequence[Attempt]
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -136,15 +144,18 @@ class FetchRouter(Router):
 
     def _read(self, asked: Asked) -> Wish:
         limits = self.limits
-        fetch = read_asked(asked, caller_proxy=limits.caller_proxy, max_body=limits.max_body)
+        fetch = read_asked(
+            asked,
+            caller_proxy=limits.caller_proxy,
+            max_body=limits.max_body,
+            sites=limits.sites,
+        )
         route = parse_route(fetch.proxy, limits.route)
         wishes = read_wishes(asked, route)
         takes = ", ".join(value for name, value in asked.fields if name == "Accept-Encoding")
-        try:
-            plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
-            plan = replace(plan, request=replace(plan.request, takes=takes))
-        except TaskError:
-            plan = None  # the fetch comes to that too, and it is an end like any other
+        # A data: URL comes to no plan; what is wrong with its options is told all the same.
+        plan = build_plan(Task(url=_ANY, fetch=fetch), self.fetcher.shared.stream_defaults)
+        plan = replace(plan, request=replace(plan.request, takes=takes))
         return Wish(fetch, plan, route, wishes, takes, is_patient=fetch.timeout is None)
 
 
@@ -484,7 +495,7 @@ class FetchCall(HTTPMessageDelegate):
         attempts = fetching.attempts if fetching is not None else ()
         if self.keeping is not None:
             attempts = self.keeping.attempts
-        body = json.dumps({"error": error, "attempts": msgspec.to_builtins(attempts)}) + "\n"
+        body = json.dumps(msgspec.to_builtins(Failure(error=error, attempts=attempts))) + "\n"
         own = {
             "X-Fetch-Error": "1",
             FIELD: find_id(self.request),

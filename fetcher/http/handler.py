@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypedDict
 
 import msgspec
 from tornado.httputil import HTTPServerRequest
@@ -14,6 +14,7 @@ from tornado.iostream import StreamClosedError
 from tornado.routing import PathMatches, Router, Rule, URLSpec
 from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
 
+from fetcher.http.description import Error
 from fetcher.http.gate import (
     Gate,
     Refusal,
@@ -160,7 +161,7 @@ class OwnHandler(Handler):
         """None: what changes all the time is not worth a digest."""
 
     def refuse(self, status: int, words: str) -> None:
-        self.write_json({"error": words}, status)
+        self.write_json(Error(error=words), status)
 
     def write_packed(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
@@ -210,6 +211,13 @@ class LivezHandler(Handler):
     head = get
 
 
+class Health(TypedDict):
+    """`problems`: why it is not ready, in words."""
+
+    ready: bool
+    problems: list[str]
+
+
 class HealthzHandler(Handler):
     """200 when everything can do its work, 503 with the reasons when something cannot."""
 
@@ -220,7 +228,8 @@ class HealthzHandler(Handler):
 
     def get(self) -> None:
         problems = self.problems()
-        self.write_json({"ready": not problems, "problems": problems}, 503 if problems else 200)
+        health = Health(ready=not problems, problems=problems)
+        self.write_json(health, 503 if problems else 200)
 
     head = get
 
@@ -336,17 +345,18 @@ def application(
         gate=gate,
         log_function=lambda handler: log_access(handler.request, handler.get_status(), counts),
         default_handler_class=NotFoundHandler,
-        default_handler_args={"routes": name_routes(map(_find_pattern, specs))},
+        default_handler_args={"routes": name_routes(map(find_pattern, specs))},
     )
     made.routers = {
-        _find_pattern(rule).removesuffix("$"): rule.target
+        find_pattern(rule).removesuffix("$"): rule.target
         for rule in specs
         if isinstance(rule.target, Router)
     }
     return made
 
 
-def _find_pattern(rule: Rule) -> str:
+def find_pattern(rule: Rule) -> str:
+    """Of the paths that a rule of ours is for."""
     assert isinstance(rule.matcher, PathMatches)
     return rule.matcher.regex.pattern
 

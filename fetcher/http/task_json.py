@@ -173,8 +173,8 @@ class Answer(msgspec.Struct, kw_only=True):
     cookies: dict[str, str]
     time: float
     save: Any
-    error: str | UnsetType
-    traceback: str | None | UnsetType
+    error: str | UnsetType = UNSET
+    traceback: str | None | UnsetType = UNSET
     proxy: str | None
     attempts: int
     timing: Timing

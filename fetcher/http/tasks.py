@@ -28,6 +28,7 @@ from fetcher.errors import TaskError
 from fetcher.head import reason
 from fetcher.http import forwarding
 from fetcher.http.crew import STOPPING, Batch, Crew
+from fetcher.http.description import NDJSON
 from fetcher.http.fetch import LINGER, MAX_BODY, FetchLimits
 from fetcher.http.gate import JSON, Gate, refuse_haste
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug
@@ -69,7 +70,6 @@ _LOOK: Final = 1.0
 _GONE: Final = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 _LEFT: Final = 499  # nginx's word for a client that has left, for the log
-_NDJSON: Final = "application/x-ndjson"
 
 
 class TasksRouter(Router):
@@ -205,7 +205,7 @@ class TasksCall(HTTPMessageDelegate):
             self._refuse(
                 413,
                 f"more than {MAX_WHOLE} bytes in one array or task: send tasks as NDJSON, one a"
-                f" line, with Content-Type: {_NDJSON}",
+                f" line, with Content-Type: {NDJSON}",
             )
         elif time.monotonic() - self.since > WHOLE_TIME:
             self._refuse(408, f"the body did not come within {WHOLE_TIME:g} s")
@@ -239,7 +239,7 @@ class TasksCall(HTTPMessageDelegate):
         if self.is_stream or not self.is_open:
             return
         self.is_stream = True
-        self._begin(_NDJSON)
+        self._begin(NDJSON)
         self.batch = Batch(self.router.crew, self, self.lines)
 
     def _serve_whole(self) -> None:

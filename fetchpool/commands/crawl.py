@@ -70,8 +70,6 @@ async def run_crawl(settings: Settings, wanted: Wanted, words: Sequence[str]) ->
 
         return await replay_archive(wanted, settings.fetcher.max_body)
     if wanted.options is not None:
-        if wanted.options.render is not None:
-            raise TaskError("--render: this version has no renderer: leave it out")
         await asyncio.to_thread(_check_sources, wanted.options.sources)
     collect_rarely()
     with redis_url(settings.redis) as url:

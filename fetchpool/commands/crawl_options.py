@@ -173,6 +173,10 @@ def build_options(
         raise TaskError("--rotate: only WARC files are rotated: give it --out FILE.warc.gz")
     if fields.get("text") and not any(".jsonl" in place for place in places):
         raise TaskError("--text: only JSONL has the text: give it --out FILE.jsonl")
+    if fields.get("render") and any(place.endswith(_WARC) for place in places):
+        raise TaskError("--render: a WARC file holds what came over the wire: take another --out")
+    if fields.get("render") and fields.get("cache") is not None:
+        raise TaskError("--render: --cache keeps pages as they came over the wire: leave it out")
     if fields.get("limit_host", 0) > fields.get("limit", 0) > 0:
         raise TaskError("--limit-host: expected no more than --limit")
     read = tuple(read_source(source, around) for source in sources)

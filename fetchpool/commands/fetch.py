@@ -51,6 +51,8 @@ async def fetch_all(settings: Settings, urls: Sequence[str], options: FetchOptio
         for number, (task, (name, out)) in enumerate(zip(tasks, files, strict=True)):
             fetching, result = await fetcher.fetch_told(task, route=route)
             _print(result, options, out)
+            if options.screenshot is not None:
+                good = _keep_picture(result, options.screenshot) and good
             if form is not None:
                 _write(render(form, result, _tell(fetching, number, name)))
             good = good and 200 <= result.status_code < 300
@@ -123,6 +125,18 @@ def _print(result: Result, options: FetchOptions, out: IO[bytes]) -> None:
             out.write(b"\n")  # else the sentence begins where the body breaks off
             out.flush()
         click.echo(f"fetchpool: {result.url}: {result.error}", err=True)
+
+
+def _keep_picture(result: Result, path: Path) -> bool:
+    """Whether there is one."""
+    if not isinstance(result.screenshot, bytes):
+        click.echo(f"fetchpool: --screenshot {path}: there is no picture of this page", err=True)
+        return False
+    try:
+        path.write_bytes(result.screenshot)
+    except OSError as error:
+        raise TaskError(f"--screenshot {path}: {error.strerror}") from error
+    return True
 
 
 def _head_of(result: Result) -> bytes:

@@ -58,6 +58,8 @@ class FetchOptions(msgspec.Struct, kw_only=True):
     silent: bool = False
     show_error: bool = False
     write_out: str | None = None
+    render: str | None = None  # js or auto
+    screenshot: Path | None = None
 
 
 class Asked(msgspec.Struct):
@@ -132,8 +134,17 @@ def read_options(urls: Sequence[str], options: FetchOptions) -> Asked:
     ):
         if not is_on:
             fetch[name] = False
+    fetch.update(_read_rendering(urls, options))
     jar, cookies = _read_cookies(options.cookies)
     return Asked(fetch, headers, query, jar, cookies)
+
+
+def _read_rendering(urls: Sequence[str], options: FetchOptions) -> dict[str, Any]:
+    if options.screenshot is None:
+        return {} if options.render is None else {"fetch_type": options.render}
+    if len(urls) > 1:
+        raise TaskError("--screenshot: a picture is of one page: expected one URL")
+    return {"fetch_type": options.render or "js", "js_screenshot": "full"}
 
 
 def _find_method(options: FetchOptions, body: bytes | None) -> str:

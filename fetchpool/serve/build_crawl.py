@@ -23,9 +23,12 @@ from fetcher.crawl.output.outputs import Outputs
 from fetcher.crawl.page_reader import PageReader
 from fetcher.crawl.seeding import Seeding
 from fetcher.crawl.tally import Tally
+from fetcher.errors import TaskError
+from fetcher.model import Fetch, Trust
 from fetcher.politeness.clock import Clock
 from fetcher.route.route import Pool, parse_route
 from fetcher.run.fetcher import Fetcher
+from fetcher.run.rendering import NotEnabled, find_rendering
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import Redis
 from fetchpool.redis.embedded import keep_running
@@ -90,6 +93,14 @@ async def open_crawl(
             chooser=view.chooser if view is not None else None,
         )
         stack.callback(fetcher.close)
+        if options.render is not None:
+            from fetcher.auto.memory import Memory
+            from fetcher.auto.store import Store
+            from fetchpool.serve.build_renderer import rendering
+
+            await stack.enter_async_context(rendering(own, fetcher))
+            _check_renderer(fetcher, options.render)
+            fetcher.shared.memory = Memory(Store(redis, settings.redis.prefix))
         callbacks = None
         if options.callback is not None:
             callbacks = Callbacks(options.callback)
@@ -120,6 +131,14 @@ async def open_crawl(
         lane = CrawlLane(frontier, means, outputs)
         seeding = Seeding(frontier, options, has_input=has_input)
         yield Crawl(frontier, info, means, lane, seeding)
+
+
+def _check_renderer(fetcher: Fetcher, render: str) -> None:
+    """Raises `TaskError` where a crawl would render all pages and there is nobody who could."""
+    try:
+        find_rendering(fetcher.shared, Fetch(fetch_type=render), Trust.OPEN)
+    except NotEnabled as lack:
+        raise TaskError(f"--render: {lack.reason}") from lack
 
 
 async def _open_outputs(frontier: Frontier, options: Options) -> Outputs:

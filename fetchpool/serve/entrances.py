@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from tornado.netutil import bind_sockets
-from tornado.routing import URLSpec
+from tornado.routing import Rule, URLSpec
 from tornado.web import Application
 
 from fetcher.errors import FetchpoolError
@@ -26,6 +26,7 @@ from fetcher.run.fetcher import Fetcher
 from fetcher.session.model import Sessions
 from fetcher.stats.shared import Counters
 from fetchpool.config.settings import Settings
+from fetchpool.serve import docs
 from fetchpool.serve.roles import FORWARD, PROXY_POOL, Roles, find_doors
 from fetchpool.serve.workers import Listeners
 
@@ -88,10 +89,21 @@ class Entrances:
     def open_api(self, problems: Callable[[], list[str]], more: Sequence[URLSpec]) -> str:
         """Serve the API with `more` routes; its URL. Raises `ListenError`."""
         api = self._settings.api
+        gate = self._api_gate()
+        specs = self._build_specs(problems, more, gate)
+        application = handlers.application(specs, gate, self._fetcher.meters.responses)
+        self.api_port = self._open("api", api.host, api.port, application)
+        return build_url(api.host, self.api_port)
+
+    def _build_specs(
+        self, problems: Callable[[], list[str]], more: Sequence[URLSpec], gate: Gate
+    ) -> list[Rule]:
+        api, sites = self._settings.api, tuple(self._settings.pool.sites)
         limits = fetch_handler.FetchLimits(
             route=build_route(api.proxy),
             trust=Trust.OPEN if api.allow_private else Trust.GUARDED,
             caller_proxy=api.caller_proxy,
+            sites=sites,
             concurrency=api.concurrency,
             max_body=api.max_body,
             stall=api.stall,
@@ -99,16 +111,16 @@ class Entrances:
             delay=self._settings.fetcher.delay,
             allow_scripts=api.allow_scripts,
         )
-        gate = self._api_gate()
+        described = docs.Docs(sites, has_key=bool(self._keys))
         specs = [
             *fetch_handler.routes(self._fetcher, limits, self._places, gate, self._sessions),
             *tasks_handler.routes(self._fetcher, limits, self._places, gate),
             *handlers.health_routes(problems),
+            *docs.routes(described),
             *more,
         ]
-        application = handlers.application(specs, gate, self._fetcher.meters.responses)
-        self.api_port = self._open("api", api.host, api.port, application)
-        return build_url(api.host, self.api_port)
+        described.patterns = list(map(handlers.find_pattern, specs))
+        return specs
 
     def open_proxy_pool(self, specs: Sequence[URLSpec]) -> str:
         """Serve proxy_pool's routes at the root of a port of their own, under the API's keys; its

@@ -15,6 +15,8 @@ from typing import Final
 
 from tornado.routing import URLSpec
 
+from fetcher.auto.memory import Memory
+from fetcher.auto.store import Store
 from fetcher.forward.own import Own
 from fetcher.forward.routes import routes as tunnel_routes
 from fetcher.forward.server import Door
@@ -99,6 +101,7 @@ class Service:
             clock=self._clock,
             is_own=self._own.is_proxy,
         )
+        self.fetcher.shared.memory = Memory(Store(self._redis, settings.redis.prefix))
         self._door: Door | None = None
         self._tunnels: Everywhere | None = None
         self._counters = None

@@ -7,7 +7,7 @@ wrong with a request is said in words, under ``error``. No credentials go out.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final, NotRequired, TypedDict
 
 import msgspec
 from tornado.routing import URLSpec
@@ -15,10 +15,10 @@ from tornado.routing import URLSpec
 from fetcher.errors import ProxyError, RedisAway
 from fetcher.http.handler import OwnHandler
 from pool.harvest.accounts import list_sources
-from pool.http.intake import Intake, IntakeError, read_given
-from pool.http.listing import LIMIT, LIMIT_MOST, PageError, count_up, find_page
+from pool.http.intake import Intake, IntakeError, Refused, read_given
+from pool.http.listing import LIMIT, LIMIT_MOST, Numbers, PageError, count_up, find_page
 from pool.http.proxypool_routes import Pools
-from pool.model import Candidate, Record, SourceAccount
+from pool.model import Candidate, Record, SourceAccount, Status
 from pool.settings import Score
 from pool.snapshot.filters import NAMES, FilterError, parse_filters
 from pool.snapshot.names import read_name
@@ -27,7 +27,7 @@ from pool.store import Store, remove_everywhere
 
 MAX_BODY: Final = 10_485_760  # bytes of proxies at once, as of a source's answer
 _IN_THREAD: Final = 262_144
-_MOST_OFFSET: Final = 1_000_000
+OFFSET_MOST: Final = 1_000_000
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class ProxiesHandler(ApiHandler):
                 snapshot,
                 parse_filters(self.argument, self.request.query_arguments),
                 limit=self._number("limit", LIMIT, 1, LIMIT_MOST),
-                offset=self._number("offset", 0, 0, _MOST_OFFSET),
+                offset=self._number("offset", 0, 0, OFFSET_MOST),
                 after=self.argument("after") or None,
             )
         except (FilterError, PageError) as error:
@@ -117,7 +117,18 @@ class ProxiesHandler(ApiHandler):
         return read_given(body, allow_private=private)
 
 
-async def add_found(access: Access, intake: Intake) -> dict[str, Any]:
+class Added(TypedDict):
+    """What became of proxies that were given. `full`: there was no room for them; `tunnels`: how
+    many were spelled https:// in a text and taken for HTTP proxies that tunnel, if any was."""
+
+    added: int
+    known: int
+    full: int
+    refused: list[Refused]
+    tunnels: NotRequired[int]
+
+
+async def add_found(access: Access, intake: Intake) -> Added:
     """Put in what was admitted; what became of it. Raises RedisAway."""
     now = access.now()
     added = await access.stores[0].add(
@@ -127,14 +138,21 @@ async def add_found(access: Access, intake: Intake) -> dict[str, Any]:
         ),
         caller=True,
     )
-    answer = {
-        "added": added.new,
-        "known": len(intake.found) - added.new - added.full,
-        "full": added.full,
-        "refused": intake.refused,
-    }
-    # Said only where there are such: a text's https:// is no TLS to the proxy (JSON's is).
-    return {**answer, "tunnels": intake.tunnels} if intake.tunnels else answer
+    answer = Added(
+        added=added.new,
+        known=len(intake.found) - added.new - added.full,
+        full=added.full,
+        refused=intake.refused,
+    )
+    if intake.tunnels:  # a text's https:// is no TLS to the proxy (JSON's is)
+        answer["tunnels"] = intake.tunnels
+    return answer
+
+
+class Removed(TypedDict):
+    """How many proxies there were."""
+
+    removed: int
 
 
 class ProxyHandler(ApiHandler):
@@ -157,7 +175,7 @@ class ProxyHandler(ApiHandler):
             self.refuse(503, str(error))
             return
         if removed:
-            self.write_json({"removed": removed})
+            self.write_json(Removed(removed=removed))
         else:
             self.refuse(404, f"{name[:100]} is not in the pool")
 
@@ -200,6 +218,17 @@ class SourcesHandler(ApiHandler):
         await self.get()
 
 
+class Stats(TypedDict):
+    """Everything in numbers. `sites`: those beside universal; `queue`: messages in its lists;
+    `blocked`: host -> seconds since 1970 until which it is left alone; `error` in their place:
+    Redis is away."""
+
+    pool: Numbers
+    sites: dict[str, Status]
+    queue: NotRequired[Mapping[str, int | str]]
+    blocked: NotRequired[Mapping[str, float | str]]
+
+
 class StatsHandler(ApiHandler):
     """GET /api/stats: the pool, its sites, the queue and the blocked hosts in numbers."""
 
@@ -207,10 +236,10 @@ class StatsHandler(ApiHandler):
 
     async def get(self) -> None:
         access = self.access
-        stats: dict[str, Any] = {
-            "pool": count_up(access.pools.universal, access.scale),
-            "sites": {name: pool.status() for name, pool in access.pools.sites.items()},
-        }
+        stats = Stats(
+            pool=count_up(access.pools.universal, access.scale),
+            sites={name: pool.status() for name, pool in access.pools.sites.items()},
+        )
         if access.queue is not None:
             try:
                 stats["queue"] = await access.queue()
@@ -218,7 +247,7 @@ class StatsHandler(ApiHandler):
                 stats["queue"] = {"error": str(error)}
         if access.blocked is not None:
             try:
-                stats["blocked"] = dict(await access.blocked())  # until: seconds since 1970
+                stats["blocked"] = dict(await access.blocked())
             except RedisAway as error:
                 stats["blocked"] = {"error": str(error)}
         self.write_packed(stats)

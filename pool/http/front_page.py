@@ -28,6 +28,8 @@ ROUTES: Final = (
     ("/metrics", "", "all that is counted, for Prometheus"),
     ("/proxy_pool/", "", "the routes of proxy_pool: get, pop, delete, all, count"),
     ("/judge", "?nonce=a1", "echoes who asks, signed, by which proxies are judged"),
+    ("/docs", "", "all of these, with their parameters and answers"),
+    ("/openapi.json", "", "the same for programs: OpenAPI 3.1"),
     ("/livez", "", "200 while the service runs"),
     ("/healthz", "", "200 while it can do its work, else the reasons"),
 )
@@ -40,7 +42,7 @@ POLICY: Final = (
     " frame-ancestors 'none'"
 )
 
-_STYLE: Final = """\
+STYLE: Final = """\
 :root { color-scheme: light dark; --faint: #666; --line: #ddd; --box: #f5f5f5; --link: #0b57d0 }
 @media (prefers-color-scheme: dark) {
   :root { --faint: #aaa; --line: #444; --box: #222; --link: #8ab4f8 }
@@ -73,6 +75,7 @@ _PAGE: Final = """\
 <h2>First things to do</h2>
 <pre>{commands}</pre>
 <h2>Routes</h2>
+<p><a href="/docs">The reference</a> has all that they take and answer.</p>
 <table>
 {routes}</table>
 <p class="faint">More is in {docs} of the source tree, and in <code>fetchpool --help</code>.</p>
@@ -98,7 +101,7 @@ def render_page(host: str, status: Status, sites: Mapping[str, Status], *, has_k
     """The page for who came by `host`; `sites` are those beside universal."""
     key = "-H 'API-KEY: ...' " if has_key else ""
     return _PAGE.format(
-        style=_STYLE,
+        style=STYLE,
         good=status.good,
         found=status.found,
         checked=status.checked,

@@ -6,8 +6,9 @@ No key and no state: anybody may ask, as our own checkers do through every proxy
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final, TypedDict
 
+from msgspec import Meta
 from tornado.routing import URLSpec
 
 from fetcher.errors import RedisAway
@@ -38,6 +39,15 @@ class EchoSecret:
                     raise
             self._read = self._clock()
         return self._secret
+
+
+class Echoed(TypedDict):
+    """What `proof.build_echo` writes: the caller as he was seen, signed up to the signature."""
+
+    address: str
+    headers: list[Annotated[list[str], Meta(min_length=2, max_length=2)]]  # name and value
+    nonce: str
+    signature: str
 
 
 class EchoHandler(Handler):

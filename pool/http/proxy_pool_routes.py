@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypedDict
 
 import msgspec
 from tornado.routing import URLSpec
@@ -23,7 +23,6 @@ from pool.snapshot.index import Pile, pick
 from pool.store import Store, remove_everywhere
 
 PIECE: Final = 500  # proxies of /all that go out at once: 100 kB
-NOTHING: Final = {"code": 0, "src": "no proxy"}
 
 _HTTP: Final = Filters(schemes=frozenset({"http"}))
 _CONNECT: Final = Filters(schemes=frozenset({"http"}), connect=True)
@@ -52,7 +51,45 @@ class Access(msgspec.Struct, frozen=True):
     stores: Sequence[Store]
 
 
-def describe(entry: Entry) -> dict[str, Any]:
+class Told(TypedDict):
+    """A proxy as proxy_pool tells of it. `https`: it lets a CONNECT through."""
+
+    anonymous: str
+    check_count: int
+    fail_count: int
+    https: bool
+    last_status: bool
+    last_time: str
+    proxy: str
+    region: str
+    source: str
+
+
+class Said(TypedDict):
+    """`src`: how many were deleted, or why there is nothing; `code`: 0, or the status."""
+
+    code: int
+    src: str | int
+
+
+NOTHING: Final = Said(code=0, src="no proxy")
+
+
+class Count(TypedDict):
+    """How many proxies, by kind and by source."""
+
+    count: int
+    http_type: dict[str, int]
+    source: dict[str, int]
+
+
+class Guide(TypedDict):
+    """The routes that there are."""
+
+    url: list[dict[str, str]]
+
+
+def describe(entry: Entry) -> Told:
     """A proxy in proxy_pool's shape."""
     record = entry.record
     checked = datetime.fromtimestamp(record.checked, UTC).astimezone()
@@ -108,7 +145,7 @@ class ProxyPoolHandler(Handler):
 
     def refuse(self, status: int, words: str) -> None:
         self.set_status(status)
-        self.answer_json({"code": status, "src": words})
+        self.answer_json(Said(code=status, src=words))
 
 
 class GuideHandler(ProxyPoolHandler):
@@ -160,7 +197,7 @@ class DeleteHandler(ProxyPoolHandler):
             self.refuse(400, "proxy: expected the host:port of a proxy")
             return
         try:
-            self.answer_json({"code": 0, "src": await self.remove(member)})
+            self.answer_json(Said(code=0, src=await self.remove(member)))
         except RedisAway as error:
             self.refuse(503, str(error))
 
@@ -193,11 +230,11 @@ class CountHandler(ProxyPoolHandler):
             entry.record.source for entry in good.every.entries if entry.proxy.scheme == "http"
         )
         self.answer_json(
-            {
-                "count": size,
-                "http_type": {name: n for name, n in kinds.items() if n},
-                "source": dict(sources),
-            }
+            Count(
+                count=size,
+                http_type={name: n for name, n in kinds.items() if n},
+                source=dict(sources),
+            )
         )
 
 

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from tornado.routing import URLSpec
 
 from fetcher.errors import RedisAway
+from fetcher.http.description import Error
 from fetcher.http.handler import Handler
 from pool.http.front_page import POLICY, render_page, wants_page
 from pool.http.listing import describe_to_use
@@ -260,7 +261,7 @@ class RandomHandler(PoolHandler):
 
     def refuse(self, status: int, words: str) -> None:
         if self.argument("format") == "json":
-            self.write_json({"error": words}, status)
+            self.write_json(Error(error=words), status)
         else:
             super().refuse(status, words)
 

@@ -4,16 +4,18 @@ Their word counts as our own traffic's does: it costs a proxy at most one point 
 and a success lifts no score.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final, TypedDict
 
 import msgspec
+from msgspec import Meta
 from tornado.routing import URLSpec
 
 from fetcher.errors import ProxyError
+from fetcher.http.description import Error
 from fetcher.http.handler import Handler
 from fetcher.proxy import Proxy, parse_proxy
+from fetcher.task.wire import plain_words
 from pool.sites import UNIVERSAL
 from pool.snapshot.snapshot import Snapshot
 from pool.traffic.evidence import Seen, weigh_report
@@ -26,11 +28,17 @@ class Report(msgspec.Struct, forbid_unknown_fields=True):
     """What a client says. `error`: refused, auth, garbage (the proxy's own fault), banned (by the
     site), or any other words, of which nobody is guilty for sure."""
 
-    proxy: str
+    proxy: Annotated[str, Meta(min_length=1, extra_json_schema={"format": "fetchpool-proxy"})]
     ok: bool
     site: str | None = None
-    error: str | None = None
-    seconds: float | None = None
+    error: Annotated[str, Meta(max_length=MAX_ERROR)] | None = None
+    seconds: Annotated[float, Meta(ge=0)] | None = None
+
+
+class Accepted(TypedDict):
+    """A report that counts."""
+
+    accepted: bool
 
 
 class Reports(msgspec.Struct, frozen=True):
@@ -52,24 +60,24 @@ class ReportHandler(Handler):
         words = self.explain_parameters(())
         if words is not None:
             words = f"{words}; a report is the JSON in the body"
-            self.write_json({"error": words}, 400)
+            self.write_json(Error(error=words), 400)
             return
         try:
             report = read_report(self.request.body, self.reports.snapshots)
             proxy = self._find(report.proxy)
         except ValueError as error:  # a ProxyError is one
             words = f"proxy: {error}" if isinstance(error, ProxyError) else str(error)
-            self.write_json({"error": words}, 400)
+            self.write_json(Error(error=words), 400)
             return
         if proxy is None:
             shown = parse_proxy(report.proxy).authority
-            self.write_json({"error": f"{shown} is not in the pool"}, 404)
+            self.write_json(Error(error=f"{shown} is not in the pool"), 404)
             return
         site = report.site or UNIVERSAL
         finding = weigh_report(report.ok, report.error or "")
         # A report names no host: the site stands for it.
         self.reports.note(Seen(proxy, report.site or None, f"site:{site}", finding))
-        self.write_json({"accepted": True}, 202)
+        self.write_json(Accepted(accepted=True), 202)
 
     def _find(self, name: str) -> Proxy | None:
         """The one that a client calls so; None if it is not in the pool. Raises ValueError where
@@ -90,17 +98,14 @@ def read_report(body: bytes, sites: Mapping[str, Snapshot]) -> Report:
         raise ValueError(f"the report has {len(body)} bytes: at most {MAX_BODY} are taken")
     try:
         report = msgspec.json.decode(body, type=Report)
+    except msgspec.ValidationError as error:
+        raise ValueError(plain_words(str(error))) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(
             f'expected JSON like {{"proxy": "host:port", "ok": true}}: {error}'
         ) from None
     if report.site and report.site not in sites:
         raise ValueError(f"site: there is no site {report.site[:64]!r}")
-    if report.error is not None and len(report.error) > MAX_ERROR:
-        raise ValueError(f"error: expected at most {MAX_ERROR} characters")
-    seconds = report.seconds
-    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError("seconds: expected a number, 0 or more")
     return report
 
 

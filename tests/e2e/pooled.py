@@ -43,6 +43,8 @@ class Running:
         pool: Mapping[str, Any],
         lists: Sequence[str],
         tls: bool,
+        api: Mapping[str, Any],
+        forward: Mapping[str, Any],
     ) -> None:
         self.farm = farm
         self.redis: Redis = connect(url)
@@ -52,8 +54,9 @@ class Running:
             shop = {**shop, "url": [farm.origin.url + path for path in shop["url"]]}
         times = {"cycle": 3600, "timeout": 2, "connect_timeout": 1, "rate": 0, **check}
         tree = {
-            "api": {"port": 0, "allow_private": True, "proxy": "pool"},
-            "forward": {"port": 0, "allow_private": True},
+            "api": {"port": 0, "allow_private": True, "proxy": "pool", **api},
+            "forward": {"port": 0, "allow_private": True, **forward},
+            "redis": {"url": url},
             "fetcher": {"attempt_timeout": 1, "ca_file": farm.ca_file if tls else None},
             "pool": {
                 "sources": [
@@ -122,6 +125,8 @@ async def running(
     pool: Mapping[str, Any] = {},
     lists: Mapping[str, str] = {},
     tls: bool = False,
+    api: Mapping[str, Any] = {},
+    forward: Mapping[str, Any] = {},
 ) -> AsyncIterator[Running]:
     """The service on a Redis of its own in `folder`, its pool filled from a farm of `kinds`.
 
@@ -132,7 +137,15 @@ async def running(
             farm.origin.lists[path] = ("text/plain", text.encode())
         with RedisServer.start(folder) as server:
             one = Running(
-                farm, server.url, shop=shop, check=check, pool=pool, lists=list(lists), tls=tls
+                farm,
+                server.url,
+                shop=shop,
+                check=check,
+                pool=pool,
+                lists=list(lists),
+                tls=tls,
+                api=api,
+                forward=forward,
             )
             await wait_until(lambda: one.service.entrances.api_port or one.task.done())
             await one.add(*farm.proxies)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from fetcher.settings import Fetcher as Settings
 from fetcher.settings import Renderer
 from fetchpool.serve.build_renderer import rendering
 from tests.auto_sites import Site, sites
+from tests.fetchpool.command import run
 from tests.rendering import program
 from tests.serving import Serve, serving
 
@@ -51,6 +54,42 @@ async def fetch_all(fetcher: Fetcher, ports: Mapping[int, Site], how: str) -> di
         assert not isinstance(task, Task | str)
         found[int(task["url"].split(":")[2].strip("/"))] = result
     return found
+
+
+MORE = "<p>Read on: <a href=/more>more</a></p>"
+LINKED = Site(
+    "linked",
+    True,
+    "<main id=root></main><script src=/app.js></script>",
+    "",
+    {
+        "/app.js": (
+            "text/javascript",
+            "fetch('/part').then(r => r.text()).then(t => document.getElementById('root')"
+            ".innerHTML = t)",
+        ),
+        "/part": ("text/html", MORE + "<p>" + "shown by a script " * 20 + "</p>"),
+        "/more": ("text/html", "<p>" + "said without one " * 20 + "</p>"),
+        "/robots.txt": ("text/plain", ""),
+    },
+)
+
+
+@pytest.mark.parametrize(("how", "rendered"), [("auto", [True, False]), ("js", [True, True])])
+async def test_a_crawl_follows_the_links_that_scripts_have_made(
+    tmp_path: Path, how: str, rendered: list[bool]
+) -> None:
+    program()
+    async with serving(serve(LINKED)) as port:
+        words = ["-s", "fetcher.renderer.sandbox=false", "crawl", f"http://127.0.0.1:{port}/",
+                 "--render", how, "--delay", "0", "--out", "out.jsonl"]  # fmt: skip
+        got = await asyncio.to_thread(lambda: run(tmp_path, *words, stdin=b""))
+    assert got.code == 0, got.err
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    pages = {line["url"].removeprefix(f"http://127.0.0.1:{port}"): line for line in lines}
+    assert list(pages) == ["/", "/more"]
+    assert [line["rendered"] for line in pages.values()] == rendered
+    assert "shown by a script" in pages["/"]["content"]
 
 
 async def test_of_a_hundred_sites_at_most_forty_are_rendered_and_nothing_is_missed() -> None:

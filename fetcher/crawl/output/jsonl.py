@@ -20,8 +20,8 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Line(msgspec.Struct, kw_only=True):
-    """A page without a callback. Absent are `error` of a 2xx answer, and `text` unless asked for;
-    of `content` and `content_base64` there is one."""
+    """A page without a callback. Absent are `error` of a 2xx answer, and `text` and `rendered`
+    unless asked for; of `content` and `content_base64` there is one."""
 
     status_code: int
     orig_url: str
@@ -43,6 +43,7 @@ class Line(msgspec.Struct, kw_only=True):
     polite: str
     robots: str
     text: str | None | UnsetType = UNSET
+    rendered: bool | UnsetType = UNSET
 
 
 class Jsonl:
@@ -88,6 +89,8 @@ class Jsonl:
             line.error = page.error
         if self._has_text:
             line.text = page.text
+        if page.rendered is not None:
+            line.rendered = page.rendered
         try:
             # Only from the closed list: some of Python's codecs are quadratic.
             line.content = page.content.decode(find_codec(page.encoding) or "utf_8")

@@ -224,6 +224,17 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("-O", "--remote-name", "remote_names", count=True, help="A file named as the URL.")
 @click.option("--remote-name-all", is_flag=True)
+@click.option(
+    "--render",
+    type=click.Choice(("js", "auto")),
+    help="Run the page's scripts; auto: where they change what it says.",
+)
+@click.option(
+    "--screenshot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A picture of the page, as PNG; renders it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result, a line each.")
 @click.option("-i", "--include", is_flag=True, help="Print status and headers too.")
 @click.option("-f", "--fail", is_flag=True, help="Print no page with a status of 400 and more.")

@@ -63,6 +63,20 @@ def test_a_parameter_that_is_wrong_is_named(name: str, text: str, words: str) ->
         read(asked(("site", "x"), (name, text)))
 
 
+@pytest.mark.parametrize("sites", [None, ("universal", "x")])
+@pytest.mark.parametrize("text", ["x", "", "universal"])
+def test_a_site_that_there_is_may_be_named(text: str, sites: tuple[str, ...] | None) -> None:
+    of = asked(("site", text))
+    assert read_asked(of, caller_proxy=True, max_body=0, sites=sites).site == text
+
+
+def test_a_site_that_there_is_none_of_is_refused_where_they_are_known() -> None:
+    of = asked(("site", "nosuch"))
+    assert read_asked(of, caller_proxy=True, max_body=0, sites=None).site == "nosuch"
+    with pytest.raises(TaskError, match="site: expected one of universal, x, got 'nosuch'"):
+        read_asked(of, caller_proxy=True, max_body=0, sites=("universal", "x"))
+
+
 @pytest.mark.parametrize("text", ["DE", "de"])
 def test_a_country_is_a_wish_and_no_option(text: str) -> None:
     of = asked(("site", "x"), ("country", text))

@@ -343,6 +343,8 @@ async def test_the_proxy_is_named_without_its_credentials(door: Entrance) -> Non
         ("?url=http://127.0.0.1%0d%0aX:y/", "its port is no number"),
         ("?url=http://127.0.0.1/%ff", "url: not UTF-8"),
         ("?url=data:nocomma", "comma"),
+        ("?url=data:,a&timeout=-1", "fetch.timeout: expected seconds >= 0, got -1.0"),
+        ("?url=data:,a&delay=-1", "fetch.delay: expected seconds from 0"),
         ("?url=http://127.0.0.1/?a=1&b=2", "unknown parameter 'b': /fetch takes url, timeout, "),
         ("?url=http://127.0.0.1/?a=1&b=2", "to be fetched, percent-encode that (curl -G "),
         ("?url=http://127.0.0.1/&Timout=1&x", "'Timout' (did you mean timeout?), 'x': /fetch"),

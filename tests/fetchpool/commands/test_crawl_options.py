@@ -140,6 +140,8 @@ def test_what_is_said_is_there(given: dict, field: str, value: object) -> None:
         ({"rotate": 5, "out": ("a.jsonl",)}, "--rotate: only WARC"),
         ({"text": True, "out": ("a.csv",)}, "--text: only JSONL"),
         ({"limit": 9, "limit_host": 10}, "--limit-host: expected no more"),
+        ({"render": "js", "out": ("a.warc.gz",)}, "--render: a WARC file holds what came over"),
+        ({"render": "auto", "cache": 60.0}, "--render: --cache keeps pages as they came"),
         ({"name": ""}, "--name: expected up to 64 letters"),
         ({"name": "a" * 65}, "--name: expected up to 64 letters"),
         ({"name": "a/b"}, "--name: expected up to 64 letters"),

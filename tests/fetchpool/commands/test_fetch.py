@@ -18,6 +18,7 @@ from fetchpool.config.settings import Settings
 from fetchpool.farm import Farm, Kind, Origin, SeenRequest, body_of
 from tests.fetchpool.command import Outcome, environment, run
 from tests.redis_server import unavailable
+from tests.rendering import program
 from tests.terminal import a_terminal
 
 pytestmark = pytest.mark.timeout(60)
@@ -60,6 +61,43 @@ async def test_the_whole_result_is_a_json_line(tmp_path: Path, origin: Origin) -
     assert "They cluck" in page["content"]
     assert binary["content"].keys() == {"base64"}
     assert {"headers", "cookies", "time", "proxy", "attempts", "timing"} <= page.keys()
+
+
+async def test_a_page_is_rendered_and_its_picture_kept_if_asked_for(
+    tmp_path: Path, origin: Origin
+) -> None:
+    program()
+    words = ["-s", "fetcher.renderer.sandbox=false", "fetch", f"{origin.url}/html"]
+    for more in (["--render", "js"], ["--screenshot", "p.png"]):
+        got = await asyncio.to_thread(run, tmp_path, *words, *more, stdin=b"")
+        assert (got.code, got.err) == (0, "")
+        assert "They cluck" in got.out
+    assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+async def test_where_nobody_renders_it_is_said_how_to_get_one(
+    tmp_path: Path, origin: Origin
+) -> None:
+    off = ["-s", "fetcher.renderer.chromium=off", "fetch", f"{origin.url}/html"]
+
+    async def render(*words: str) -> Outcome:
+        return await asyncio.to_thread(lambda: run(tmp_path, *off, *words, stdin=b""))
+
+    got = await render("--render", "js")
+    assert got.code == 1
+    assert "is not enabled. " in got.out
+    got = await render("--render", "auto")
+    assert (got.code, got.err) == (0, "")
+    assert "They cluck" in got.out
+    got = await render("--render", "auto", "--screenshot", "p.png")
+    assert got.code == 1
+    assert "--screenshot p.png: there is no picture of this page" in got.err
+
+
+async def test_a_picture_is_of_one_page(tmp_path: Path, origin: Origin) -> None:
+    got = await fetch(tmp_path, "--screenshot", "p.png", origin.url, origin.url)
+    assert (got.code, got.out) == (2, "")
+    assert "--screenshot: a picture is of one page: expected one URL" in got.err
 
 
 async def test_a_page_goes_to_a_file(tmp_path: Path, origin: Origin) -> None:
