@@ -6,20 +6,20 @@ from typing import NamedTuple
 import pytest
 
 from fetchpool.farm.certificate import make_certificate
-from tests.hostile.arena import Measure, Row, measuring
+from tests.hostile.arena import BUDGET, Measure, Row, measuring
 from tests.hostile.table import CASES, CHECKS, NOT_YET
 
 
 class Limits(NamedTuple):
     standstill: float  # seconds without an answer to anybody, but for waits for a CPU
     neighbour: float  # seconds until his page is there, with all that the case takes of the machine
-    memory: int  # bytes more
+    memory: int  # bytes more, those within `BUDGET` among them
 
 
 # A machine may be four times slower than ours, or busy; what these cases are about took ten seconds
 # and a gigabyte, or did not end at all.
 LIMITS = Limits(1.0, 8.0, 150_000_000)
-SOAK = Limits(0.5, 2.0, 100_000_000)
+SOAK = Limits(0.5, 2.0, BUDGET + 100_000_000)
 
 
 def start(factory: pytest.TempPathFactory, *, checks: bool) -> Iterator[Measure]:
