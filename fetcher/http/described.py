@@ -39,6 +39,7 @@ FIELDS: Final = {
     "X-Fetch-Proxy": "the proxy that the answer came through, without credentials",
     "X-Fetch-Attempts": "how many ways were tried",
     "X-Fetch-Time": "seconds",
+    "X-Fetch-Rendered": "1: the page's scripts have run, 0: they have not; where `render` asks",
     "X-Fetch-Session-Moves": "how often the exit of the session has changed",
 }
 _OURS: Final = "JSON, marked `X-Fetch-Error: 1`, where it is ours and not the target's: "
@@ -125,7 +126,12 @@ def _describe_fetch(sites: Any) -> Operation:
                 "Seconds from start to start at one host, in step with all who ask for a delay.",
                 Annotated[float, Meta(ge=0, le=MAX_DELAY)],
             ),
-            Parameter("render", "Nothing runs JavaScript yet: 501.", Literal["js"]),
+            Parameter(
+                "render",
+                "js: the page's scripts run, and its HTML comes. auto: where that changes what it"
+                " says; `X-Fetch-Rendered` says whether.",
+                Literal["js", "auto"],
+            ),
         ),
         body=Body(
             f"Whatever the target takes, of any length. Up to {HELD} bytes may be sent again when"
@@ -137,7 +143,7 @@ def _describe_fetch(sites: Any) -> Operation:
             Answer(None, "The target's own answer.", {ANY: Any}, FIELDS),
             _fail(400, "a parameter or the URL is wrong, or `api.caller_proxy` is false."),
             _fail(403, "an address may not be reached."),
-            _fail(501, "`render`."),
+            _fail(501, "`render=js`, and there is nothing that renders."),
             _fail(502, "no answer came: not resolved, not reached, broken off, too long."),
             _fail(503, "no proxy; or as many fetches as `api.concurrency` allows are under way."),
             _fail(504, "out of time."),

@@ -70,6 +70,8 @@ async def run_crawl(settings: Settings, wanted: Wanted, words: Sequence[str]) ->
 
         return await replay_archive(wanted, settings.fetcher.max_body)
     if wanted.options is not None:
+        if wanted.options.render == "js":
+            _check_renderer(settings)
         await asyncio.to_thread(_check_sources, wanted.options.sources)
     collect_rarely()
     with redis_url(settings.redis) as url:
@@ -245,6 +247,16 @@ def _check_sources(sources: Sequence[str]) -> None:
             problem = problem or error
     if problem is not None:
         raise problem
+
+
+def _check_renderer(settings: Settings) -> None:
+    """Raises `TaskError` where there is nobody who could render all pages."""
+    from fetchpool.serve.build_renderer import find_missing
+
+    own = settings.fetcher.renderer
+    missing = find_missing(own.chromium)
+    if missing is not None and not (own.splash or own.phantomjs or own.puppeteer):
+        raise TaskError(f"--render: {missing}")
 
 
 def _check_report(path: str) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
+from fetcher.settings import Fetcher, Renderer
 from fetchpool.commands import crawl as module
 from fetchpool.commands.cli import crawl as cli
 from fetchpool.commands.crawl_options import Surroundings
@@ -162,10 +164,21 @@ def test_a_second_ctrl_c_ends_it_at_once_and_nothing_is_lost(
 # -- what cannot begin ----------------------------------------------------------------------------
 
 
+def test_where_nobody_renders_no_crawl_that_renders_begins(
+    tmp_path: Path, console: Console, name: str
+) -> None:
+    off = Fetcher(renderer=Renderer(chromium="off"))
+    console.settings = replace(console.settings, fetcher=off)
+    got = console.crawl("http://127.0.0.1:9/", "--render", "js", "--name", name)
+    assert (got.code, got.out) == (WRONG, "")
+    assert "--render: renderer.chromium is off: auto finds a Chromium" in got.err
+    assert name not in console.crawls("list").out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--render", "js"], "--render: "),
+        (["--render", "js", "--cache", "1h"], "--render: --cache keeps pages"),
         (["--report", "no/such/r.html"], "--report: there is no folder"),
         (["--report", "."], "is a folder: name a file"),
         (["--callback", "nowhere:see"], "nowhere"),
