@@ -112,6 +112,8 @@ class Visit:
 
     async def _open(self, lenient_until: float) -> Tab:
         request, render = self.request, self.render
+        if request.client_cert is not None:  # playwright would open connections of its own
+            raise RenderFailed(wrong("client_cert: a page cannot be rendered with one"))
         listener = self.listener = await self._listeners.open(
             self.egress, request.url, self._block, self._most
         )

@@ -110,7 +110,14 @@ async def test_one_that_has_grown_is_replaced_and_one_far_too_large_is_ended(
     browsers = build(memory=1 << 40)
     try:
         browser = await browsers.lend()
-        size = (await browser.measure()).memory
+        size = 0
+
+        async def has_started() -> bool:
+            nonlocal size
+            before, size = size, (await browser.measure()).memory
+            return size < before * 1.02
+
+        await wait_until(has_started, 10)
         browsers.rules = Rules(memory=int(size * 0.8))
         await wait_until(lambda: browser.is_retired, 5)
         assert browser.is_alive

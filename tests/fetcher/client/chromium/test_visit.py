@@ -467,3 +467,10 @@ async def test_pages_lead_to_no_other_schemes(renderer: Renderer, url: str) -> N
             site.url(), actions=(Click("#b"), Wait("time", 0.3)), timeout=10
         )
     assert response.url == site.url() and "root:" not in text(response)
+
+
+async def test_a_certificate_of_the_tasks_own_is_refused(renderer: Renderer) -> None:
+    async with paging({"/": PAGE}) as site:
+        response = await renderer.render(site.url(), request={"client_cert": "/x.pem"})
+    assert response.outcome is Outcome.TARGET and "client_cert" in response.message
+    assert site.asked == []
