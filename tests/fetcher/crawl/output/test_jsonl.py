@@ -105,6 +105,13 @@ def test_the_readable_text_is_there_if_it_is_asked_for() -> None:
     assert lines(make_page(), replace(OPTIONS, text=True))[0]["text"] is None
 
 
+@pytest.mark.parametrize("rendered", [True, False])
+def test_whether_a_page_was_rendered_is_said_if_that_was_asked_for(rendered: bool) -> None:
+    (line,) = lines(make_page("http://example.com/", b"<p>", rendered=rendered))
+    assert list(line) == [*FIELDS, "rendered"]
+    assert line["rendered"] is rendered
+
+
 def test_redirects_are_no_lines() -> None:
     assert lines(REDIRECT) == []
     assert len(lines(make_page(head=b"HTTP/1.1 302 Found\r\n\r\n", status_code=302))) == 1
