@@ -1,3 +1,4 @@
+import asyncio
 import gc
 import os
 import signal
@@ -28,6 +29,24 @@ async def test_it_is_in_a_session_of_its_own_and_ends_when_it_is_told(tmp_path: 
     finally:
         await driver.stop()
     await wait_until(lambda: not is_alive(driver.pid), 5)
+
+
+async def test_those_of_several_loops_are_started_one_after_another(tmp_path: Path) -> None:
+    async def start_and_stop(folder: Path) -> list[bytes]:
+        driver = await Driver.start(folder)
+        told = environment_of(driver.pid)
+        await driver.stop()
+        return told
+
+    before = dict(os.environ)
+    folders = [tmp_path / str(number) for number in range(3)]
+    for folder in folders:
+        os.mkdir(folder)
+    here = start_and_stop(folders[0]), start_and_stop(folders[1])
+    there = asyncio.to_thread(asyncio.run, start_and_stop(folders[2]))
+    for folder, told in zip(folders, await asyncio.gather(*here, there), strict=True):
+        assert f"TMPDIR={folder}".encode() in told
+    assert os.environ == before
 
 
 async def test_one_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
