@@ -16,6 +16,7 @@ from fetcher.child_process import LENGTH
 
 PIECE: Final = 262_144  # bytes written at once
 START: Final = 30.0  # seconds that a new interpreter may take
+ENDING: Final = 0.2  # for a process that has closed its output
 
 _ROOT: Final = str(Path(__file__).resolve().parents[1])
 
@@ -77,6 +78,9 @@ class Child:
         process = self._process
         assert process.stdin is not None
         process.stdin.close()
+        if process.stdout is not None and process.stdout.at_eof():
+            # It is ending. Who kills now looks whether it has, and takes its code from the loop.
+            grace = max(grace, ENDING)
         try:
             if process.returncode is None and grace:
                 async with asyncio.timeout(grace):

@@ -43,7 +43,10 @@ _FORMS: Final = (
     "unix://[user:password@]/path/to/socket[?db=N] or "
     "redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]"
 )
-_CONNECTING: Final = re.compile(r"Error -?\d+ connecting to \S+\. ")  # what redis-py says before
+# What redis-py says before the reason.
+_CONNECTING: Final = re.compile(
+    r"Error (?:-?\d+|UNKNOWN) (?:connecting to \S+|while writing to socket)\. "
+)
 _DEEPEST: Final = 10  # exceptions that came of each other
 _TLS_OPTIONS: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
 

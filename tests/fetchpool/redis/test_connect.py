@@ -15,6 +15,7 @@ from fetchpool.redis.connect import (
     RedisURLError,
     Unreached,
     connect,
+    describe,
     find_absence,
     mask_url,
     parse_url,
@@ -357,3 +358,21 @@ async def test_one_that_goes_and_comes_back_is_said_to(tmp_path, caplog):
     gone, back = caplog.messages
     assert gone.startswith(f"Redis at {server.url} is gone: ")
     assert back == "Redis is back"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("Error 111 connecting to localhost:1. Connection refused.", "Connection refused"),
+        (
+            "Error -2 connecting to nowhere:1. Name or service not known.",
+            "Name or service not known",
+        ),
+        ("Error UNKNOWN while writing to socket. Connection lost.", "Connection lost"),
+        ("Error 32 while writing to socket. Broken pipe.", "Broken pipe"),
+        ("Connection closed by server.", "Connection closed by server"),
+        ("", "ConnectionError"),
+    ],
+)
+def test_the_reason_is_told_without_what_the_client_puts_before_it(said: str, words: str) -> None:
+    assert describe(ConnectionError(said)) == words
