@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +25,9 @@ import click
 import yaml
 
 from fetcher.run.fetcher import Fetcher
+from fetchpool.config.convert import convert_tree
+from fetchpool.config.settings import Settings
+from fetchpool.config.yaml_tree import Override, build_tree
 from fetchpool.farm.farm import LISTS, Farm
 from fetchpool.farm.kinds import Kind
 from fetchpool.redis.embedded import socket_path
@@ -67,20 +70,40 @@ class Row(NamedTuple):
 
 
 class Demo:
-    """A farm, and the service on it; `program` and `options` start a process of ours."""
+    """A farm, and the service on it; `program` and `options` start a process of ours.
+
+    `overrides` are the settings among those options. Raises SettingsError for a port that is none.
+    """
 
     def __init__(
-        self, farm: Farm, folder: Path, program: Sequence[str], options: Sequence[str]
+        self,
+        farm: Farm,
+        folder: Path,
+        program: Sequence[str],
+        options: Sequence[str],
+        overrides: Sequence[Override] = (),
     ) -> None:
         self.farm = farm
         self.words = [*program, *options]
         self.typed = [*shorten(program), *options]  # the same, for people
         self.settings = folder / "demo.yaml"
         self.data = folder.resolve() / "data"
-        self.port = choose_port(API)
-        self.api = f"http://127.0.0.1:{self.port}"
-        self.proxy_port = choose_port(PROXY)
-        self.proxy = f"http://127.0.0.1:{self.proxy_port}"
+        given = read_ports(overrides)
+        self.port = find_port(given.get("api"), API, given.get("forward"))
+        self.proxy_port = find_port(given.get("forward"), PROXY, self.port)
+        self.wanted = {
+            "site": SITE,
+            "API": given.get("api") or API,
+            "forward proxy": given.get("forward") or PROXY,
+        }
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def proxy(self) -> str:
+        return f"http://127.0.0.1:{self.proxy_port}"
 
     def write_settings(self) -> None:
         origin, has_tls = self.farm.origin, self.farm.certificate is not None
@@ -191,14 +214,10 @@ def explain(demo: Demo) -> Iterator[str]:
     for path in LISTS:
         yield f"  proxy list    {demo.farm.origin.url}{path}"
     yield "(to those proxies every host name is that site, example.com too)"
-    ports = (
-        ("site", SITE, demo.farm.origin.port),
-        ("API", API, demo.port),
-        ("forward proxy", PROXY, demo.proxy_port),
-    )
-    for what, usual, port in ports:
-        if port != usual:
-            yield f"port {usual} is taken, so the {what} is at {port}"
+    ports = {"site": demo.farm.origin.port, "API": demo.port, "forward proxy": demo.proxy_port}
+    for what, port in ports.items():
+        if port != demo.wanted[what]:
+            yield f"port {demo.wanted[what]} is taken, so the {what} is at {port}"
     yield "and the whole service, which knows nothing but those lists. While it finds out, try:"
     yield f"  curl {demo.api}/random"
     yield f"  curl {demo.api}/count"
@@ -259,6 +278,8 @@ async def service(demo: Demo) -> AsyncIterator[asyncio.subprocess.Process]:
     demo.write_settings()
     process = await asyncio.create_subprocess_exec(
         *demo.words, "-c", str(demo.settings),
+        # After what was given, which may be 0.
+        "-s", f"api.port={demo.port}", "-s", f"forward.port={demo.proxy_port}",
         stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
@@ -312,11 +333,17 @@ async def watch(demo: Demo, once: bool) -> None:
                 return
 
 
-async def run(program: Sequence[str], options: Sequence[str], *, once: bool) -> bool:
+async def run(
+    program: Sequence[str],
+    options: Sequence[str],
+    overrides: Sequence[Override] = (),
+    *,
+    once: bool,
+) -> bool:
     """Until Ctrl-C, or with `once` until all is known; whether the service has lasted so long.
 
     `program` and `options` start another process of ours, to which more options and a command are
-    added.
+    added. `overrides` are the settings among the options.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -331,7 +358,7 @@ async def run(program: Sequence[str], options: Sequence[str], *, once: bool) -> 
         loop.add_signal_handler(number, received)
     with tempfile.TemporaryDirectory(prefix="fetchpool-demo-", ignore_cleanup_errors=True) as name:
         async with Farm(choose_mixture(), delay=0.5, port=choose_port(SITE)) as farm:
-            demo = Demo(farm, Path(name), program, options)
+            demo = Demo(farm, Path(name), program, options, overrides)
             click.echo("\n".join(explain(demo)))
             async with service(demo) as process:
                 ends: list[asyncio.Task[object]] = [
@@ -349,6 +376,27 @@ async def run(program: Sequence[str], options: Sequence[str], *, once: bool) -> 
                 for one in done:
                     one.result()
     return True
+
+
+def read_ports(overrides: Sequence[Override]) -> dict[str, int]:
+    """The ports that are given, by section. Raises SettingsError for what is none."""
+    tree = build_tree({}, overrides=overrides, env=os.environ)
+    ports = {
+        name: {"port": section["port"]}
+        for name in ("api", "forward")
+        # What else stands there, the service itself refuses.
+        if isinstance(section := tree.get(name), Mapping) and "port" in section
+    }
+    settings = convert_tree(ports, Settings)
+    return {name: getattr(settings, name).port for name in ports}
+
+
+def find_port(given: int | None, usual: int, other: int | None) -> int:
+    """The given port, whether it is free or not; 0 is any. Else the usual one, unless it is taken
+    or the `other` entrance has it."""
+    if given:
+        return given
+    return choose_port(0 if given == 0 or usual == other else usual)
 
 
 def choose_port(wanted: int) -> int:

@@ -17,4 +17,4 @@ def demo(setup: Setup, once: bool) -> None:
 
     program = msgspec.structs.replace(setup, path=None, overrides=[]).words()
     options = msgspec.structs.replace(setup, path=None).words()[len(program) :]
-    carry_out(lambda: run(program, options, once=once))
+    carry_out(lambda: run(program, options, setup.overrides, once=once))

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,12 @@ from fetchpool.commands.demo import (
     choose_port,
     explain,
     explain_way,
+    find_port,
+    read_ports,
     shorten,
 )
+from fetchpool.commands.demo import PROXY as PROXY_PORT
+from fetchpool.config.settings import SettingsError, parse_override
 from fetchpool.farm import Farm, Kind
 from tests.fetchpool.command import MAIN, environment
 from tests.redis_server import is_answering, poll
@@ -30,10 +35,10 @@ API = re.compile(r"^HTTP API +http://127\.0\.0\.1:(\d+)/", re.MULTILINE)
 SOCKET = re.compile(r"at unix://(\S+)")
 
 
-def start(output: Path, *words: str) -> "subprocess.Popen[bytes]":
+def start(output: Path, *words: str, options: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     with output.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-u", "main.py", "demo", *words],
+            [sys.executable, "-u", "main.py", *options, "demo", *words],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -44,8 +49,13 @@ def start(output: Path, *words: str) -> "subprocess.Popen[bytes]":
 
 def test_the_demo_finds_out_what_each_kind_is(tmp_path: Path) -> None:
     output = tmp_path / "said"
-    assert start(output, "--once").wait(60) == 0
+    api, forward = choose_port(0), choose_port(0)
+    options = ["-s", f"api.port={api}", "-s", f"forward.port={forward}"]
+    assert start(output, "--once", options=options).wait(60) == 0
     said = output.read_text()
+    assert f"  curl http://127.0.0.1:{api}/random\n" in said
+    assert f"  curl -i -x http://127.0.0.1:{forward} http://example.com/ip\n" in said
+    assert not re.search(r":(5555|5556)\b|so the (API|forward proxy) is at", said)
     rows = json.loads(said.splitlines()[-1])
     good = ("good", "slow", "socks5", "transparent", "other-exit")
     assert {kind: rows[kind]["good"] for kind in good} == {
@@ -113,6 +123,53 @@ async def test_ports_that_are_taken_are_named_with_those_in_their_place(tmp_path
         assert f"port {API_PORT} is taken, so the API is at {demo.port}" in said
         demo.port = API_PORT
         assert not any("the API is at" in line for line in explain(demo))
+
+
+async def test_ports_that_are_given_are_those_of_the_settings_and_the_hints(
+    tmp_path: Path,
+) -> None:
+    overrides = [parse_override("api.port=15755"), parse_override("forward={port: 15756}")]
+    async with Farm({}, tls=False) as farm:
+        demo = Demo(farm, tmp_path, ["python", "main.py"], [], overrides)
+        demo.write_settings()
+        said = "\n".join(explain(demo))
+    written = demo.settings.read_text()
+    assert "public_url: http://127.0.0.1:15755\n" in written
+    assert {"port: 15755", "port: 15756"} <= {line.strip() for line in written.splitlines()}
+    assert "curl http://127.0.0.1:15755/random" in said
+    assert "-x http://127.0.0.1:15756 " in said
+    assert "5555" not in said
+    assert "so the API" not in said
+
+
+@pytest.mark.parametrize(
+    ("sets", "ports"),
+    [
+        ([], {}),
+        (["log.level=debug", "api.rate=5"], {}),
+        (["api.port=1", "api.port=65535"], {"api": 65535}),
+        (["api={port: 0}", "forward.port=7"], {"api": 0, "forward": 7}),
+        (["api=5"], {}),  # the service refuses it
+    ],
+)
+def test_the_ports_that_are_given_are_read(sets: list[str], ports: dict[str, int]) -> None:
+    assert read_ports([parse_override(one) for one in sets]) == ports
+
+
+@pytest.mark.parametrize("value", ["-1", "65536", "many"])
+def test_a_port_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^api\.port: expected a port from 1 to 65535"):
+        read_ports([parse_override(f"api.port={value}")])
+
+
+def test_a_port_is_the_given_one_or_a_free_one_that_no_other_entrance_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert find_port(port, API_PORT, None) == port
+        assert find_port(None, port, None) not in (0, port)
+    assert find_port(None, port, None) == port
+    assert find_port(None, port, port) not in (0, port)
+    assert find_port(0, port, PROXY_PORT) not in (0, port)
 
 
 def test_a_port_that_is_taken_is_not_chosen() -> None:
