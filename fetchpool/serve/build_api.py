@@ -6,11 +6,13 @@ from tornado.routing import URLSpec
 
 from fetcher.politeness.clock import Clock
 from fetcher.queue.inspect import Inspector
+from fetcher.settings import Forward
 from fetchpool.config.settings import Settings
 from fetchpool.redis.connect import Redis
 from fetchpool.serve.build_judges import EchoJudgeList
 from fetchpool.serve.build_pool import PoolView
 from pool.http import api, judge, proxy_pool_routes, proxypool_routes, report
+from pool.http.front_page import Proxy
 
 
 class PoolRoutes(NamedTuple):
@@ -47,7 +49,15 @@ def _build_pools(
         sites={name: site.snapshot for name, site in view.further.items()},
         untold=judge_list.untold,
         foreign=view.foreign,
+        proxy=_name_proxy(settings.forward),
     )
+
+
+def _name_proxy(forward: Forward) -> Proxy | None:
+    if not forward.enabled:
+        return None
+    scheme = "http" if forward.tls.cert is None else "https"
+    return Proxy(scheme, forward.port, bool(forward.key or forward.keys))
 
 
 def _build_access(

@@ -3,9 +3,10 @@
 A decision module. The page is whole in itself: no script, and nothing is loaded from anywhere.
 """
 
+import re
 from collections.abc import Mapping
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
 
 from pool.model import Status
 
@@ -20,6 +21,7 @@ ROUTES: Final = (
         "?url=http%3A%2F%2Fexample.com%2F",
         "a page, through the pool: any method, any body",
     ),
+    ("/tasks", None, "POST runs tasks: one, an array of them, or an endless stream of lines"),
     ("/api/proxies", "?alive=1", "proxies with all that is known of them; POST adds some"),
     ("/api/proxies/P", None, "DELETE takes one out: host:port, or its id"),
     ("/api/report", None, "POST tells how a proxy has served you"),
@@ -34,7 +36,23 @@ ROUTES: Final = (
     ("/healthz", "", "200 while it can do its work, else the reasons"),
 )
 
+TUNNELS: Final = (
+    ("/api/tunnels", "", "what is open through the forward proxy"),
+    ("/api/tunnels/ID", None, "DELETE closes it"),
+)
+
 DOCS: Final = ("README.md", "docs/http-api.md")
+
+_PORT: Final = re.compile(r":\d*\Z")  # of a Host field, after what may be [::1]
+
+
+class Proxy(NamedTuple):
+    """The forward proxy, as its clients name it."""
+
+    scheme: str
+    port: int
+    has_key: bool
+
 
 # The style is the one thing that the page needs; nobody may frame it.
 POLICY: Final = (
@@ -74,7 +92,7 @@ _PAGE: Final = """\
 {sites}<p class="faint">{hint}</p>
 <h2>First things to do</h2>
 <pre>{commands}</pre>
-<h2>Routes</h2>
+{proxy}<h2>Routes</h2>
 <p><a href="/docs">The reference</a> has all that they take and answer.</p>
 <table>
 {routes}</table>
@@ -97,8 +115,16 @@ def _is_zero(parameter: str) -> bool:
     return name == "q" and not value.strip("0.")
 
 
-def render_page(host: str, status: Status, sites: Mapping[str, Status], *, has_key: bool) -> str:
-    """The page for who came by `host`; `sites` are those beside universal."""
+def render_page(
+    host: str,
+    status: Status,
+    sites: Mapping[str, Status],
+    *,
+    has_key: bool,
+    proxy: Proxy | None = None,
+) -> str:
+    """The page for who came by `host`; `sites` are those beside universal, `proxy` is the forward
+    proxy, None where there is none."""
     key = "-H 'API-KEY: ...' " if has_key else ""
     return _PAGE.format(
         style=STYLE,
@@ -118,8 +144,20 @@ def render_page(host: str, status: Status, sites: Mapping[str, Status], *, has_k
             f"curl {key}'http://{host}/api/stats'",
             quote=False,
         ),
-        routes="".join(_row(*route) for route in ROUTES),
+        proxy="" if proxy is None else _name_proxy(host, proxy),
+        routes="".join(_row(*route) for route in (*ROUTES, *(TUNNELS if proxy else ()))),
         docs=" and ".join(f"<code>{name}</code>" for name in DOCS),
+    )
+
+
+def _name_proxy(host: str, proxy: Proxy) -> str:
+    if not proxy.port:
+        return "<p>The forward proxy is at a port that it has chosen: the log names it.</p>\n"
+    user = "USER:KEY@" if proxy.has_key else ""
+    url = f"{proxy.scheme}://{user}{_PORT.sub('', host)}:{proxy.port}"
+    return (
+        f"<p>The forward proxy, for any client, is at port {proxy.port}:</p>\n"
+        f"<pre>{escape(f'curl -x {url} http://example.com/', quote=False)}</pre>\n"
     )
 
 

@@ -28,7 +28,7 @@ from tornado.routing import URLSpec
 from fetcher.errors import RedisAway
 from fetcher.http.description import Error
 from fetcher.http.handler import Handler
-from pool.http.front_page import POLICY, render_page, wants_page
+from pool.http.front_page import POLICY, Proxy, render_page, wants_page
 from pool.http.listing import describe_to_use
 from pool.model import Entry
 from pool.sites import UNIVERSAL
@@ -83,7 +83,8 @@ class Pools(msgspec.Struct, frozen=True):
     `by_key` holds a snapshot per sorted set that is kept up to date; `key` is the universal one.
     `sites`: those of the further sites by name. `retry_after`: seconds in which an empty pool may
     have got a proxy. `untold`: names of filters that ask for what nobody tells of the proxies.
-    `foreign`: sub-pools that others fill, None where they cannot be asked for.
+    `foreign`: sub-pools that others fill, None where they cannot be asked for. `proxy`: the forward
+    proxy, None where there is none.
     """
 
     by_key: Mapping[str, Snapshot]
@@ -93,6 +94,7 @@ class Pools(msgspec.Struct, frozen=True):
     sites: Mapping[str, Snapshot] = {}
     untold: frozenset[str] = frozenset()
     foreign: ForeignPools | None = None
+    proxy: Proxy | None = None
 
     @property
     def universal(self) -> Snapshot:
@@ -192,7 +194,8 @@ class WelcomeHandler(PoolHandler):
         sites = {name: pool.status() for name, pool in self.pools.sites.items()}
         has_key = bool(self.settings["gate"].keys)
         status = self.pools.universal.status()
-        self.finish(render_page(self.request.host, status, sites, has_key=has_key))
+        proxy = self.pools.proxy
+        self.finish(render_page(self.request.host, status, sites, has_key=has_key, proxy=proxy))
 
 
 class RandomHandler(PoolHandler):

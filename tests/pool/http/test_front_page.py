@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from pool.http.front_page import ROUTES, render_page, wants_page
+from pool.http.front_page import ROUTES, TUNNELS, Proxy, render_page, wants_page
 from pool.model import Status
 
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -45,6 +45,36 @@ def test_the_page_tells_the_counts_the_routes_and_what_to_do_first() -> None:
         assert (f'<a href="{path}' in page) is (query is not None) or path == "/api/proxies/P"
     assert "curl 'http://127.0.0.1:5555/random'\n" in page
     assert "docs/http-api.md" in page
+
+
+def test_what_is_for_post_alone_is_no_link() -> None:
+    assert "<th><code>/tasks</code><td>POST" in render()
+
+
+@pytest.mark.parametrize(
+    ("host", "proxy", "words"),
+    [
+        ("127.0.0.1:5555", Proxy("http", 5556, False), "curl -x http://127.0.0.1:5556 http://e"),
+        ("[::1]:5555", Proxy("http", 1, False), "curl -x http://[::1]:1 http://e"),
+        ("[::1]", Proxy("http", 1, False), "curl -x http://[::1]:1 http://e"),
+        ("a.localhost", Proxy("https", 2, True), "curl -x https://USER:KEY@a.localhost:2 http://e"),
+        ("<b>:80", Proxy("http", 3, False), "curl -x http://&lt;b&gt;:3 http://e"),
+        ("127.0.0.1:5555", Proxy("http", 0, False), "at a port that it has chosen: the log names"),
+    ],
+)
+def test_the_page_names_the_forward_proxy_and_the_routes_of_its_tunnels(
+    host: str, proxy: Proxy, words: str
+) -> None:
+    page = render(host, proxy=proxy)
+    assert words in page
+    assert '<a href="/api/tunnels"><code>/api/tunnels</code></a>' in page
+    assert "<th><code>/api/tunnels/ID</code><td>DELETE" in page
+
+
+def test_without_a_forward_proxy_there_is_no_word_of_it() -> None:
+    page = render()
+    assert "forward proxy" not in page
+    assert not any(path in page for path, _, _ in TUNNELS)
 
 
 @pytest.mark.parametrize(
