@@ -24,7 +24,7 @@ from fetcher.http.task_json import MOST
 from fetcher.http.task_json import Answer as Answered
 from fetcher.http.tasks import MAX_WHOLE, MOST_CALLS
 from fetcher.model import Task
-from fetcher.task.request import MAX_DELAY
+from fetcher.task.request import MAX_DELAY, MAX_SECONDS
 
 Switch = Literal["0", "1"]
 Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
@@ -107,7 +107,7 @@ def _describe_fetch(sites: Any) -> Operation:
                 "timeout",
                 "Seconds for all of it. Without it `fetcher.timeout` until the head of the answer"
                 " is here, and `fetcher.max_timeout` for the rest; 0: that alone.",
-                Annotated[float, Meta(ge=0, lt=1e9)],
+                Annotated[float, Meta(ge=0, lt=MAX_SECONDS)],
             ),
             Parameter(
                 "retries",

@@ -28,6 +28,7 @@ NO_LIMIT: Final = 2_000_000.0
 # 100,000 of them.
 MAX_HEADERS: Final = 1_048_576  # characters of values
 MAX_LINES: Final = 5_000
+MAX_SECONDS: Final = 1e9  # a time is below that; more than NO_LIMIT means no limit
 MAX_DELAY: Final = 86_400.0  # seconds; the next task to that host would wait for as long
 MAX_FORM: Final = 50_000  # fields; they cost 2 us each
 
@@ -315,8 +316,10 @@ def _cookies(header: str, named: dict[str, Any] | None) -> Cookies | None:
 def _seconds(name: str, value: float | None, default: float) -> float:
     if value is None:
         return default
-    if not 0 <= value < 1e9:  # false for NaN too
-        raise TaskError(f"fetch.{name}: expected seconds >= 0, got {value}")
+    if not 0 <= value < MAX_SECONDS:  # false for NaN too
+        raise TaskError(
+            f"fetch.{name}: expected seconds from 0 to below {MAX_SECONDS:.0f}, got {value}"
+        )
     return min(float(value), NO_LIMIT)
 
 

@@ -588,7 +588,7 @@ async def test_a_request_that_is_cut_short_never_looks_done(door: Entrance) -> N
         ({"bindaddress": "127.0.0.1"}, "fetch.bindaddress: only tasks of the queue"),
         ({"client_cert": "/x"}, "fetch.client_cert: only tasks of the queue"),
         ({"client_key": "/x"}, "fetch.client_key: only tasks of the queue"),
-        ({"timeout": -1}, "fetch.timeout: expected seconds >= 0"),
+        ({"timeout": -1}, "fetch.timeout: expected seconds from 0 to below 1000000000"),
         ({"delay": 1}, "fetch.delay: delays are kept in Redis"),
         ({"proxy": "gopher://x:1"}, "unknown proxy scheme"),
     ],
