@@ -23,7 +23,7 @@ YEAR: Final = 31_536_000
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
-Size = Annotated[int, Meta(ge=0)]  # bytes
+Size = Annotated[int, Meta(ge=0, extra={"expected": "a whole number of bytes >= 0"})]
 Seconds = Annotated[float, Meta(ge=0, le=YEAR)]
 Period = Annotated[float, Meta(gt=0, le=YEAR)]  # seconds; 0 would be a busy loop
 Rate = Annotated[float, Meta(ge=0)]  # per second
@@ -148,8 +148,11 @@ class Renderer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         for key in ("splash", "phantomjs", "puppeteer"):
             value = getattr(self, key)
-            # pyspider's --phantomjs-proxy is a bare host:port.
-            _check_http_url(key, value if value is None or "://" in value else f"http://{value}")
+            # pyspider's --phantomjs-proxy is a bare host:port; the client puts http:// before it.
+            if value and not _is_http_url(value if "://" in value else f"http://{value}"):
+                raise ValueError(
+                    f"{key}: expected host:port or a URL such as http://host:8050/path"
+                )
 
 
 class Fetcher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

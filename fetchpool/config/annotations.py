@@ -73,17 +73,35 @@ def _sentence(kind: inspect.Type) -> str:
             return f"a list of {len(items)}"
         case inspect.LiteralType(values=values):
             return f"one of {', '.join(map(str, values))}" if len(values) > 1 else str(values[0])
+        case inspect.ListType(item_type=item):
+            example = _example(item)
+            return f"a list such as [{example}]" if example else "a list"
         case inspect.StrType(min_length=length):
             return "text that is not empty" if length else "text"
     names = {
         inspect.BoolType: "true or false",
         inspect.NoneType: "null",
-        inspect.ListType: "a list",
         inspect.DictType: "a mapping",
         inspect.StructType: "a mapping",
         inspect.DateTimeType: "a time such as 2027-01-31T12:00:00Z",
     }
     return names.get(type(kind), "another type")
+
+
+def _example(kind: inspect.Type) -> str:
+    """Two items of a list, as YAML has them; none for what has parts of its own."""
+    match kind:
+        case inspect.Metadata(type=inner):
+            return _example(inner)
+        case inspect.UnionType(types=members):
+            return next(filter(None, map(_example, members)), "")
+        case inspect.IntType(ge=low):
+            return f"{low or 1}, {(low or 1) + 1}"
+        case inspect.LiteralType(values=values):
+            return ", ".join(map(str, values[:2]))
+        case inspect.StrType():
+            return "one, two"
+    return ""
 
 
 def _limits(kind: inspect.IntType | inspect.FloatType) -> str:

@@ -203,10 +203,12 @@ def test_the_first_wrong_url_of_a_list_is_named():
         check_http_urls("judges", ["http://a/", "b", "c"])
 
 
-def test_a_renderer_may_be_a_bare_host_and_port():
-    assert Renderer(phantomjs="localhost:25555").phantomjs == "localhost:25555"
-    with pytest.raises(ValueError, match=r"^phantomjs: "):
-        Renderer(phantomjs="localhost:x")
+@pytest.mark.parametrize("kind", ["splash", "phantomjs", "puppeteer"])
+def test_a_renderer_may_be_a_bare_host_and_port(kind):
+    assert getattr(msgspec.convert({kind: "localhost:1"}, Renderer), kind) == "localhost:1"
+    for wrong in ("localhost:x", "ftp://localhost:1"):
+        with pytest.raises(ValueError, match=f"{kind}: expected host:port or a URL such as http"):
+            msgspec.convert({kind: wrong}, Renderer)
 
 
 @pytest.mark.parametrize(

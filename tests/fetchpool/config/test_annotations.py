@@ -18,7 +18,7 @@ from fetchpool.config.annotations import (
     union_members,
 )
 from fetchpool.config.settings import Settings
-from pool.settings import OwnProxy
+from pool.settings import OwnProxy, Status
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,14 @@ from pool.settings import OwnProxy
         (Port, "a port from 1 to 65535, or 0 for any free one"),
         (Literal["a"], "a"),
         (Literal["a", "b"], "one of a, b"),
-        (list[int], "a list"),
+        (list[int], "a list such as [1, 2]"),
+        (list[Status], "a list such as [100, 101]"),
+        (list[Text], "a list such as [one, two]"),
+        (list[Literal["a"]], "a list such as [a]"),
+        (list[Literal["a", "b", "c"]], "a list such as [a, b]"),
+        (list[OwnProxy | Secret], "a list such as [one, two]"),
+        (list[OwnProxy | None], "a list"),
+        (list[OwnProxy], "a list"),
         (tuple[int, int], "a list of 2"),
         (dict[str, int], "a mapping"),
         (OwnProxy, "a mapping"),

@@ -45,8 +45,12 @@ from tests.fetchpool.parsed import parsed, refused
             "api.port: expected a port from 1 to 65535, or 0 for any free one, got 65536",
         ),
         ("api: {enabled: maybe}", "api.enabled: expected true or false, got 'maybe'"),
-        ("api: {hosts: a}", "api.hosts: expected a list, got text"),
-        ("api: {hosts: 1.5}", "api.hosts: expected a list, got a number"),
+        ("api: {hosts: a}", "api.hosts: expected a list such as [one, two], got text"),
+        (
+            "fetcher: {renderer: {memory: 1GB}}",
+            "fetcher.renderer.memory: expected a whole number of bytes >= 0, got '1GB'",
+        ),
+        ("api: {hosts: 1.5}", "api.hosts: expected a list such as [one, two], got a number"),
         ("api: {keys: true}", "api.keys: expected a mapping, got true or false"),
         ("api: 5", "api: expected a mapping, got a number"),
         (
@@ -71,8 +75,14 @@ from tests.fetchpool.parsed import parsed, refused
             "pool.sources[0]: source 'a': 'gopher://a/' is no http:// or https:// URL"
             " without spaces",
         ),
-        ("pool: {sites: {a: {}}}", "pool.sites.a.url: is missing; expected a list"),
-        ("pool: {sites: {a: {url: }}}", "pool.sites.a.url: expected a list, got null"),
+        (
+            "pool: {sites: {a: {}}}",
+            "pool.sites.a.url: is missing; expected a list such as [one, two]",
+        ),
+        (
+            "pool: {sites: {a: {url: }}}",
+            "pool.sites.a.url: expected a list such as [one, two], got null",
+        ),
         ("pool: {sites: {a: {url: []}}}", "pool.sites.a.url: expected at least one URL"),
         (
             "pool: {sites: {a-b: {url: ['http://a/']}}}",
