@@ -20,10 +20,11 @@ from fetcher.http.description import (
 from fetcher.http.fetch import HELD, Failure
 from fetcher.http.handler import Health
 from fetcher.http.ndjson import MAX_LINE
+from fetcher.http.options import OPTIONS
 from fetcher.http.task_json import MOST
 from fetcher.http.task_json import Answer as Answered
 from fetcher.http.tasks import MAX_WHOLE, MOST_CALLS
-from fetcher.model import Task
+from fetcher.model import Fetch, Task
 from fetcher.task.request import MAX_DELAY, MAX_SECONDS
 
 Switch = Literal["0", "1"]
@@ -64,6 +65,7 @@ def describe(sites: Any = str) -> Group:
             ),
             Route(path="/tasks", refuses_cross_site=True, operations=(TASKS,)),
         ),
+        {Fetch.__name__: OPTIONS},
     )
 
 

@@ -78,8 +78,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Routes that belong together."""
+    """Routes that belong together. `fields`: name of a type -> its fields -> what their schemas say
+    beside what msgspec knows of them."""
 
     name: str
     words: str
     routes: tuple[Route, ...]
+    fields: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}

@@ -130,6 +130,11 @@ def build_document(
         },
         "schemas": schemas.make(),
     }
+    for group in groups:
+        for type_, fields in group.fields.items():
+            properties = components["schemas"][type_]["properties"]
+            for name, more in fields.items():
+                properties[name] = {**properties[name], **more}
     if has_key:
         components["securitySchemes"] = _SCHEMES
     return {

@@ -170,6 +170,20 @@ def test_a_type_has_the_words_of_its_docstring_on_one_line() -> None:
     assert build()["components"]["schemas"]["Pear"]["description"] == "A fruit, and no apple."
 
 
+def test_fields_of_a_type_have_what_their_group_says_beside() -> None:
+    groups = [Group("A", "", GROUPS[0].routes, {"Pear": {"name": {"description": "Juicy."}}})]
+    pear = build(groups=groups)["components"]["schemas"]["Pear"]["properties"]
+    plain = build()["components"]["schemas"]["Pear"]["properties"]
+    assert pear == {**plain, "name": {**plain["name"], "description": "Juicy."}}
+
+
+def test_every_option_of_a_task_is_explained() -> None:
+    schemas = build(groups=describe(["universal"]))["components"]["schemas"]
+    for name, one in schemas["Fetch"]["properties"].items():
+        assert one["description"].endswith("."), name
+        assert name == "save" or one.keys() & {"type", "anyOf", "$ref"}, name
+
+
 def test_a_head_is_answered_as_a_get_without_the_body() -> None:
     path = build()["paths"]["/a"]
     head, get = path["head"], path["get"]
