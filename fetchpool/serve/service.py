@@ -53,8 +53,8 @@ logger = logging.getLogger(__name__)
 
 _STEP: Final = 0.5  # seconds
 
-# Seconds for which the first clients of the forward proxy wait in line until it is known which
-# proxies there are.
+# Seconds for which the first clients of the forward proxy, and those of a worker, wait in line
+# until it is known which proxies there are.
 _KNOWN: Final = 2.0
 
 
@@ -195,8 +195,8 @@ class Service:
         """
         duties: list[asyncio.Task[None]] = []
         try:
-            urls = self._open()
             if self._worker is None:
+                urls = self._open()
                 lines = build_announcement(
                     self.settings,
                     self.roles,
@@ -212,6 +212,9 @@ class Service:
                 duty.add_done_callback(_report_end)
             self.loop.start()
             await self._view.wait_until_known(_KNOWN)
+            if self._worker is not None:
+                # Its sockets listen already: meanwhile the others answer, who know their proxies.
+                self._open()
             await self.entrances.start()
             await stop.wait()
         finally:

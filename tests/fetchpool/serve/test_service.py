@@ -15,13 +15,16 @@ from redis.asyncio import Redis
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 
+from fetcher.proxy import parse_proxy
 from fetchpool.config.settings import Settings
 from fetchpool.farm import Call, Farm, Origin
 from fetchpool.farm import Kind as FarmKind
 from fetchpool.redis.connect import connect
-from fetchpool.serve.entrances import ListenError, open_sockets
+from fetchpool.serve.entrances import ListenError, open_listeners, open_sockets
 from fetchpool.serve.roles import ALL, Roles
 from fetchpool.serve.service import Service
+from fetchpool.serve.workers import Worker
+from pool.model import Candidate, Record
 from pool.snapshot.geo import GeoError
 from pool.store import Store
 from tests.fetchpool.given import settings
@@ -48,12 +51,20 @@ def no_leak_is_left_to_another_test() -> Iterator[None]:
 class Running:
     """A service in this process, and the lines it said."""
 
-    def __init__(self, given: Settings, roles: Roles, url: str) -> None:
+    def __init__(
+        self, given: Settings, roles: Roles, url: str, worker: Worker | None = None
+    ) -> None:
         self.said: list[str] = []
         self.url = url
         self.stop = asyncio.Event()
         self.service = Service(
-            given, roles, url, environment={}, echo=self.said.append, quit=self.stop.set
+            given,
+            roles,
+            url,
+            environment={},
+            echo=self.said.append,
+            quit=self.stop.set,
+            worker=worker,
         )
         self.task = asyncio.create_task(self.service.run(self.stop))
 
@@ -97,6 +108,25 @@ async def test_a_service_becomes_ready_and_answers(tmp_path: Path) -> None:
             "Proxy pool",
         ]
         assert f"http://127.0.0.1:{one.service.entrances.api_port}/" in one.said[0]
+
+
+async def test_a_worker_answers_nobody_before_it_knows_the_pool(tmp_path: Path) -> None:
+    given = settings(forward__enabled=False)
+    listeners = open_listeners(given, ALL)
+    port = listeners["api"][0].getsockname()[1]
+    with RedisServer.start(tmp_path) as server:
+        client = connect(server.url)
+        store = Store(client, given.pool)
+        await store.add([Candidate(parse_proxy("http://127.0.0.2:80"), Record())])
+        await client.aclose()
+        url = f"http://127.0.0.1:{port}/count"
+        waiting = AsyncHTTPClient().fetch(url, request_timeout=20)
+        one = Running(given, ALL, server.url, Worker(2, "s", 0, listeners))
+        try:
+            assert (await waiting).body == b"1"
+        finally:
+            one.stop.set()
+            await one.task
 
 
 async def test_own_proxies_are_there_though_no_source_is_read(tmp_path: Path) -> None:
