@@ -182,7 +182,12 @@ def _content(said: Tree) -> str:
 def _type(name: str, schema: Tree) -> str:
     required = schema.get("required", ())
     rows = (
-        (_code(key), _spell(one) + ("" if key in required else " (may be missing)"))
+        (
+            _code(key),
+            _spell(one)
+            + ("" if key in required else " (may be missing)")
+            + (f": {_words(one['description'])}" if "description" in one else ""),
+        )
         for key, one in schema["properties"].items()
     )
     words = _words(schema.get("description", ""))

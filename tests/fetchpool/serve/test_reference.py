@@ -107,3 +107,5 @@ def test_what_must_be_there_and_what_else_holds_is_said() -> None:
     assert "must be there" in page
     assert "else <code>100</code>" in page
     assert "(may be missing)" in page
+    timeout = "<code>timeout</code><td>number or null (may be missing): Seconds for the whole task"
+    assert timeout in page
