@@ -135,5 +135,5 @@ def _first_line(error: Exception) -> str:
     wanted = [line for line in lines if "sandbox" in line.lower() and "FATAL" in line]
     text = (wanted or lines or [""])[0]
     if "sandbox" in str(error).lower():
-        text += " (no sandbox here? renderer.sandbox: false runs it without one)"
+        text += " (no sandbox here? fetcher.renderer.sandbox: false runs it without one)"
     return text[:500] or type(error).__name__

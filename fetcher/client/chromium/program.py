@@ -36,7 +36,7 @@ NAMES: Final = (
 def find_program(
     wanted: str, places: Sequence[str] = PLACES, path: str | None = None
 ) -> str | None:
-    """The program that `renderer.chromium` means, None if there is none. `path`: where to look
+    """The program that `fetcher.renderer.chromium` means, None if there is none. `path`: where to look
     instead of in PATH."""
     if wanted == OFF:
         return None
