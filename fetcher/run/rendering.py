@@ -22,7 +22,9 @@ from fetcher.task.render import (
     build_render,
     called,
     explain_absence,
+    explain_type,
     find_kinds,
+    spelled,
     wants_more,
 )
 
@@ -101,10 +103,13 @@ class Rendering:
 def find_rendering(shared: Shared, fetch: Fetch, trust: Trust) -> Rendering | None:
     """What a task asks for that is to be rendered, perhaps; None of any other. Raises `NotEnabled`,
     and `TaskError` for options that are wrong."""
-    fetch_type = fetch.fetch_type
-    kinds = find_kinds(fetch_type)
-    if not kinds or not fetch_type:
+    kinds = find_kinds(fetch.fetch_type)
+    if not kinds or not fetch.fetch_type:
+        wrong = explain_type(fetch.fetch_type)
+        if wrong is not None:
+            _complain(shared, "that is unknown", f"a task is fetched plainly: {wrong}")
         return None
+    fetch_type = spelled(fetch.fetch_type)
     trusted = []
     for kind in kinds:
         clients = shared.clients.get(kind)

@@ -43,6 +43,8 @@ RENDERERS: Final[Mapping[str, Sequence[str]]] = {
     SPLASH: (SPLASH, CHROMIUM),
 }
 
+_PLAIN: Final = frozenset({"", "http", "https", "none", "plain"})
+
 # How each is to be had.
 _HOW: Final[Mapping[str, str]] = {
     CHROMIUM: "a Chromium takes pip install -r requirements-js.txt and apt install"
@@ -86,11 +88,33 @@ _SAYS_NO: Final = frozenset({"false", "0", "no", "off", ""})  # pyspider's puppe
 
 def find_kinds(fetch_type: str | None) -> Sequence[str]:
     """Who may render a task, in order; nobody where that is not what it asks for."""
-    return RENDERERS.get(fetch_type, ()) if fetch_type else ()
+    return RENDERERS.get(spelled(fetch_type), ()) if fetch_type else ()
+
+
+def spelled(fetch_type: str) -> str:
+    """As `RENDERERS` has it: people write ``JS``, too."""
+    return fetch_type if fetch_type in RENDERERS else fetch_type.strip().lower()
+
+
+def explain_type(fetch_type: str | None) -> str | None:
+    """What is wrong with a `fetch_type` that means nothing, None if it means something."""
+    if not fetch_type or spelled(fetch_type) in RENDERERS or spelled(fetch_type) in _PLAIN:
+        return None
+    known = ", ".join(RENDERERS)
+    return f"expected {known}, or none for a plain fetch, got {_show(fetch_type)}"
+
+
+def refuse_unknown_type(fetch: Fetch) -> None:
+    """Raises `TaskError` for a `fetch_type` that means nothing. Not for tasks of the queue, which
+    pyspider fetches plainly then."""
+    wrong = explain_type(fetch.fetch_type)
+    if wrong is not None:
+        raise TaskError(f"fetch.fetch_type: {wrong}")
 
 
 def called(fetch_type: str) -> str:
     """Who is missing, as pyspider's 501 names him."""
+    fetch_type = spelled(fetch_type)
     return PHANTOMJS if fetch_type == "js" else fetch_type
 
 

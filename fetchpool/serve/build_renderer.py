@@ -29,8 +29,8 @@ from fetcher.settings import PerKey
 _OFF: Final = "fetcher.renderer.chromium is off: auto finds a Chromium"
 _NO_PLAYWRIGHT: Final = "playwright is not installed: pip install -r requirements-js.txt"
 _NO_PROGRAM: Final = (
-    "there is no Chromium here: apt install chromium-headless-shell, or chromium; fetcher.renderer.chromium"
-    " names another one"
+    "there is no Chromium here: apt install chromium-headless-shell, or chromium;"
+    " fetcher.renderer.chromium names another one"
 )
 
 

@@ -62,6 +62,8 @@ def test_who_asks_for_no_renderer_gets_none(fetch_type: str | None) -> None:
         ((SPLASH,), "auto", SPLASH),
         ((CHROMIUM, PHANTOMJS), "phantomjs", PHANTOMJS),
         ((CHROMIUM,), "phantomjs", CHROMIUM),
+        ((CHROMIUM,), "JS", CHROMIUM),
+        ((CHROMIUM,), "AUTO", CHROMIUM),
     ],
 )
 def test_the_first_that_is_there_renders(kinds, fetch_type, kind) -> None:
@@ -69,7 +71,7 @@ def test_the_first_that_is_there_renders(kinds, fetch_type, kind) -> None:
     rendering = found(shared, fetch_type=fetch_type)
     assert rendering.render.kind == kind
     assert rendering.clients is shared.clients[kind]
-    assert rendering.is_on == (fetch_type != "auto")
+    assert rendering.is_on == (fetch_type.lower() != "auto")
 
 
 def test_what_is_for_trusted_tasks_only_renders_nothing_for_callers() -> None:
@@ -422,6 +424,17 @@ def test_that_auto_finds_nobody_is_logged_now_and_then(
         assert len(complaints(caplog)) == lines
     assert "fetched plainly, as nobody renders them: it is off; " in complaints(caplog)[0]
     assert caplog.records[0].levelname == "WARNING"
+
+
+def test_that_a_fetch_type_means_nothing_is_logged_and_the_task_plain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shared = sharing(chromium=EVERYBODY)
+    for fetch_type in ("http", "jss", "javascript"):
+        assert found(shared, fetch_type=fetch_type) is None
+    [line] = complaints(caplog)
+    assert line.startswith("fetch_type that is unknown: a task is fetched plainly: expected js, ")
+    assert line.endswith("got 'jss'")
 
 
 @pytest.mark.parametrize(
