@@ -5,6 +5,7 @@ never had: ``js_wait``, ``js_screenshot``, ``js_capture``, ``js_block``, ``js_ac
 be rendered raises `TaskError` with words for the user.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -82,6 +83,9 @@ _KNOWN_TO: Final[Mapping[str, frozenset[str]]] = {
 }
 _NOT_TOLD: Final = (*_KNOWN_TO, "save", "client_cert", "client_key", "bindaddress")
 _WAITS: Final[Mapping[str, Wait]] = {"load": Wait("load"), "idle": IDLE}
+# What other tools call these; no page has such an element.
+_NO_WAITS: Final = frozenset({"networkidle", "networkidle0", "networkidle2", "domcontentloaded"})
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 _VERBS: Final = ("scroll", "click", "type", "wait")
 _SAYS_NO: Final = frozenset({"false", "0", "no", "off", ""})  # pyspider's puppeteer wants texts
 
@@ -212,7 +216,9 @@ def _is_on(value: Any) -> bool:
 def _wait(name: str, value: Any) -> Wait:
     if value is None or value is True:
         return IDLE
-    if isinstance(value, str):
+    if isinstance(value, str) and _SECONDS.fullmatch(value):
+        value = float(value)
+    if isinstance(value, str) and value.lower() not in _NO_WAITS:
         return _WAITS.get(value) or Wait("selector", selector=_text(name, value, MAX_SELECTOR))
     if isinstance(value, int | float) and value is not False and 0 <= value <= MAX_WAIT:
         return Wait("time", seconds=float(value))
