@@ -48,6 +48,7 @@ _NET: Final[Mapping[str, tuple[Outcome, int, str]]] = {
 _REFUSALS: Final[Mapping[str, tuple[Outcome, int]]] = {
     "destination_ip_prohibited": (Outcome.OURS, Code.ABORTED_BY_CALLBACK),
     "http_request_denied": (Outcome.OURS, Code.ABORTED_BY_CALLBACK),
+    "http_request_error": (Outcome.OURS, Code.URL_MALFORMAT),
     "proxy_loop_detected": (Outcome.OURS, Code.ABORTED_BY_CALLBACK),
     "dns_error": (Outcome.TARGET, Code.COULDNT_RESOLVE_HOST),
     "dns_timeout": (Outcome.TARGET, Code.COULDNT_RESOLVE_HOST),
@@ -73,6 +74,23 @@ def from_refusal(refused: Refusal) -> Failure:
     if refused.status == 504:
         code = Code.OPERATION_TIMEDOUT
     return Failure(outcome, code, refused.sentence)
+
+
+def from_proxy_status(status: int, field: str) -> Failure:
+    """Of a listener's own answer, by the field that it comes with (RFC 9209)."""
+    error, words = _ERROR.search(field), _DETAILS.search(field)
+    sentence = re.sub(r"\\(.)", r"\1", words[1]) if words is not None else f"HTTP {status}"
+    return from_refusal(_Told(status, error[1] if error is not None else "", sentence))
+
+
+class _Told(NamedTuple):
+    status: int
+    error: str
+    sentence: str
+
+
+_ERROR: Final = re.compile(r";\s*error=([a-z_]+)")
+_DETAILS: Final = re.compile(r';\s*details="((?:[^"\\]|\\.)*)"')
 
 
 def from_net_error(text: str) -> Failure | None:

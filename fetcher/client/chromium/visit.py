@@ -22,6 +22,7 @@ from fetcher.client.chromium.outcome import (
     RenderFailed,
     download,
     from_net_error,
+    from_proxy_status,
     from_refusal,
     may_be_the_exits,
     spent,
@@ -285,6 +286,10 @@ class Visit:
         cookies = await tab.watch(tab.page.context.cookies())
         status, fields, url = await self._describe(tab, answer)
         fate = self._fate(url)
+        # Of plain http the field is the listener's own: what a target says of proxies is dropped.
+        said = next((value for name, value in fields if name.lower() == "proxy-status"), "")
+        if said and url.startswith("http:"):
+            raise RenderFailed(from_proxy_status(status, said))
         proxy = fate.exit.proxy if fate is not None and fate.exit is not None else None
         return Response(
             url=url,

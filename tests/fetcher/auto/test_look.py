@@ -103,3 +103,13 @@ def test_of_a_hundred_sites_the_thirty_that_need_scripts_are_told_from_the_rest(
     wanted = [one for one, seen in looks if seen.need >= Need.LIKELY]
     assert [one.kind for one, seen in looks if one.needs and seen.need < Need.LIKELY] == []
     assert len(wanted) <= 40
+
+
+@pytest.mark.parametrize("outer", ["<div id=app>", "<main>"])
+@pytest.mark.parametrize(("inner", "is_empty"), [("", True), ("<p>words</p>", False)])
+@pytest.mark.parametrize("depth", [1, 50, 120])
+def test_of_what_lies_in_each_other_the_innermost_tells(
+    outer: str, inner: str, is_empty: bool, depth: int
+) -> None:
+    html = f"<script src=/a.js></script><p>{'w' * 500}</p>{outer}{'<i>' * depth}{outer}{inner}"
+    assert (look(html).need in (Need.CERTAIN, Need.LIKELY)) is is_empty

@@ -5,6 +5,7 @@ from fetcher.client.chromium.outcome import (
     RenderFailed,
     download,
     from_net_error,
+    from_proxy_status,
     from_refusal,
     gone,
     late,
@@ -56,6 +57,24 @@ def test_a_listeners_refusal_keeps_its_sentence(
 ) -> None:
     refused = Refused(status=status, error=error, sentence="no proxy in the pool")
     assert from_refusal(refused) == Failure(outcome, code, "no proxy in the pool")
+
+
+@pytest.mark.parametrize(
+    ("status", "field", "failure"),
+    [
+        (
+            431,
+            'fetchpool; error=http_request_error; details="the head has \\"more\\""',
+            Failure(Outcome.OURS, Code.URL_MALFORMAT, 'the head has "more"'),
+        ),
+        (504, "fetchpool; error=x", Failure(Outcome.TARGET, Code.OPERATION_TIMEDOUT, "HTTP 504")),
+        (502, "?", Failure(Outcome.TARGET, Code.COULDNT_CONNECT, "HTTP 502")),
+    ],
+)
+def test_a_listeners_own_answer_is_told_by_its_field(
+    status: int, field: str, failure: Failure
+) -> None:
+    assert from_proxy_status(status, field) == failure
 
 
 @pytest.mark.parametrize(

@@ -398,6 +398,16 @@ async def test_what_is_refused_is_said_in_the_listeners_words(renderer: Renderer
     assert site.paths() == []
 
 
+async def test_what_is_refused_to_a_page_that_leads_on_is_no_answer_of_the_site(
+    renderer: Renderer,
+) -> None:
+    async with paging({"/": "<script>location = '/b?' + 'q'.repeat(100000)</script>"}) as site:
+        response = await renderer.render(site.url(), wait=IDLE)
+        assert site.paths() == ["/"]
+    assert response.outcome is Outcome.OURS and response.code == Code.URL_MALFORMAT
+    assert "are taken" in response.message
+
+
 async def test_an_answer_that_never_comes_ends_with_the_deadline(renderer: Renderer) -> None:
     async with paging({"/": lambda head: None}) as site:
         response = await renderer.render(site.url(), timeout=1.5)
