@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # In the driver's report of a start: what the program printed, and how it ended.
 _SAID: Final = re.compile(r"(?:- )?\[pid=\d+\]\[(?:err|out)\] (.*\S)")
+_STAMP: Final = re.compile(r"\A(?:\[pid=\d+\]\[err\] )?\[[^\]\s]+\]\s*")  # of Chromium's log lines
 _ENDED: Final = re.compile(r"<process did exit: exitCode=(\d+)")
 
 START: Final = 30.0  # seconds
@@ -142,6 +143,7 @@ def _first_line(error: Exception) -> str:
     said = [match[1] for match in map(_SAID.match, lines) if match]
     ended = [f"it ended with code {match[1]}" for match in map(_ENDED.search, lines) if match]
     text = (wanted or said or ended or lines or [""])[0]
-    if "sandbox" in str(error).lower():
+    text = _STAMP.sub("", text)
+    if any("sandbox" in line.lower() for line in said):
         text += " (no sandbox here? fetcher.renderer.sandbox: false runs it without one)"
     return text[:500] or type(error).__name__
