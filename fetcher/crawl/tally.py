@@ -50,7 +50,7 @@ _VARIABLE: Final = (
     (re.compile(r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]+)?\b"), "HOST"),
     (
         re.compile(
-            r"(?<![a-z0-9_.-])(?!robots\.txt)(?:[a-z0-9_-]{1,63}\.){1,10}[a-z][a-z0-9-]{1,62}\b(?::[0-9]+)?",
+            r"(?<![a-z0-9_.-])(?!robots\.txt|fetcher\.renderer\.|browsertype\.launch)(?:[a-z0-9_-]{1,63}\.){1,10}[a-z][a-z0-9-]{1,62}\b(?::[0-9]+)?",
             re.IGNORECASE,
         ),
         "HOST",

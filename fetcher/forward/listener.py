@@ -41,7 +41,7 @@ MOST_MISSES: Final = 2
 REMEMBERED: Final = 100  # targets of which it is known how the last request ended
 
 _TOO_MUCH: Final = "the page has loaded {:,} bytes, as many as a rendering may"
-_BLOCKED: Final = "{} is one of the hosts of renderer.block"
+_BLOCKED: Final = "{} is one of the hosts of fetcher.renderer.block"
 
 
 class Fate(msgspec.Struct, frozen=True):

@@ -75,6 +75,8 @@ def read_asked(
         elif name != "country":
             given = [name for name, _ in asked.parameters]
             raise TaskError(f"{explain_parameters(given, PARAMETERS, '/fetch')}; {_UNESCAPED}")
+    if options.get("fetch_type") == "js" and options.get("allow_redirects") is False:
+        raise TaskError("redirects: with render=js they are the browser's business: leave it out")
     if "proxy" in options and not caller_proxy:
         raise TaskError(
             "proxy: callers may not choose the way of a fetch, unless whoever runs the service"

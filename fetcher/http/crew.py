@@ -24,7 +24,7 @@ from fetcher.http.task_json import read_task
 from fetcher.model import Fetch, Result, Task, Trust
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
-from fetcher.task.render import refuse_scripts
+from fetcher.task.render import refuse_scripts, refuse_unknown_type
 from fetcher.task.request import refuse_operators_options
 from fetcher.task.result import Progress, from_refusal
 from fetcher.task.schemes import special_scheme
@@ -226,6 +226,7 @@ class Crew:
                 special_scheme(task.url, schemes, Trust.GUARDED)
             if fetch is not None:
                 refuse_operators_options(fetch)
+                refuse_unknown_type(fetch)
                 if not limits.allow_scripts:
                     refuse_scripts(fetch)
                 if not limits.caller_proxy and fetch.proxy is not UNSET and fetch.proxy is not True:

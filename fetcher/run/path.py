@@ -47,7 +47,7 @@ from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
 from fetcher.run.held import DROP, Held
 from fetcher.run.polite import Line, Polite, build_polite
-from fetcher.run.rendering import HELD, NotEnabled, Rendering, find_rendering
+from fetcher.run.rendering import HELD, NotEnabled, Rendering, find_rendering, tell_of_plain
 from fetcher.run.shared import Shared
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
@@ -519,6 +519,8 @@ class Fetching:
             return result
         if rendering.is_on:
             self.shared.memory.fail(self.request.url)
+            if self.response is not None:
+                tell_of_plain(self.shared, self.response)
         self.response, self.clients = response, self.shared.web
         plain.time = monotonic() - self.started
         return plain

@@ -3,13 +3,16 @@
 A part of the path: it knows who renders, what is asked of him, and how his requests leave.
 """
 
+import logging
 from collections.abc import Mapping
+from time import monotonic
 from typing import Final
 
 from msgspec.structs import replace
 
 from fetcher.auto.model import LOOKED, Look, Need, has_changed
 from fetcher.charset import decode_body
+from fetcher.errors import Code, Outcome
 from fetcher.head import field
 from fetcher.model import Client, Egress, Fetch, Request, Response, Result, Trust
 from fetcher.rendering import CHROMIUM, FINDS_EXITS, Render
@@ -19,12 +22,23 @@ from fetcher.task.render import (
     build_render,
     called,
     explain_absence,
+    explain_type,
     find_kinds,
+    spelled,
     wants_more,
 )
 
+logger = logging.getLogger(__name__)
+
+COMPLAIN_AGAIN: Final = 300.0  # seconds between two log lines about the same
+
 # Bytes of a page of a stream that are waited for; a longer one goes on, and says enough.
 HELD: Final = 2_097_152
+
+# How it ends where there is no browser, or a service that renders does not answer.
+_RENDERERS_OWN: Final = frozenset(
+    {Code.RECV_ERROR, Code.COULDNT_CONNECT, Code.COULDNT_RESOLVE_HOST, Code.WEIRD_SERVER_REPLY}
+)
 
 _PAGES: Final = frozenset({b"text/html", b"application/xhtml+xml"})
 
@@ -89,10 +103,13 @@ class Rendering:
 def find_rendering(shared: Shared, fetch: Fetch, trust: Trust) -> Rendering | None:
     """What a task asks for that is to be rendered, perhaps; None of any other. Raises `NotEnabled`,
     and `TaskError` for options that are wrong."""
-    fetch_type = fetch.fetch_type
-    kinds = find_kinds(fetch_type)
-    if not kinds or not fetch_type:
+    kinds = find_kinds(fetch.fetch_type)
+    if not kinds or not fetch.fetch_type:
+        wrong = explain_type(fetch.fetch_type)
+        if wrong is not None:
+            _complain(shared, "that is unknown", f"a task is fetched plainly: {wrong}")
         return None
+    fetch_type = spelled(fetch.fetch_type)
     trusted = []
     for kind in kinds:
         clients = shared.clients.get(kind)
@@ -102,10 +119,25 @@ def find_rendering(shared: Shared, fetch: Fetch, trust: Trust) -> Rendering | No
             return rendering
         if clients is not None:
             trusted.append(kind)
+    reason = explain_absence(kinds, trusted, shared.missing)
     if fetch_type != AUTO:
-        reason = explain_absence(kinds, trusted, shared.missing)
         raise NotEnabled(called(fetch_type), reason)
+    _complain(shared, AUTO, f"pages are fetched plainly, as nobody renders them: {reason}")
     return Rendering(build_render(fetch, CHROMIUM), None)
+
+
+def tell_of_plain(shared: Shared, response: Response) -> None:
+    """Say it in the log where a renderer fails, and not the page: `auto` goes on without him."""
+    if response.outcome is Outcome.OURS and response.code in _RENDERERS_OWN:
+        _complain(shared, AUTO, f"a page is left as it came plainly: {response.message}")
+
+
+def _complain(shared: Shared, about: str, sentence: str) -> None:
+    """Now and then; each task may come upon it."""
+    now = monotonic()
+    if now - shared.complained.get(about, -COMPLAIN_AGAIN) >= COMPLAIN_AGAIN:
+        shared.complained[about] = now
+        logger.warning("fetch_type %s: %s", about, sentence)
 
 
 def is_page(response: Response) -> bool:

@@ -61,6 +61,7 @@ class Shared:
         self.clients = clients
         self.memory = Memory()  # of what rendering has changed; that of a service is in Redis
         self.missing: dict[str, str] = {}  # kind -> why it is not among the clients, and what helps
+        self.complained: dict[str, float] = {}  # what about -> when last; see `run/rendering`
         self.web = clients[WEB]
         self.policy = policy
         # What is not kept needs no limit but that of the task itself.

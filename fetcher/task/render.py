@@ -5,6 +5,7 @@ never had: ``js_wait``, ``js_screenshot``, ``js_capture``, ``js_block``, ``js_ac
 be rendered raises `TaskError` with words for the user.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ RENDERERS: Final[Mapping[str, Sequence[str]]] = {
     SPLASH: (SPLASH, CHROMIUM),
 }
 
+_PLAIN: Final = frozenset({"", "http", "https", "none", "plain"})
+
 # How each is to be had.
 _HOW: Final[Mapping[str, str]] = {
     CHROMIUM: "a Chromium takes pip install -r requirements-js.txt and apt install"
@@ -80,17 +83,42 @@ _KNOWN_TO: Final[Mapping[str, frozenset[str]]] = {
 }
 _NOT_TOLD: Final = (*_KNOWN_TO, "save", "client_cert", "client_key", "bindaddress")
 _WAITS: Final[Mapping[str, Wait]] = {"load": Wait("load"), "idle": IDLE}
+# What other tools call these; no page has such an element.
+_NO_WAITS: Final = frozenset({"networkidle", "networkidle0", "networkidle2", "domcontentloaded"})
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6})?", re.ASCII)
 _VERBS: Final = ("scroll", "click", "type", "wait")
 _SAYS_NO: Final = frozenset({"false", "0", "no", "off", ""})  # pyspider's puppeteer wants texts
 
 
 def find_kinds(fetch_type: str | None) -> Sequence[str]:
     """Who may render a task, in order; nobody where that is not what it asks for."""
-    return RENDERERS.get(fetch_type, ()) if fetch_type else ()
+    return RENDERERS.get(spelled(fetch_type), ()) if fetch_type else ()
+
+
+def spelled(fetch_type: str) -> str:
+    """As `RENDERERS` has it: people write ``JS``, too."""
+    return fetch_type if fetch_type in RENDERERS else fetch_type.strip().lower()
+
+
+def explain_type(fetch_type: str | None) -> str | None:
+    """What is wrong with a `fetch_type` that means nothing, None if it means something."""
+    if not fetch_type or spelled(fetch_type) in RENDERERS or spelled(fetch_type) in _PLAIN:
+        return None
+    known = ", ".join(RENDERERS)
+    return f"expected {known}, or none for a plain fetch, got {_show(fetch_type)}"
+
+
+def refuse_unknown_type(fetch: Fetch) -> None:
+    """Raises `TaskError` for a `fetch_type` that means nothing. Not for tasks of the queue, which
+    pyspider fetches plainly then."""
+    wrong = explain_type(fetch.fetch_type)
+    if wrong is not None:
+        raise TaskError(f"fetch.fetch_type: {wrong}")
 
 
 def called(fetch_type: str) -> str:
     """Who is missing, as pyspider's 501 names him."""
+    fetch_type = spelled(fetch_type)
     return PHANTOMJS if fetch_type == "js" else fetch_type
 
 
@@ -188,7 +216,9 @@ def _is_on(value: Any) -> bool:
 def _wait(name: str, value: Any) -> Wait:
     if value is None or value is True:
         return IDLE
-    if isinstance(value, str):
+    if isinstance(value, str) and _SECONDS.fullmatch(value):
+        value = float(value)
+    if isinstance(value, str) and value.lower() not in _NO_WAITS:
         return _WAITS.get(value) or Wait("selector", selector=_text(name, value, MAX_SELECTOR))
     if isinstance(value, int | float) and value is not False and 0 <= value <= MAX_WAIT:
         return Wait("time", seconds=float(value))

@@ -50,7 +50,10 @@ async def fetch_all(settings: Settings, urls: Sequence[str], options: FetchOptio
         good = True
         for number, (task, (name, out)) in enumerate(zip(tasks, files, strict=True)):
             fetching, result = await fetcher.fetch_told(task, route=route)
-            _print(result, options, out)
+            if fetching.ending is Ending.NOT_ENABLED and not options.as_json:
+                _print_lack(result, options)
+            else:
+                _print(result, options, out)
             if options.screenshot is not None:
                 good = _keep_picture(result, options.screenshot) and good
             if form is not None:
@@ -125,6 +128,14 @@ def _print(result: Result, options: FetchOptions, out: IO[bytes]) -> None:
             out.write(b"\n")  # else the sentence begins where the body breaks off
             out.flush()
         click.echo(f"fetchpool: {result.url}: {result.error}", err=True)
+
+
+def _print_lack(result: Result, options: FetchOptions) -> None:
+    """Nobody renders: why, and how to get one, is behind pyspider's sentence, and no page."""
+    name, _, reason = result.content.decode().partition(" is not enabled. ")
+    if options.show_error or not options.silent:
+        asked = f" ({name} is not enabled)" if name != "phantomjs" else ""
+        click.echo(f"fetchpool: {result.url}: {reason}{asked}", err=True)
 
 
 def _keep_picture(result: Result, path: Path) -> bool:

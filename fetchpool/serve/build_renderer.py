@@ -26,11 +26,11 @@ from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Fetcher as Settings
 from fetcher.settings import PerKey
 
-_OFF: Final = "renderer.chromium is off: auto finds a Chromium"
+_OFF: Final = "fetcher.renderer.chromium is off: auto finds a Chromium"
 _NO_PLAYWRIGHT: Final = "playwright is not installed: pip install -r requirements-js.txt"
 _NO_PROGRAM: Final = (
-    "there is no Chromium here: apt install chromium-headless-shell, or chromium; renderer.chromium"
-    " names another one"
+    "there is no Chromium here: apt install chromium-headless-shell, or chromium;"
+    " fetcher.renderer.chromium names another one"
 )
 
 
@@ -70,7 +70,7 @@ async def rendering(settings: Settings, fetcher: Fetcher) -> AsyncIterator[None]
 
 
 def find_missing(wanted: str) -> str | None:
-    """Why the `renderer.chromium` that is wanted cannot be had, and what helps."""
+    """Why the `fetcher.renderer.chromium` that is wanted cannot be had, and what helps."""
     if wanted == OFF:
         return _OFF
     if find_spec("playwright") is None:
@@ -79,7 +79,7 @@ def find_missing(wanted: str) -> str | None:
         return None
     if wanted == AUTO:
         return _NO_PROGRAM
-    return f"renderer.chromium: there is no program {wanted}: auto looks for one"
+    return f"fetcher.renderer.chromium: there is no program {wanted}: auto looks for one"
 
 
 def _build_means(settings: Settings, fetcher: Fetcher, own: Own, beside: Means | None) -> Means:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     import playwright.async_api as api
 
 logger = logging.getLogger(__name__)
+
+# In the driver's report of a start: what the program printed, and how it ended.
+_SAID: Final = re.compile(r"(?:- )?\[pid=\d+\]\[(?:err|out)\] (.*\S)")
+_STAMP: Final = re.compile(r"\A(?:\[pid=\d+\]\[err\] )?\[[^\]\s]+\]\s*")  # of Chromium's log lines
+_ENDED: Final = re.compile(r"<process did exit: exitCode=(\d+)")
 
 START: Final = 30.0  # seconds
 END: Final = 3.0  # for an orderly end
@@ -76,7 +82,8 @@ class Browser:
                 await driver.stop()
             folder.remove()
             if isinstance(error, Exception):
-                raise BrowserFailed(f"the browser does not start: {_first_line(error)}") from error
+                why = f"the browser does not start: {program}: {_first_line(error)}"
+                raise BrowserFailed(why) from error
             raise
         folder.note_group(group or 0)
         return cls(folder, driver, browser, group or 0)
@@ -133,7 +140,10 @@ def _first_line(error: Exception) -> str:
         return f"not within {START:g} s"
     lines = [line.strip() for line in str(error).splitlines()]
     wanted = [line for line in lines if "sandbox" in line.lower() and "FATAL" in line]
-    text = (wanted or lines or [""])[0]
-    if "sandbox" in str(error).lower():
-        text += " (no sandbox here? renderer.sandbox: false runs it without one)"
+    said = [match[1] for match in map(_SAID.match, lines) if match]
+    ended = [f"it ended with code {match[1]}" for match in map(_ENDED.search, lines) if match]
+    text = (wanted or said or ended or lines or [""])[0]
+    text = _STAMP.sub("", text)
+    if any("sandbox" in line.lower() for line in said):
+        text += " (no sandbox here? fetcher.renderer.sandbox: false runs it without one)"
     return text[:500] or type(error).__name__

@@ -176,11 +176,13 @@ class Browsers:
                 measured = await browser.measure()
                 if 0 < rules.memory * FAR < measured.memory:
                     logger.warning(
-                        "a browser is ended that has %d MB, of renderer.memory %d MB",
+                        "a browser is ended that has %d MB, of fetcher.renderer.memory %d MB",
                         measured.memory >> 20,
                         rules.memory >> 20,
                     )
-                    browser.kill("the browser was ended, as it had more than twice renderer.memory")
+                    browser.kill(
+                        "the browser was ended, as it had more than twice fetcher.renderer.memory"
+                    )
                 elif is_spent(rules, browser.served, measured):
                     browser.is_retired = True
                 self._end_if_unused(browser)

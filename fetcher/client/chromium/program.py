@@ -36,8 +36,8 @@ NAMES: Final = (
 def find_program(
     wanted: str, places: Sequence[str] = PLACES, path: str | None = None
 ) -> str | None:
-    """The program that `renderer.chromium` means, None if there is none. `path`: where to look
-    instead of in PATH."""
+    """The program that `fetcher.renderer.chromium` means, None if there is none. `path`: where
+    to look instead of in PATH."""
     if wanted == OFF:
         return None
     if wanted != AUTO:

@@ -99,6 +99,9 @@ class Visit:
             self.step = "its script was running"
             await self._run_script(tab)
             self.step = "it was waited for"
+            if self.render.wait.until == "selector":
+                shown = self.render.wait.selector[:100]
+                self.step = f"nothing matched js_wait {shown!r}, a selector (words: load, idle)"
             await tab.wait(self.render.wait)
             await self._act(tab)
             self.step = "its picture was taken"

@@ -134,7 +134,9 @@ async def test_blocked_hosts_are_refused_without_a_connection() -> None:
         assert said.startswith(b"HTTP/1.1 403")
         fate = listener.fate(f"https://ads.localhost:{port}/")
         assert fate is not None and fate.refused is not None
-        assert fate.refused.sentence == "ads.localhost is one of the hosts of renderer.block"
+        assert (
+            fate.refused.sentence == "ads.localhost is one of the hosts of fetcher.renderer.block"
+        )
     assert came == []
 
 

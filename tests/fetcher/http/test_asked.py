@@ -63,6 +63,13 @@ def test_a_parameter_that_is_wrong_is_named(name: str, text: str, words: str) ->
         read(asked(("site", "x"), (name, text)))
 
 
+def test_redirects_of_a_rendered_page_cannot_be_switched_off() -> None:
+    assert read(asked(("render", "js"), ("redirects", "1"))).allow_redirects is True
+    assert read(asked(("render", "auto"), ("redirects", "0"))).allow_redirects is False
+    with pytest.raises(TaskError, match="redirects: with render=js they are the browser's"):
+        read(asked(("redirects", "0"), ("render", "js")))
+
+
 @pytest.mark.parametrize("sites", [None, ("universal", "x")])
 @pytest.mark.parametrize("text", ["x", "", "universal"])
 def test_a_site_that_there_is_may_be_named(text: str, sites: tuple[str, ...] | None) -> None:

@@ -613,6 +613,13 @@ async def test_files_and_keys_of_this_machine_are_not_for_callers(door: Entrance
     assert "is not enabled" in got["error"]
 
 
+async def test_a_fetch_type_that_means_nothing_is_refused(door: Entrance) -> None:
+    task = {"url": f"http://127.0.0.1:{door.origin.port}/", "fetch": {"fetch_type": "javascript"}}
+    got = (await post(door, json.dumps(task).encode())).json
+    assert (got["status_code"], door.origin.seen) == (599, [])
+    assert "fetch.fetch_type: expected js, auto, chromium, " in got["error"]
+
+
 SCRIPT = {"fetch_type": "js", "js_script": "() => document.title"}
 
 

@@ -22,7 +22,7 @@ from fetcher.rendering import CHROMIUM, PHANTOMJS, SPLASH
 from fetcher.route.route import DIRECT, Pool
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, run_robots
-from fetcher.run.rendering import HELD, NotEnabled, find_rendering
+from fetcher.run.rendering import COMPLAIN_AGAIN, HELD, NotEnabled, find_rendering
 from fetcher.run.shared import Policy, Shared
 from fetcher.task.request import Defaults
 from fetchpool.farm import Farm, Kind
@@ -62,6 +62,8 @@ def test_who_asks_for_no_renderer_gets_none(fetch_type: str | None) -> None:
         ((SPLASH,), "auto", SPLASH),
         ((CHROMIUM, PHANTOMJS), "phantomjs", PHANTOMJS),
         ((CHROMIUM,), "phantomjs", CHROMIUM),
+        ((CHROMIUM,), "JS", CHROMIUM),
+        ((CHROMIUM,), "AUTO", CHROMIUM),
     ],
 )
 def test_the_first_that_is_there_renders(kinds, fetch_type, kind) -> None:
@@ -69,7 +71,7 @@ def test_the_first_that_is_there_renders(kinds, fetch_type, kind) -> None:
     rendering = found(shared, fetch_type=fetch_type)
     assert rendering.render.kind == kind
     assert rendering.clients is shared.clients[kind]
-    assert rendering.is_on == (fetch_type != "auto")
+    assert rendering.is_on == (fetch_type.lower() != "auto")
 
 
 def test_what_is_for_trusted_tasks_only_renders_nothing_for_callers() -> None:
@@ -404,6 +406,50 @@ async def test_auto_does_without_a_renderer() -> None:
         with painting(Painter(), "other") as fetcher:
             result = await fetcher.fetch(pages.url(), fetch_type="auto", js_screenshot=True)
     assert (result.status_code, result.rendered, result.screenshot) == (200, False, None)
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "fetcher.run.rendering"]
+
+
+def test_that_auto_finds_nobody_is_logged_now_and_then(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, now = sharing(), 1_000.0
+    monkeypatch.setattr("fetcher.run.rendering.monotonic", lambda: now)
+    shared.missing[CHROMIUM] = "it is off"
+    for later, lines in ((0.0, 1), (COMPLAIN_AGAIN - 0.1, 1), (0.1, 2), (0.1, 2)):
+        now += later
+        found(shared, fetch_type="auto")
+        assert len(complaints(caplog)) == lines
+    assert "fetched plainly, as nobody renders them: it is off; " in complaints(caplog)[0]
+    assert caplog.records[0].levelname == "WARNING"
+
+
+def test_that_a_fetch_type_means_nothing_is_logged_and_the_task_plain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shared = sharing(chromium=EVERYBODY)
+    for fetch_type in ("http", "jss", "javascript"):
+        assert found(shared, fetch_type=fetch_type) is None
+    [line] = complaints(caplog)
+    assert line.startswith("fetch_type that is unknown: a task is fetched plainly: expected js, ")
+    assert line.endswith("got 'jss'")
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"), [(Code.RECV_ERROR, 1), (Code.OPERATION_TIMEDOUT, 0), (Code.WRITE_ERROR, 0)]
+)
+async def test_that_autos_renderer_fails_is_logged_and_that_a_page_does_not(
+    code: Code, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with auto(SHELL) as (pages, painter, fetcher):
+        painter.pages[pages.url()] = failed(pages.url(), code, "the browser does not start")
+        for _ in range(3):
+            result = await fetcher.fetch(pages.url(), fetch_type="auto", js_screenshot=True)
+            assert (result.status_code, result.rendered) == (200, False)
+    said = "fetch_type auto: a page is left as it came plainly: the browser does not start"
+    assert complaints(caplog) == [said] * lines
 
 
 @pytest.mark.parametrize(

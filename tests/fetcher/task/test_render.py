@@ -29,11 +29,13 @@ from fetcher.task.render import (
     MAX_TYPES,
     MAX_WAIT,
     MAX_WIDTH,
+    RENDERERS,
     build_render,
     called,
     explain_absence,
     find_kinds,
     refuse_scripts,
+    refuse_unknown_type,
     wants_more,
 )
 
@@ -67,7 +69,7 @@ def test_each_fetch_type_has_its_renderers_in_order(fetch_type, kinds) -> None:
 
 @pytest.mark.parametrize(
     ("fetch_type", "name"),
-    [("js", "phantomjs"), ("chromium", "chromium"), ("splash", "splash")],
+    [("js", "phantomjs"), ("JS", "phantomjs"), ("chromium", "chromium"), ("splash", "splash")],
 )
 def test_who_is_missing_is_called_as_pyspider_calls_him(fetch_type: str, name: str) -> None:
     assert called(fetch_type) == name
@@ -95,6 +97,26 @@ def test_who_is_missing_is_called_as_pyspider_calls_him(fetch_type: str, name: s
 )
 def test_who_is_missing_is_told_how_to_be_had(kinds, trusted, missing, words: str) -> None:
     assert explain_absence(kinds, trusted, missing).startswith(words)
+
+
+@pytest.mark.parametrize("fetch_type", [*RENDERERS, "JS", " Auto ", "Chromium"])
+def test_case_and_blanks_make_no_difference_to_a_fetch_type(fetch_type: str) -> None:
+    assert find_kinds(fetch_type) == RENDERERS[fetch_type.strip().lower()]
+    refuse_unknown_type(Fetch(fetch_type=fetch_type))
+
+
+@pytest.mark.parametrize("fetch_type", [None, "", " ", "http", "HTTPS", "none", "plain"])
+def test_a_plain_fetch_may_be_called_so(fetch_type: str | None) -> None:
+    assert find_kinds(fetch_type) == ()
+    refuse_unknown_type(Fetch(fetch_type=fetch_type))
+
+
+@pytest.mark.parametrize("fetch_type", ["javascript", "jss", "j s", "\u212as", "x" * 1000])
+def test_a_fetch_type_that_means_nothing_is_told_those_that_do(fetch_type: str) -> None:
+    words = "fetch.fetch_type: expected js, auto, chromium, phantomjs, puppeteer, splash, or none"
+    with pytest.raises(TaskError, match=words) as caught:
+        refuse_unknown_type(Fetch(fetch_type=fetch_type))
+    assert len(str(caught.value)) < 200
 
 
 # -- options that are good ---------------------------------------------------------------------
@@ -147,6 +169,8 @@ def test_a_null_means_what_absence_means(name: str) -> None:
         ({"js_wait": "idle"}, "wait", IDLE),
         ({"js_wait": True}, "wait", IDLE),
         ({"js_wait": 0}, "wait", Wait("time", 0.0)),
+        ({"js_wait": "2"}, "wait", Wait("time", 2.0)),
+        ({"js_wait": "0.5"}, "wait", Wait("time", 0.5)),
         ({"js_wait": 1.5}, "wait", Wait("time", 1.5)),
         ({"js_wait": MAX_WAIT}, "wait", Wait("time", MAX_WAIT)),
         ({"js_wait": "#list > li"}, "wait", Wait("selector", selector="#list > li")),
@@ -212,6 +236,9 @@ def test_an_option_that_is_good(options: dict[str, Any], field: str, value: Any)
         ({"js_wait": MAX_WAIT + 1}, "got 3601"),
         ({"js_wait": float("nan")}, "got nan"),
         ({"js_wait": {}}, "got a dict"),
+        ({"js_wait": "3601"}, "got 3601"),
+        ({"js_wait": "networkidle"}, "or a CSS selector, got 'networkidle'"),
+        ({"js_wait": "DOMContentLoaded"}, "expected load, idle, seconds"),
         ({"js_wait": ""}, "fetch.js_wait: expected some text"),
         ({"js_wait": "s" * (MAX_SELECTOR + 1)}, f"at most {MAX_SELECTOR} characters"),
         ({"js_screenshot": "all"}, "expected true, view or full, got 'all'"),

@@ -171,7 +171,7 @@ def test_where_nobody_renders_no_crawl_that_renders_begins(
     console.settings = replace(console.settings, fetcher=off)
     got = console.crawl("http://127.0.0.1:9/", "--render", "js", "--name", name)
     assert (got.code, got.out) == (WRONG, "")
-    assert "--render: renderer.chromium is off: auto finds a Chromium" in got.err
+    assert "--render: fetcher.renderer.chromium is off: auto finds a Chromium" in got.err
     assert name not in console.crawls("list").out
 
 

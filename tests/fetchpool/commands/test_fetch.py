@@ -84,10 +84,12 @@ async def test_where_nobody_renders_it_is_said_how_to_get_one(
         return await asyncio.to_thread(lambda: run(tmp_path, *off, *words, stdin=b""))
 
     got = await render("--render", "js")
-    assert got.code == 1
-    assert "is not enabled. " in got.out
+    assert (got.code, got.out) == (1, "")
+    words = f"fetchpool: {origin.url}/html: fetcher.renderer.chromium is off"
+    assert got.err.splitlines()[-1].startswith(words)
     got = await render("--render", "auto")
-    assert (got.code, got.err) == (0, "")
+    assert got.code == 0
+    assert "nobody renders them: fetcher.renderer.chromium is off" in got.err
     assert "They cluck" in got.out
     got = await render("--render", "auto", "--screenshot", "p.png")
     assert got.code == 1

@@ -86,7 +86,7 @@ async def test_robots_txt_is_asked_by_the_path() -> None:
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ("off", "renderer.chromium is off"),
+        ("off", "fetcher.renderer.chromium is off"),
         ("/nowhere/chromium", "there is no program /nowhere/chromium"),
     ],
 )

@@ -69,16 +69,26 @@ async def test_one_that_was_killed_is_known_to_be_gone() -> None:
     await browser.close()
 
 
-@pytest.mark.parametrize("words", ["#!/bin/sh\nexit 3\n", "#!/bin/sh\nexec sleep 1000\n"])
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("#!/bin/sh\nexit 3\n", "it ended with code 3"),
+        ("#!/bin/sh\necho no such option >&2\necho more >&2\nexit 2\n", "no such option"),
+        ("#!/bin/sh\nexec sleep 1000\n", ""),
+    ],
+)
 async def test_a_program_that_is_no_browser_is_told_and_leaves_nothing(
-    root: Path, words: str, monkeypatch: pytest.MonkeyPatch
+    root: Path, words: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fetcher.client.chromium.browser.START", 2.0)
     path = root / "program"
     path.write_text(words)
     path.chmod(0o755)
-    with pytest.raises(BrowserFailed, match="the browser does not start"):
+    with pytest.raises(BrowserFailed) as caught:
         await Browser.start(str(path), sandbox=False, memory=0)
+    said = str(caught.value)
+    assert said.startswith(f"the browser does not start: {path}: {why}")
+    assert "fetcher.renderer.sandbox" not in said
     assert left_in(root) == [path]
 
 

@@ -250,6 +250,7 @@ async def test_it_is_waited_for_what_the_task_says(renderer: Renderer) -> None:
             site.url(), wait=Wait("selector", selector="#never"), timeout=2
         )
         assert response.code == Code.OPERATION_TIMEDOUT
+        assert "while nothing matched js_wait '#never', a selector" in response.message
         assert asyncio.get_running_loop().time() - began < 2.5
 
 
