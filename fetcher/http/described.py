@@ -116,7 +116,12 @@ def _describe_fetch(sites: Any) -> Operation:
                 "How many other proxies are tried when one fails; else `fetcher.retries`.",
                 Annotated[int, Meta(ge=0)],
             ),
-            Parameter("redirects", "0: a redirect is the answer itself.", Switch, default="1"),
+            Parameter(
+                "redirects",
+                "0: a redirect is the answer itself. Not with `render=js`: the browser follows.",
+                Switch,
+                default="1",
+            ),
             Parameter(
                 "cookies",
                 "1: the target's `Set-Cookie` comes as it is, and not as `X-Fetch-Set-Cookie`.",

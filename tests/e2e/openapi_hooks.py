@@ -140,6 +140,8 @@ def fit_fetch(query: dict[str, Any]) -> None:
     """Countries and sessions are of the pool's proxies; a data: URL needs no exit to keep."""
     if str(query.get("url", "")).startswith("data:"):
         query.pop("session", None)
+    if query.get("render") == "js":
+        query.pop("redirects", None)  # the browser follows them
     if query.keys() & {"country", "session"} and not str(query.get("proxy", "")).startswith("pool"):
         query["proxy"] = "pool"
 

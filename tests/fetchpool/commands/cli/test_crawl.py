@@ -59,6 +59,10 @@ def test_nothing_but_sources_leaves_all_as_it_is(tmp_path: Path) -> None:
     assert (got.options, got.workers, got.quiet) == (Options(sources=(PAGE,)), 1, False)
 
 
+def test_who_renders_arrives() -> None:
+    assert parsed("--render", "auto", PAGE).options.render == "auto"
+
+
 def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     got = parsed(
@@ -66,7 +70,7 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         *("--depth", "0", "--follow", "f", "--exclude", "a", "--exclude", "b"),
         *("--scope", "domain", "--no-robots", "--sitemaps", "--as", "list"),
         *("--delay", "500ms", "--polite", "ip", "--concurrency", "7", "--retries", "0"),
-        *("--timeout", "90s", "--proxy", "pool", "--user-agent", "bot", "--render", "auto"),
+        *("--timeout", "90s", "--proxy", "pool", "--user-agent", "bot"),
         *("--cache", "1d", "--callback", "m:f", "--workers", "2", "--out", "a.jsonl"),
         *("--out", "b.warc.gz", "--rotate", "500MB", "--text", "--report", "r.html"),
         *("--name", "mine", "--quiet", PAGE, "http://example.org/"),
@@ -96,7 +100,6 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             timeout=90.0,
             proxy="pool",
             user_agent="bot",
-            render="auto",
             cache=86_400.0,
             callback="m:f",
             out=(str(tmp_path / "a.jsonl"), str(tmp_path / "b.warc.gz")),
