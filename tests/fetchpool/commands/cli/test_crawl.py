@@ -60,7 +60,8 @@ def test_nothing_but_sources_leaves_all_as_it_is(tmp_path: Path) -> None:
 
 
 def test_who_renders_arrives() -> None:
-    assert parsed("--render", "auto", PAGE).options.render == "auto"
+    got = parsed("--render", "auto", PAGE)
+    assert got.options == Options(sources=(PAGE,), render="auto")
 
 
 def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
