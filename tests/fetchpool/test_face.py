@@ -201,6 +201,8 @@ async def test_a_program_has_pages_rendered_and_nothing_is_left_of_that(
         await wait_until(lambda: pids_in(tmp_path) == [], 5)
         assert os.listdir(tmp_path) == []
         fetcher.close()
+    # playwright's own have heard of it, too.
+    await wait_until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 5)
 
 
 async def test_threads_have_pages_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
