@@ -151,9 +151,13 @@ class CurlClient(Multi):
         if self._resolver is None:
             self._add(transfer)
             return
-        # Direct, the socket tells; and through a proxy that is not trusted, nobody needs to know.
-        judged = self.guard is not None and transfer.exit.trusted and transfer.exit.judged
-        names = wanted_names(transfer.place, transfer.exit, judged=judged)
+        exit = transfer.exit
+        if exit.proxy is None and transfer.place.names is NO_NAMES:
+            self._add(transfer)  # an address, which the socket tells to the guard
+            return
+        # Through a proxy that is not trusted, nobody needs to know.
+        judged = self.guard is not None and exit.trusted and exit.judged
+        names = wanted_names(transfer.place, exit, judged=judged)
         if names is NO_NAMES:
             self._add(transfer)
             return
@@ -204,7 +208,7 @@ class CurlClient(Multi):
                 transfer.stream,
                 transfer.sending,
             )
-            self._multi.add_handle(handle.curl)
+            self._add_handle(handle.curl)
         except (pycurl.error, ValueError, TypeError) as error:
             handle.close()
             self._deliver(transfer, unsent(transfer.request, *code_and_message(error)))
@@ -519,7 +523,7 @@ class CurlClient(Multi):
             transfer.timer = None
         transfer.handle = None
         del self._active[handle.curl]
-        self._multi.remove_handle(handle.curl)
+        self._remove_handle(handle.curl)
         if spoiled:
             handle.close()
         else:

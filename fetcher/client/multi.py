@@ -59,6 +59,9 @@ class Multi(CurlAsyncHTTPClient):
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._asked.append)
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._poller.watch)
         self._multi.setopt(pycurl.M_MAXCONNECTS, max(max_connections, max_clients))
+        # To find a method of libcurl's costs 0.05 us, and these are called for each transfer.
+        self._add_handle = self._multi.add_handle
+        self._remove_handle = self._multi.remove_handle
 
     @property
     def _is_closed(self) -> bool:

@@ -74,13 +74,12 @@ def shape_of(
 
 
 def set_rest(
-    curl: pycurl.Curl, request: Request, limits: Limits, found: Lookups, connect_ms: int
+    set_: Setter, request: Request, limits: Limits, found: Lookups, connect_ms: int
 ) -> int:
     """What may differ between two requests of one shape; before `set_options`, if that is needed.
 
     `connect_ms` is the CONNECTTIMEOUT_MS that the handle has; returns what it has then.
     """
-    set_ = curl.setopt
     set_(pycurl.URL, request.url)
     total = int(limits.total * 1000)
     # Never a fraction before its time, or a result would be younger than its time-out.
@@ -104,7 +103,7 @@ def set_proxy(set_: Setter, proxy: Proxy, found: Lookups) -> None:
 
 
 def set_options(
-    curl: pycurl.Curl,
+    set_: Setter,
     request: Request,
     exit: Exit,
     limits: Limits,
@@ -115,7 +114,6 @@ def set_options(
 
     Both raise pycurl.error or ValueError for what cannot be set.
     """
-    set_ = curl.setopt
     set_(pycurl.NOSIGNAL, 1)
     set_(pycurl.PROTOCOLS, _PROTOCOLS)
     set_(pycurl.ENCODING, OFFERED if request.decode else "identity")

@@ -164,15 +164,15 @@ class Failover:
 
         The last one has all of them: only the others must answer in time.
         """
-        connect, first_byte = self.limit_connect(exit, request), 0.0
-        if (
-            self.fails_over
-            and exit.proxy is not None
-            and not self._is_last(exit.proxy, request.url)
-        ):
-            first_byte = min(self.ways.attempt_timeout, left)
+        connect, first_byte = request.connect_timeout, 0.0
+        if exit.proxy is not None and self.fails_over:
+            connect = self.limit_connect(exit, request)
+            if not self._is_last(exit.proxy, request.url):
+                first_byte = min(self.ways.attempt_timeout, left)
         # On a kept connection libcurl repeats silently.
-        fresh = not (self.retry_unsafe or request.method in IDEMPOTENT) or is_upload(request.body)
+        fresh = not (self.retry_unsafe or request.method in IDEMPOTENT)
+        if request.body is not None and is_upload(request.body):
+            fresh = True
         return Limits(total=left, connect=connect, first_byte=first_byte, fresh=fresh)
 
     def limit_connect(self, exit: Exit, request: Request) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import partial
@@ -158,7 +159,7 @@ class Fetcher:
 
     def count(self, task: Task, result: Result) -> None:
         """Enter a result that no fetch of ours made into the counters: its task cannot be run."""
-        self.shared.count(task, result)
+        self.shared.stats.record_result(task, result, time.monotonic())
         self.shared.meters.count("fetches", Ending.BAD_TASK.value, "none")
 
     async def fetch(

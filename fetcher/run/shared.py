@@ -1,6 +1,5 @@
 """Shared: what all fetches of a process share. They read it, and count in it."""
 
-import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -96,7 +95,3 @@ class Shared:
             retry_unsafe=plan.retry_unsafe,
             wishes=wishes,
         )
-
-    def count(self, task: Task, result: Result, streamed: int = 0) -> None:
-        """Enter a result into the counters, with so many bytes that went on before it."""
-        self.stats.record_result(task, result, time.monotonic(), streamed)

@@ -51,8 +51,11 @@ _ONCE: Final = _FRAMING | {"Cookie", "Authorization", "Host", "User-Agent"}
 _BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
-class Defaults(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task that says nothing gets; from the `fetcher` section of the settings."""
+class Defaults(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a task that says nothing gets; from the `fetcher` section of the settings.
+
+    One is only equal to itself: what follows from it is remembered, and found by that.
+    """
 
     user_agent: str
     timeout: float = 120.0

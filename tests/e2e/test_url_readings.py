@@ -195,8 +195,8 @@ def test_libcurl_connects_to_the_address_that_was_read(count: int, scale: int) -
         found = Lookups(target=ELSEWHERE if spot.names.target is not None else None)
         curl.reset()
         request = Request(url=url)
-        set_rest(curl, request, LIMITS, found, 0)
-        set_options(curl, request, DIRECT, LIMITS, Common(resolved=True), found)
+        set_rest(curl.setopt, request, LIMITS, found, 0)
+        set_options(curl.setopt, request, DIRECT, LIMITS, Common(resolved=True), found)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, refuse)
         wanted.clear()
         with pytest.raises(pycurl.error):

@@ -783,6 +783,6 @@ def test_libcurl_keeps_no_addresses_unless_it_looks_them_up_itself(
 ) -> None:
     curl = Recording()
     exit = Exit(proxy=parse_proxy(proxy)) if proxy else DIRECT
-    set_options(curl, Request(url="http://a.test/"), exit, LIMITS, Common(resolved=resolved))
+    set_options(curl.setopt, Request(url="http://a.test/"), exit, LIMITS, Common(resolved=resolved))
     assert curl.options.get(pycurl.DNS_CACHE_TIMEOUT) == expected
     curl.close()
