@@ -3,14 +3,15 @@
 Tornado answers a request that it cannot read with a bare 400, one whose head is too long with
 nothing. Here both hear in JSON what was wrong, and have the time to read it. There are at most
 `most` connections: for one more, that goes which has waited longest without a whole request, so
-that clients that send slowly, or nothing, keep nobody out. Who takes nothing of his answer for
-`stall` seconds is cut off.
+that clients that send slowly, or nothing, keep nobody out. Whose head is not here within `idle`
+seconds, or who takes nothing of his answer for `stall`, is cut off.
 """
 
 import asyncio
 import json
 import logging
 import socket
+import time
 from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 MAX_HEAD: Final = 65_536  # bytes of a request's line and fields together
 _READ_HEAD: Final = 2 * MAX_HEAD  # whoever sends somewhat too much hears how much that was
-IDLE: Final = 120.0  # seconds until a head must be here; Tornado waits an hour
+IDLE: Final = 120.0  # seconds until a head must be here
 BODY: Final = 300.0  # seconds for a body that is not taken as it comes
 STALL: Final = 30.0  # seconds in which some of an answer must be taken
 MOST: Final = 10_000  # connections
@@ -177,7 +178,7 @@ class ServerConnection(HTTP1ServerConnection):
         one = Connection(self.stream, False, self.params, self.context)
         one.serving = self
         self.current = one
-        self.server.idle[self] = None
+        self.server.idle[self] = time.monotonic()
         try:
             return await one.read_response(delegate.start_request(self, one))
         except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
@@ -209,19 +210,24 @@ class Server(HTTPServer):
         application: Router,
         *,
         most: int = MOST,
+        idle: float = IDLE,
         stall: float = STALL,
         responses: list[int] | None = None,
         **more: Any,
     ) -> None:
-        times = {"idle_connection_timeout": IDLE, "body_timeout": BODY, **more}
+        times = {"body_timeout": BODY, **more}
         super().initialize(application, max_header_size=_READ_HEAD, **times)
+        self.conn_params.header_timeout = None  # a timer for each head: 20 us of a request's 200
         self._router = application
         self._most = most
+        self._idle = idle
         self._stall = stall
         self._responses = responses if responses is not None else [0] * 6
-        self.idle: dict[ServerConnection, None] = {}  # who waits for a head, the oldest first
+        # Who waits for a head, and since when; the oldest first.
+        self.idle: dict[ServerConnection, float] = {}
         self._lingering: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._next_cut: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """See `initialize`, which Tornado calls."""
@@ -236,9 +242,11 @@ class Server(HTTPServer):
             self._make_room()
         self._connections.add(connection)
         connection.start_serving(self)
+        loop = asyncio.get_running_loop()
         if self._sweeper is None and self._stall:
-            loop = asyncio.get_running_loop()
             self._sweeper = loop.call_later(self._stall / 2, self._sweep)
+        if self._next_cut is None:
+            self._next_cut = loop.call_later(self._idle, self._cut_late)
 
     def _make_room(self) -> None:
         """All are served: then there is no room, and one more comes all the same; they end."""
@@ -254,6 +262,26 @@ class Server(HTTPServer):
         return _Routing(self._router, server_conn, request_conn)
 
     # -- who is slow -------------------------------------------------------------------------------
+
+    def _cut_late(self) -> None:
+        """Cut off who is late, and come again when the next may be."""
+        wait = self.cut_late(time.monotonic())
+        self._next_cut = (
+            asyncio.get_running_loop().call_later(wait, self._cut_late)
+            if self._connections
+            else None
+        )
+
+    def cut_late(self, now: float) -> float:
+        """Cut off whose head is not here in time; in how many seconds somebody may be late."""
+        while self.idle:
+            oldest, since = next(iter(self.idle.items()))
+            if since + self._idle > now:
+                return since + self._idle - now
+            logger.debug("a client sends no whole request in %g s: cut off", self._idle)
+            oldest.begun()
+            oldest.stream.close()
+        return self._idle
 
     def _sweep(self) -> None:
         """Cut off who has taken nothing of an answer since the last look."""
@@ -283,9 +311,10 @@ class Server(HTTPServer):
         task.add_done_callback(self._lingering.discard)
 
     async def close_all_connections(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        for timer in (self._sweeper, self._next_cut):
+            if timer is not None:
+                timer.cancel()
+        self._sweeper = self._next_cut = None
         for task in list(self._lingering):
             task.cancel()
         await super().close_all_connections()
