@@ -10,10 +10,10 @@ seconds, or who takes nothing of his answer for `stall`, is cut off.
 import asyncio
 import json
 import logging
-import socket
 import time
 from collections.abc import Awaitable
 from http import HTTPStatus
+from socket import socket
 from typing import Any, Final
 
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
@@ -32,6 +32,7 @@ from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.routing import Router, _RoutingDelegate
 
 from fetcher.http.request_id import FIELD, make_id
+from fetcher.http.stream import Muted, Stream, swallow
 
 logger = logging.getLogger(__name__)
 
@@ -42,30 +43,10 @@ BODY: Final = 300.0  # seconds for a body that is not taken as it comes
 STALL: Final = 30.0  # seconds in which some of an answer must be taken
 MOST: Final = 10_000  # connections
 
-LINGER: Final = 2.0  # seconds for who still sends, to come to read why he shall not
-_LINGERING: Final = 100  # of them at once; others are closed at once
-_SWALLOWED: Final = 16_777_216  # bytes that are taken of each of them
+_LINGERING: Final = 100  # who still sends, at once; others are closed at once
 
 _TOO_LONG: Final = ("too long", "too large")  # in Tornado's words for bodies
 _SHOWN: Final = 200  # characters of its words
-
-
-class _Muted:
-    """In place of a stream whose last word is out: Tornado's own is not to come behind it."""
-
-    def __init__(self, stream: IOStream) -> None:
-        self._stream = stream
-
-    def write(self, _: bytes) -> "asyncio.Future[None]":
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-    def close(self) -> None:
-        """Nothing: it is closed when the client has read, or had the time to."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 class Connection(HTTP1Connection):
@@ -105,7 +86,10 @@ class Connection(HTTP1Connection):
         except HTTPInputError as error:
             self._refuse_body(error)
             raise
-        return self._watch(reading) if reading is not None else None
+        if reading is None:
+            return None
+        self.serving.stream.expect_body()
+        return self._watch(reading)
 
     async def _watch(self, reading: Awaitable[None]) -> None:
         try:
@@ -124,9 +108,9 @@ class Connection(HTTP1Connection):
     def refuse(self, status: int, words: str) -> None:
         """Say why, unless an answer has begun; the connection ends in any case."""
         stream = self.stream
-        if isinstance(stream, _Muted) or stream.closed():
+        if isinstance(stream, Muted) or stream.closed():
             return
-        self.stream = _Muted(stream)  # type: ignore[assignment]
+        self.stream = Muted(stream)  # type: ignore[assignment]
         if self._response_start_line is None:
             logger.debug("a request is refused with %d before it is one", status)
             stream.write(_build_answer(status, words)).add_done_callback(_ignore)
@@ -155,7 +139,9 @@ def _ignore(sent: "asyncio.Future[None]") -> None:
 class ServerConnection(HTTP1ServerConnection):
     """A connection with its requests, one after another."""
 
-    def __init__(self, server: "Server", stream: IOStream, context: object) -> None:
+    stream: Stream
+
+    def __init__(self, server: "Server", stream: Stream, context: object) -> None:
         super().__init__(stream, server.conn_params, context)
         self.server = server
         self.current: Connection | None = None
@@ -178,6 +164,7 @@ class ServerConnection(HTTP1ServerConnection):
         one = Connection(self.stream, False, self.params, self.context)
         one.serving = self
         self.current = one
+        self.stream.expect_head()
         self.server.idle[self] = time.monotonic()
         try:
             return await one.read_response(delegate.start_request(self, one))
@@ -235,7 +222,8 @@ class Server(HTTPServer):
     def answered(self, status: int) -> None:
         self._responses[status // 100] += 1
 
-    def handle_stream(self, stream: IOStream, address: tuple) -> None:  # type: ignore[type-arg]
+    def _handle_connection(self, accepted: socket, address: tuple) -> None:  # type: ignore[type-arg]
+        stream = Stream(accepted, self.max_buffer_size)
         context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
         connection = ServerConnection(self, stream, context)
         if len(self._connections) >= self._most:
@@ -306,7 +294,7 @@ class Server(HTTPServer):
         if len(self._lingering) >= _LINGERING:
             stream.close()
             return
-        task = asyncio.get_running_loop().create_task(_swallow(stream))
+        task = asyncio.get_running_loop().create_task(swallow(stream))
         self._lingering.add(task)
         task.add_done_callback(self._lingering.discard)
 
@@ -324,18 +312,3 @@ def set_own_pace(connection: HTTP1Connection) -> None:
     """Whoever answers on it knows better than the server when a client is too slow."""
     if isinstance(connection, Connection):
         connection.sets_pace = True
-
-
-async def _swallow(stream: IOStream) -> None:
-    """Take what still comes, for so long, and close."""
-    try:
-        async with asyncio.timeout(LINGER):
-            if stream.socket is not None:
-                stream.socket.shutdown(socket.SHUT_WR)
-            left = _SWALLOWED
-            while left > 0:
-                left -= len(await stream.read_bytes(65_536, partial=True))
-    except (TimeoutError, OSError, StreamClosedError, UnsatisfiableReadError):
-        pass
-    finally:
-        stream.close()
