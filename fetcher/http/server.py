@@ -86,10 +86,7 @@ class Connection(HTTP1Connection):
         except HTTPInputError as error:
             self._refuse_body(error)
             raise
-        if reading is None:
-            return None
-        self.serving.stream.expect_body()
-        return self._watch(reading)
+        return self._watch(reading) if reading is not None else None
 
     async def _watch(self, reading: Awaitable[None]) -> None:
         try:
@@ -164,7 +161,6 @@ class ServerConnection(HTTP1ServerConnection):
         one = Connection(self.stream, False, self.params, self.context)
         one.serving = self
         self.current = one
-        self.stream.expect_head()
         self.server.idle[self] = time.monotonic()
         try:
             return await one.read_response(delegate.start_request(self, one))

@@ -6,11 +6,6 @@ from typing import Any, Final
 
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
-# Bytes of a read. Each one begins with as many zeros: 64 kB for the 100 of a head take 2 us, and
-# what the processor had at hand.
-PIECE: Final = 4096
-BODY_PIECE: Final = 65_536
-
 LINGER: Final = 2.0  # seconds for who still sends, to come to read why he shall not
 _SWALLOWED: Final = 16_777_216  # bytes that are taken of each of them
 
@@ -19,18 +14,12 @@ class Stream(IOStream):
     """Whatever is written goes out at once."""
 
     def __init__(self, connection: socket.socket, max_buffer_size: int | None) -> None:
-        super().__init__(connection, max_buffer_size=max_buffer_size, read_chunk_size=PIECE)
+        super().__init__(connection, max_buffer_size=max_buffer_size)
         super().set_nodelay(True)
 
     def set_nodelay(self, value: bool) -> None:
         """It stays as it is: to set it for the end of each answer takes two calls into the kernel,
         and what is streamed before would wait for the client's word that it has the last piece."""
-
-    def expect_head(self) -> None:
-        self.read_chunk_size = PIECE
-
-    def expect_body(self) -> None:
-        self.read_chunk_size = BODY_PIECE
 
 
 class Muted:
@@ -59,7 +48,7 @@ async def swallow(stream: IOStream) -> None:
                 stream.socket.shutdown(socket.SHUT_WR)
             left = _SWALLOWED
             while left > 0:
-                left -= len(await stream.read_bytes(BODY_PIECE, partial=True))
+                left -= len(await stream.read_bytes(65_536, partial=True))
     except (TimeoutError, OSError, StreamClosedError, UnsatisfiableReadError):
         pass
     finally:

@@ -10,12 +10,10 @@ from collections.abc import AsyncIterator
 import pytest
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
-from tornado.web import stream_request_body
 
 from fetcher.http.gate import Gate
 from fetcher.http.handler import SMALL, Handler, application, health_routes
 from fetcher.http.server import IDLE, MAX_HEAD, Server, ServerConnection, set_own_pace
-from fetcher.http.stream import PIECE
 from tests.fetcher.entrance import Message
 from tests.serving import calling
 from tests.wait import wait_until
@@ -38,22 +36,6 @@ class Echo(Handler):
         self.finish(b"x" * LARGE)
 
 
-@stream_request_body
-class Pieces(Handler):
-    """Says how long the longest piece was in which a body came."""
-
-    max_body = LARGE
-
-    def initialize(self) -> None:
-        self.longest = 0
-
-    def data_received(self, chunk: bytes) -> None:
-        self.longest = max(self.longest, len(chunk))
-
-    def post(self) -> None:
-        self.finish(str(self.longest))
-
-
 class Door:
     def __init__(self, server: Server, port: int, responses: list[int]) -> None:
         self.server = server
@@ -72,7 +54,7 @@ class Door:
 @contextlib.asynccontextmanager
 async def served(**more: float) -> AsyncIterator[Door]:
     responses = [0] * 6
-    routes = [*health_routes(list), URLSpec("/echo", Echo), URLSpec("/pieces", Pieces)]
+    routes = [*health_routes(list), URLSpec("/echo", Echo)]
     server = Server(application(routes, Gate(), responses), responses=responses, **more)
     [listening] = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
@@ -249,18 +231,6 @@ async def test_who_waits_for_his_answer_is_not_late() -> None:
         door.server.cut_late(time.monotonic() + 2 * IDLE)
         writer.write(b"dy")
         assert (await reader.read()).endswith(b"body")
-
-
-async def test_a_long_body_is_read_in_long_pieces_and_then_heads_in_short_ones() -> None:
-    async with served() as door, calling(port=door.port) as (reader, writer):
-        body = b"y" * 1_000_000
-        writer.write(b"POST /pieces HTTP/1.1\r\nContent-Length: %d\r\n" % len(body) + HOST)
-        writer.write(b"\r\n" + body)
-        got = Message.parse(await reader.readuntil(b"\r\n\r\n"))
-        assert int(await reader.readexactly(int(got.one(b"content-length") or 0))) > PIECE
-        [one] = connections(door)
-        await wait_until(lambda: one in door.server.idle)
-        assert one.stream.read_chunk_size == PIECE
 
 
 async def test_a_body_that_does_not_come_ends_its_connection() -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fetcher.http.stream import BODY_PIECE, PIECE, Muted, Stream, swallow
+from fetcher.http.stream import Muted, Stream, swallow
 from tests.serving import calling
 from tests.wait import wait_until
 
@@ -31,17 +31,6 @@ async def test_what_is_written_goes_out_at_once_whoever_wants_it_otherwise(value
     async with pair() as (stream, _):
         stream.set_nodelay(value)
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-async def test_heads_are_read_in_short_pieces_and_bodies_in_long_ones() -> None:
-    async with pair() as (stream, client):
-        client.sendall(b"x" * 4 * PIECE)
-        assert len(await stream.read_bytes(BODY_PIECE, partial=True)) == PIECE
-        stream.expect_body()
-        assert len(await stream.read_bytes(BODY_PIECE, partial=True)) == 3 * PIECE
-        stream.expect_head()
-        client.sendall(b"x" * 4 * PIECE)
-        assert len(await stream.read_bytes(BODY_PIECE, partial=True)) == PIECE
 
 
 async def test_who_is_muted_says_nothing_and_does_not_hang_up() -> None:
