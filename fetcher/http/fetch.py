@@ -27,7 +27,6 @@ from tornado.httputil import (
     HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
-    format_timestamp,
 )
 from tornado.routing import PathMatches, Router, Rule
 
@@ -35,6 +34,7 @@ from fetcher.errors import TaskError
 from fetcher.head import field, reason
 from fetcher.http import forwarding
 from fetcher.http.asked import Asked, find_pool, read_asked, read_switch, read_wishes
+from fetcher.http.date import build_date
 from fetcher.http.gate import Gate, Refusal, find_owner, refuse_haste
 from fetcher.http.handler import Places, find_refusal, log_access, log_bug, shown_url
 from fetcher.http.incoming import IncomingBody
@@ -499,7 +499,7 @@ class FetchCall(HTTPMessageDelegate):
         own = {
             "X-Fetch-Error": "1",
             FIELD: find_id(self.request),
-            "Date": format_timestamp(time.time()),
+            "Date": build_date(time.time()),
             "Content-Type": "application/json",
             **(fields or {}),
         }

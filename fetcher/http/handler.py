@@ -4,16 +4,19 @@ import asyncio
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Final, TypedDict
 
 import msgspec
-from tornado.httputil import HTTPServerRequest
+import tornado
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.routing import PathMatches, Router, Rule, URLSpec
 from tornado.web import Application, HTTPError, RequestHandler, _has_stream_request_body
 
+from fetcher.http.date import build_date
 from fetcher.http.description import Error
 from fetcher.http.gate import (
     Gate,
@@ -34,6 +37,8 @@ logger = logging.getLogger(__name__)
 # RFC 9112 3.2.2, without the query: scheme, authority and path.
 _ABSOLUTE: Final = re.compile(r"https?://([^/]*)(.*)", re.IGNORECASE)
 
+_PLAIN: Final = re.compile(r"[/\w-]*", re.ASCII)  # a pattern that is for one path only
+_SERVER: Final = f"TornadoServer/{tornado.version}"
 _METHODS: Final = RequestHandler.SUPPORTED_METHODS
 SMALL: Final = 65536  # bytes of a body where none is expected
 
@@ -51,8 +56,20 @@ class Handler(RequestHandler):
     refuses_cross_site: ClassVar[bool] = False
     takes_last: ClassVar[bool] = False  # of parameters of one name; else the first, as Flask does
 
-    def set_default_headers(self) -> None:
-        self._headers[FIELD] = find_id(self.request)  # clean as it is: `set_header` would look
+    def clear(self) -> None:
+        """See Tornado's, which formats a date and looks into what it says itself: 8 us."""
+        fields = HTTPHeaders()
+        fields["Server"] = _SERVER
+        fields["Content-Type"] = "text/html; charset=UTF-8"
+        fields["Date"] = build_date(time.time())
+        fields[FIELD] = find_id(self.request)
+        self._headers = fields
+        self._write_buffer: list[bytes] = []
+        self._status_code, self._reason = 200, "OK"
+
+    def check_etag_header(self) -> bool:
+        """Nearly nobody has one, and to find none takes 4 us."""
+        return "If-None-Match" in self.request.headers and super().check_etag_header()
 
     def prepare(self) -> None:
         gate = self.settings["gate"]
@@ -299,11 +316,13 @@ def shown_url(url: str) -> str:
 class _Doorkeeper(Application):
     """Tornado reads a body before a handler can refuse it: uninvited ones get no memory of ours.
 
-    And it takes a target that is a whole URL for a path. `routers` are known by their paths: to be
-    looked for by rules costs a call of `/fetch` 3 %.
+    And it takes a target that is a whole URL for a path. Who is for one path only, in `known`, is
+    not looked for by rules, which takes 10 us.
     """
 
-    routers: Mapping[str, Router] = {}
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.known: dict[str, Rule] = {}
 
     def get_handler_delegate(
         self, request: HTTPServerRequest, target_class: type[RequestHandler], *args: Any, **kw: Any
@@ -320,10 +339,12 @@ class _Doorkeeper(Application):
     def find_handler(self, request: HTTPServerRequest, **kw: Any) -> Any:
         if not request.path.startswith("/"):
             _take_apart(request)
-        router = self.routers.get(request.path)
-        if router is None:
+        rule = self.known.get(request.path)
+        if rule is None:
             return super().find_handler(request, **kw)
-        return router.find_handler(request)
+        if isinstance(rule.target, Router):
+            return rule.target.find_handler(request)
+        return self.get_handler_delegate(request, rule.target, rule.target_kwargs)
 
 
 def _take_apart(request: HTTPServerRequest) -> None:
@@ -347,11 +368,11 @@ def application(
         default_handler_class=NotFoundHandler,
         default_handler_args={"routes": name_routes(map(find_pattern, specs))},
     )
-    made.routers = {
-        find_pattern(rule).removesuffix("$"): rule.target
-        for rule in specs
-        if isinstance(rule.target, Router)
-    }
+    for rule in specs:
+        path = find_pattern(rule).removesuffix("$")
+        first = next((one for one in specs if re.match(find_pattern(one), path)), None)
+        if first is rule and _PLAIN.fullmatch(path):
+            made.known[path] = rule
     return made
 
 

@@ -3,16 +3,17 @@
 Tornado answers a request that it cannot read with a bare 400, one whose head is too long with
 nothing. Here both hear in JSON what was wrong, and have the time to read it. There are at most
 `most` connections: for one more, that goes which has waited longest without a whole request, so
-that clients that send slowly, or nothing, keep nobody out. Who takes nothing of his answer for
-`stall` seconds is cut off.
+that clients that send slowly, or nothing, keep nobody out. Whose head is not here within `idle`
+seconds, or who takes nothing of his answer for `stall`, is cut off.
 """
 
 import asyncio
 import json
 import logging
-import socket
+import time
 from collections.abc import Awaitable
 from http import HTTPStatus
+from socket import socket
 from typing import Any, Final
 
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
@@ -31,40 +32,21 @@ from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 from tornado.routing import Router, _RoutingDelegate
 
 from fetcher.http.request_id import FIELD, make_id
+from fetcher.http.stream import Muted, Stream, swallow
 
 logger = logging.getLogger(__name__)
 
 MAX_HEAD: Final = 65_536  # bytes of a request's line and fields together
 _READ_HEAD: Final = 2 * MAX_HEAD  # whoever sends somewhat too much hears how much that was
-IDLE: Final = 120.0  # seconds until a head must be here; Tornado waits an hour
+IDLE: Final = 120.0  # seconds until a head must be here
 BODY: Final = 300.0  # seconds for a body that is not taken as it comes
 STALL: Final = 30.0  # seconds in which some of an answer must be taken
 MOST: Final = 10_000  # connections
 
-LINGER: Final = 2.0  # seconds for who still sends, to come to read why he shall not
-_LINGERING: Final = 100  # of them at once; others are closed at once
-_SWALLOWED: Final = 16_777_216  # bytes that are taken of each of them
+_LINGERING: Final = 100  # who still sends, at once; others are closed at once
 
 _TOO_LONG: Final = ("too long", "too large")  # in Tornado's words for bodies
 _SHOWN: Final = 200  # characters of its words
-
-
-class _Muted:
-    """In place of a stream whose last word is out: Tornado's own is not to come behind it."""
-
-    def __init__(self, stream: IOStream) -> None:
-        self._stream = stream
-
-    def write(self, _: bytes) -> "asyncio.Future[None]":
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-    def close(self) -> None:
-        """Nothing: it is closed when the client has read, or had the time to."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
 
 
 class Connection(HTTP1Connection):
@@ -123,9 +105,9 @@ class Connection(HTTP1Connection):
     def refuse(self, status: int, words: str) -> None:
         """Say why, unless an answer has begun; the connection ends in any case."""
         stream = self.stream
-        if isinstance(stream, _Muted) or stream.closed():
+        if isinstance(stream, Muted) or stream.closed():
             return
-        self.stream = _Muted(stream)  # type: ignore[assignment]
+        self.stream = Muted(stream)  # type: ignore[assignment]
         if self._response_start_line is None:
             logger.debug("a request is refused with %d before it is one", status)
             stream.write(_build_answer(status, words)).add_done_callback(_ignore)
@@ -154,7 +136,9 @@ def _ignore(sent: "asyncio.Future[None]") -> None:
 class ServerConnection(HTTP1ServerConnection):
     """A connection with its requests, one after another."""
 
-    def __init__(self, server: "Server", stream: IOStream, context: object) -> None:
+    stream: Stream
+
+    def __init__(self, server: "Server", stream: Stream, context: object) -> None:
         super().__init__(stream, server.conn_params, context)
         self.server = server
         self.current: Connection | None = None
@@ -177,7 +161,7 @@ class ServerConnection(HTTP1ServerConnection):
         one = Connection(self.stream, False, self.params, self.context)
         one.serving = self
         self.current = one
-        self.server.idle[self] = None
+        self.server.idle[self] = time.monotonic()
         try:
             return await one.read_response(delegate.start_request(self, one))
         except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
@@ -209,19 +193,24 @@ class Server(HTTPServer):
         application: Router,
         *,
         most: int = MOST,
+        idle: float = IDLE,
         stall: float = STALL,
         responses: list[int] | None = None,
         **more: Any,
     ) -> None:
-        times = {"idle_connection_timeout": IDLE, "body_timeout": BODY, **more}
+        times = {"body_timeout": BODY, **more}
         super().initialize(application, max_header_size=_READ_HEAD, **times)
+        self.conn_params.header_timeout = None  # a timer for each head: 20 us of a request's 200
         self._router = application
         self._most = most
+        self._idle = idle
         self._stall = stall
         self._responses = responses if responses is not None else [0] * 6
-        self.idle: dict[ServerConnection, None] = {}  # who waits for a head, the oldest first
+        # Who waits for a head, and since when; the oldest first.
+        self.idle: dict[ServerConnection, float] = {}
         self._lingering: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._next_cut: asyncio.TimerHandle | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """See `initialize`, which Tornado calls."""
@@ -229,16 +218,19 @@ class Server(HTTPServer):
     def answered(self, status: int) -> None:
         self._responses[status // 100] += 1
 
-    def handle_stream(self, stream: IOStream, address: tuple) -> None:  # type: ignore[type-arg]
+    def _handle_connection(self, accepted: socket, address: tuple) -> None:  # type: ignore[type-arg]
+        stream = Stream(accepted, self.max_buffer_size)
         context = _HTTPRequestContext(stream, address, self.protocol, self.trusted_downstream)
         connection = ServerConnection(self, stream, context)
         if len(self._connections) >= self._most:
             self._make_room()
         self._connections.add(connection)
         connection.start_serving(self)
+        loop = asyncio.get_running_loop()
         if self._sweeper is None and self._stall:
-            loop = asyncio.get_running_loop()
             self._sweeper = loop.call_later(self._stall / 2, self._sweep)
+        if self._next_cut is None:
+            self._next_cut = loop.call_later(self._idle, self._cut_late)
 
     def _make_room(self) -> None:
         """All are served: then there is no room, and one more comes all the same; they end."""
@@ -254,6 +246,26 @@ class Server(HTTPServer):
         return _Routing(self._router, server_conn, request_conn)
 
     # -- who is slow -------------------------------------------------------------------------------
+
+    def _cut_late(self) -> None:
+        """Cut off who is late, and come again when the next may be."""
+        wait = self.cut_late(time.monotonic())
+        self._next_cut = (
+            asyncio.get_running_loop().call_later(wait, self._cut_late)
+            if self._connections
+            else None
+        )
+
+    def cut_late(self, now: float) -> float:
+        """Cut off whose head is not here in time; in how many seconds somebody may be late."""
+        while self.idle:
+            oldest, since = next(iter(self.idle.items()))
+            if since + self._idle > now:
+                return since + self._idle - now
+            logger.debug("a client sends no whole request in %g s: cut off", self._idle)
+            oldest.begun()
+            oldest.stream.close()
+        return self._idle
 
     def _sweep(self) -> None:
         """Cut off who has taken nothing of an answer since the last look."""
@@ -278,14 +290,15 @@ class Server(HTTPServer):
         if len(self._lingering) >= _LINGERING:
             stream.close()
             return
-        task = asyncio.get_running_loop().create_task(_swallow(stream))
+        task = asyncio.get_running_loop().create_task(swallow(stream))
         self._lingering.add(task)
         task.add_done_callback(self._lingering.discard)
 
     async def close_all_connections(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        for timer in (self._sweeper, self._next_cut):
+            if timer is not None:
+                timer.cancel()
+        self._sweeper = self._next_cut = None
         for task in list(self._lingering):
             task.cancel()
         await super().close_all_connections()
@@ -295,18 +308,3 @@ def set_own_pace(connection: HTTP1Connection) -> None:
     """Whoever answers on it knows better than the server when a client is too slow."""
     if isinstance(connection, Connection):
         connection.sets_pace = True
-
-
-async def _swallow(stream: IOStream) -> None:
-    """Take what still comes, for so long, and close."""
-    try:
-        async with asyncio.timeout(LINGER):
-            if stream.socket is not None:
-                stream.socket.shutdown(socket.SHUT_WR)
-            left = _SWALLOWED
-            while left > 0:
-                left -= len(await stream.read_bytes(65_536, partial=True))
-    except (TimeoutError, OSError, StreamClosedError, UnsatisfiableReadError):
-        pass
-    finally:
-        stream.close()

@@ -20,7 +20,6 @@ from tornado.httputil import (
     HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
-    format_timestamp,
 )
 from tornado.routing import PathMatches, Router, Rule
 
@@ -28,6 +27,7 @@ from fetcher.errors import TaskError
 from fetcher.head import reason
 from fetcher.http import forwarding
 from fetcher.http.crew import STOPPING, Batch, Crew
+from fetcher.http.date import build_date
 from fetcher.http.description import NDJSON
 from fetcher.http.fetch import LINGER, MAX_BODY, FetchLimits
 from fetcher.http.gate import JSON, Gate, refuse_haste
@@ -439,7 +439,7 @@ class TasksCall(HTTPMessageDelegate):
         fields = HTTPHeaders(
             {
                 "Content-Type": content_type,
-                "Date": format_timestamp(time.time()),
+                "Date": build_date(time.time()),
                 "X-Content-Type-Options": "nosniff",
                 "X-Accel-Buffering": "no",  # of nginx between us
                 FIELD: find_id(self.request),
@@ -472,7 +472,7 @@ class TasksCall(HTTPMessageDelegate):
             f"HTTP/1.1 {status} {reason(b'', status)}",
             f"Content-Type: {content_type}",
             f"Content-Length: {len(body)}",
-            f"Date: {format_timestamp(time.time())}",
+            f"Date: {build_date(time.time())}",
             f"{FIELD}: {find_id(self.request)}",
             *(f"{name}: {value}" for name, value in (fields or {}).items()),
         ]

@@ -237,8 +237,9 @@ class RandomHandler(PoolHandler):
         return [entry] if entry else []
 
     def _count(self) -> int:
+        text = self.argument("count")
         try:
-            return min(max(1, int(self.argument("count"))), MOST)
+            return min(max(1, int(text)), MOST) if text else 1
         except ValueError:
             return 1
 

@@ -302,6 +302,55 @@ async def test_a_parameter_is_read_as_it_was_sent(path: str, text: str) -> None:
         await server.close_all_connections()
 
 
+class Named(Handler):
+    """Says by which route it was found."""
+
+    def initialize(self, name: str) -> None:
+        self.name = name
+
+    def get(self, *rest: str) -> None:
+        self.finish(" ".join([self.name, *rest]))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/plain", "plain"),
+        ("/plain?a=1", "plain"),
+        ("/plain/", ""),
+        ("/a/b", "long b"),
+        ("/a/plain", "long plain"),
+        ("/twice", "once"),
+        ("/x.y", "dot"),
+        ("/xzy", "dot"),
+        ("/all", "any all"),
+    ],
+)
+async def test_of_the_routes_for_a_path_the_first_is_asked(path: str, name: str) -> None:
+    routes = [
+        URLSpec("/plain", Named, {"name": "plain"}),
+        URLSpec("/a/(.+)", Named, {"name": "long"}),
+        URLSpec("/a/plain", Named, {"name": "never"}),
+        URLSpec("/twice", Named, {"name": "once"}),
+        URLSpec("/twice", Named, {"name": "never"}),
+        URLSpec("/x.y", Named, {"name": "dot"}),
+        URLSpec("/(a..)", Named, {"name": "any"}),
+        URLSpec("/all", Named, {"name": "never"}),
+    ]
+    server = HTTPServer(application(routes, Gate()))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    try:
+        async with calling(port=listening.getsockname()[1]) as (reader, writer):
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert (b" 200 " in head) == bool(name)
+            assert not name or body.decode() == name
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
 class Lister(Handler):
     """Answers with pieces; of one that never ends, `over` says that it is read no more."""
 

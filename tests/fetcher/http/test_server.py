@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +13,7 @@ from tornado.routing import URLSpec
 
 from fetcher.http.gate import Gate
 from fetcher.http.handler import SMALL, Handler, application, health_routes
-from fetcher.http.server import MAX_HEAD, Server, ServerConnection, set_own_pace
+from fetcher.http.server import IDLE, MAX_HEAD, Server, ServerConnection, set_own_pace
 from tests.fetcher.entrance import Message
 from tests.serving import calling
 from tests.wait import wait_until
@@ -172,6 +173,69 @@ async def test_who_sends_slowly_makes_room_for_who_comes() -> None:
         assert await slow[0][0].read() == b""
         slow[4][1].write(b"\r\n" + HOST + b"Connection: close\r\n\r\n")
         assert b"ok\n" in await slow[4][0].read()
+
+
+@pytest.mark.parametrize("said", [b"", LIVE[:-2], LIVE], ids=["nothing", "half a head", "a whole"])
+async def test_whose_next_head_does_not_come_is_cut_off(said: bytes) -> None:
+    async with served(idle=0.1) as door:
+        assert (await door.say(said)).endswith(b"ok\n" if said == LIVE else b"")
+        assert not door.server.idle
+        # Whoever comes when there was nobody is looked at too.
+        await wait_until(lambda: door.server._next_cut is None, what="nobody to be looked for")
+        assert await door.say(b"GET") == b""
+
+
+async def test_a_byte_now_and_then_does_not_keep_a_head_from_being_late() -> None:
+    async with served() as door, calling(port=door.port) as (reader, writer):
+        await wait_until(lambda: door.server.idle)
+        [(one, since)] = door.server.idle.items()
+        sent = 0
+
+        def has_come() -> bool:
+            return one.stream._read_buffer_size == sent
+
+        for sent in range(1, 6):
+            writer.write(LIVE[sent - 1 : sent])
+            await wait_until(has_come)
+            assert door.server.cut_late(since + IDLE - 1) == pytest.approx(1)
+        door.server.cut_late(since + IDLE)
+        assert await reader.read() == b""
+
+
+async def test_of_those_who_wait_only_those_go_who_are_late() -> None:
+    async with served() as door, contextlib.AsyncExitStack() as stack:
+        assert door.server.cut_late(time.monotonic()) == IDLE  # nobody is there
+        waiting = []
+        for _ in range(3):
+            waiting.append(await stack.enter_async_context(calling(port=door.port)))
+            await wait_until(lambda: len(door.server.idle) == len(waiting))
+        # The first asks once more, and so is the one that waits least.
+        waiting[0][1].write(LIVE)
+        await waiting[0][0].readuntil(b"ok\n")
+        await wait_until(lambda: len(door.server.idle) == len(waiting))
+        second, third, first = door.server.idle.values()
+        assert second <= third <= first
+        last = list(door.server.idle)[-1]
+        assert door.server.cut_late(third + IDLE) == pytest.approx(first - third)
+        assert list(door.server.idle) == [last]
+        for reader, _ in waiting[1:]:
+            assert await reader.read() == b""
+        waiting[0][1].write(LIVE)
+        await waiting[0][0].readuntil(b"ok\n")
+
+
+async def test_who_waits_for_his_answer_is_not_late() -> None:
+    async with served() as door, calling(port=door.port) as (reader, writer):
+        writer.write(POST + b"Content-Length: 4\r\nConnection: close\r\n\r\nbo")
+        await wait_until(lambda: connections(door) and not door.server.idle)
+        door.server.cut_late(time.monotonic() + 2 * IDLE)
+        writer.write(b"dy")
+        assert (await reader.read()).endswith(b"body")
+
+
+async def test_a_body_that_does_not_come_ends_its_connection() -> None:
+    async with served(body_timeout=0.1) as door:
+        assert await door.say(POST + b"Content-Length: 4\r\n\r\nbo") == b""
 
 
 async def test_who_takes_nothing_of_his_answer_is_cut_off() -> None:
