@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fetcher.client.chromium import scripts
-from fetcher.client.chromium.outcome import RenderFailed, gone, wrong
+from fetcher.client.chromium.outcome import PageCrashed, RenderFailed, wrong
 from fetcher.rendering import Action, Click, Scroll, Type, Wait
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Tab:
             if not task.done():
                 task.cancel()
         if not task.done() or (self._crashed.done() and task.exception() is not None):
-            raise RenderFailed(gone("the page has crashed"))
+            raise PageCrashed
         return task.result()
 
     # -- reading -----------------------------------------------------------------------------------

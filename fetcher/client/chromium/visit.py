@@ -34,7 +34,7 @@ from fetcher.client.chromium.tab import SETTLE_MOST, Tab
 from fetcher.client.page_head import build_head
 from fetcher.errors import ANSWERED
 from fetcher.model import Egress, Request, Response
-from fetcher.rendering import Render, Rendered
+from fetcher.rendering import Click, Render, Rendered, Type
 from fetcher.route.failover import IDEMPOTENT
 from fetcher.task.script_result import TooMuch, fit_script_result
 
@@ -60,6 +60,7 @@ class Visit:
     listener: Listener | None = None
     intercept: Intercept | None = None
     capture: Capture | None = None
+    has_acted = False  # what the task does with the page has begun, which may change something
     _opening: "asyncio.Task[api.BrowserContext] | None" = None
     _shown: Document | None = None  # the document that the window has
     _value: Any = None  # of the script
@@ -80,6 +81,11 @@ class Visit:
     def document(self) -> Document | None:
         """The answer that the page's document came in last."""
         return self.intercept.document if self.intercept is not None else None
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether something of the request may have left."""
+        return self.intercept is not None and bool(self.intercept.asked)
 
     @property
     def tries(self) -> int:
@@ -145,6 +151,7 @@ class Visit:
             self.capture = Capture(page, render.capture)
         page.on("framenavigated", lambda frame: self._navigated(page, frame))
         if render.script is not None and render.run_at == "document-start":
+            self.has_acted = True
             source = scripts.at_start(render.script)
             await session.send("Page.enable")
             await session.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})
@@ -235,6 +242,7 @@ class Visit:
     async def _run_script(self, tab: Tab) -> None:
         script = self.render.script
         if script is not None and self.render.run_at == "document-end":
+            self.has_acted = True
             self._value = await self._value_of(tab, scripts.at_end(script), script)
 
     async def _value_of(self, tab: Tab, source: str, script: str | None) -> Any:
@@ -265,6 +273,7 @@ class Visit:
     async def _act(self, tab: Tab) -> None:
         for number, action in enumerate(self.render.actions):
             self.step = f"js_actions[{number}] was done"
+            self.has_acted = self.has_acted or isinstance(action, Click | Type)
             await tab.act(number, action)
         if self.render.actions and self.render.wait.until == "idle":
             self.step = "it was waited for"
