@@ -50,8 +50,6 @@ CLOSE: Final = 5.0  # for a context to close
 NAVIGATIONS: Final = 3  # through exits that turn out to be of no use
 TRAFFIC: Final = 4  # times `max_body` may a page load with all that it wants
 
-_REFUSING: Final = frozenset({400, 403, 408, 500, 501, 502, 503, 504})
-
 
 class Visit:
     """`run` it once, then `close` it, however it ended. `step` says what it is at."""
@@ -194,14 +192,19 @@ class Visit:
                     raise told from error
                 intercept.again()
         tab.frame = intercept.frame
-        fate = self._fate(answer.url if answer is not None else url)
-        refused = fate.refused if fate is not None else None
-        is_refusal = answer is not None and answer.status in _REFUSING
-        # The listener's own words, for a page of plain http.
-        if refused is not None and is_refusal and self._field("proxy-status"):
-            intercept.document = None
-            raise RenderFailed(from_refusal(refused))
+        document = intercept.document
+        if document is not None:
+            self._stop_if_refused(document.url, document.status, document.fields)
         return answer
+
+    def _stop_if_refused(self, url: str, status: int, fields: Sequence[Header]) -> None:
+        """Raises `RenderFailed` if that answer is the listener's own. Of plain http it is what has
+        this field: what a target says of proxies is dropped."""
+        said = next((value for name, value in fields if name.lower() == "proxy-status"), "")
+        if said and url.startswith("http:"):
+            assert self.intercept is not None
+            self.intercept.document = None  # the site has not answered
+            raise RenderFailed(from_proxy_status(status, said))
 
     def _may_go_again(self, told: Exception, url: str) -> bool:
         """Whether it was the exit's fault, and there are others."""
@@ -294,11 +297,8 @@ class Visit:
         captured = await self.capture.finish() if self.capture is not None else None
         cookies = await tab.watch(tab.page.context.cookies())
         status, fields, url = await self._describe(tab, answer)
+        self._stop_if_refused(url, status, fields)
         fate = self._fate(url)
-        # Of plain http the field is the listener's own: what a target says of proxies is dropped.
-        said = next((value for name, value in fields if name.lower() == "proxy-status"), "")
-        if said and url.startswith("http:"):
-            raise RenderFailed(from_proxy_status(status, said))
         proxy = fate.exit.proxy if fate is not None and fate.exit is not None else None
         return Response(
             url=url,

@@ -403,9 +403,20 @@ async def test_what_is_refused_to_a_page_that_leads_on_is_no_answer_of_the_site(
 ) -> None:
     async with paging({"/": "<script>location = '/b?' + 'q'.repeat(100000)</script>"}) as site:
         response = await renderer.render(site.url(), wait=IDLE)
-        assert site.paths() == ["/"]
+        assert set(site.paths()) <= {"/", "/favicon.ico"}
     assert response.outcome is Outcome.OURS and response.code == Code.URL_MALFORMAT
+    assert not response.head and not response.status
     assert "are taken" in response.message
+
+
+async def test_what_is_refused_is_waited_for_no_longer_whatever_its_status(
+    renderer: Renderer,
+) -> None:
+    wait = Wait("selector", selector="#never")
+    async with paging({}) as site:
+        response = await renderer.render(site.url("/?" + "q" * 100_000), wait=wait, timeout=8)
+    assert response.outcome is Outcome.OURS and response.code == Code.URL_MALFORMAT
+    assert not response.head and not response.status
 
 
 async def test_an_answer_that_never_comes_ends_with_the_deadline(renderer: Renderer) -> None:
