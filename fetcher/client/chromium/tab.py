@@ -6,7 +6,7 @@ has an end of its own: whoever calls has a deadline.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fetcher.client.chromium import scripts
@@ -101,6 +101,17 @@ class Tab:
             if "result" in answer and "exceptionDetails" not in answer:
                 return answer["result"].get("value")
         return None
+
+    async def check(self, steps: Sequence[Action]) -> None:
+        """While the page is empty yet: raises `RenderFailed` for what is no CSS to the browser."""
+        named = [one.to if isinstance(one, Scroll) else one.selector for one in steps]
+        selectors = [one for one in named if isinstance(one, str) and one]
+        if not selectors:
+            return
+        answer = await self.evaluate(scripts.find_no_selector(selectors))
+        found = answer.get("result", {}).get("value")
+        if found is not None:
+            raise RenderFailed(wrong(f"{str(found)[:100]!r} is no CSS selector"))
 
     # -- waiting -----------------------------------------------------------------------------------
 

@@ -142,6 +142,7 @@ class Visit:
         context.on("page", _close_other)
         session = await context.new_cdp_session(page)
         tab = Tab(page, session, lenient_until)
+        await tab.check([render.wait, *render.actions])
         block = render.block if render.images else render.block | {"image"}
         self.intercept = Intercept(session, request, own, block)
         await self.intercept.begin()
