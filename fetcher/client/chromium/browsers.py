@@ -67,6 +67,7 @@ class Browsers:
     def __init__(self, start: Start, rules: Rules) -> None:
         self.rules = rules
         self.tally = Tally()
+        self.failure = ""  # why the last start has failed, if it has
         self._start = start
         self._places = asyncio.Semaphore(rules.pages)
         self._current: Browser | None = None
@@ -84,6 +85,11 @@ class Browsers:
     def pages(self) -> int:
         """That are open, or about to be."""
         return sum(browser.pages for browser in self._all)
+
+    @property
+    def works(self) -> bool | None:
+        """Whether the last start was one; None before the first."""
+        return False if self.failure else (True if self.started else None)
 
     @property
     def current(self) -> Browser | None:
@@ -168,7 +174,12 @@ class Browsers:
         if not self.started:
             await asyncio.to_thread(clear_leftovers)
         began = monotonic()
-        browser = await self._start()
+        try:
+            browser = await self._start()
+        except Exception as error:
+            self.failure = str(error)
+            raise
+        self.failure = ""
         self.tally.started += 1
         logger.info("a browser was started in %.1f s", monotonic() - began)
         self._all.add(browser)
