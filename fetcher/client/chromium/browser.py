@@ -152,7 +152,14 @@ class Browser:
         """It has far too much memory: end the page that has more than `most` bytes of that alone,
         else all of it, as nobody can tell whose fault it is."""
         self.retire("memory")
-        if measured.most > most:
+        is_clear = measured.most > most
+        logger.warning(
+            "%s is ended: its browser has %d MB, and fetcher.renderer.memory is %d MB",
+            f"a page with {measured.most >> 20} MB" if is_clear else "all that is open",
+            measured.memory >> 20,
+            most >> 20,
+        )
+        if is_clear:
             self._crash = f"the page was ended: its browser had {_TOO_MUCH}, and it most of that"
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(measured.largest, signal.SIGKILL)

@@ -214,11 +214,6 @@ class Browsers:
                 browser.seen_at = browser.served if not browser.pages else -1
                 measured = await browser.measure()
                 if 0 < rules.memory * FAR < measured.memory:
-                    logger.warning(
-                        "a browser has %d MB, of fetcher.renderer.memory %d MB",
-                        measured.memory >> 20,
-                        rules.memory >> 20,
-                    )
                     browser.shrink(measured, rules.memory)
                 else:
                     cause = find_spent(rules, browser.served, measured)
