@@ -19,7 +19,7 @@ run: .venv/.run ## start the whole service: ARGS are options of main.py
 test: .venv/.dev ## run the tests, two halves side by side; with ARGS one pytest with these options
 	@exec $(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests)
 
-soak: .venv/.dev ## the long versions of the tests that search: some thirteen minutes
+soak: .venv/.dev ## the long versions of the tests that search: half an hour or so
 	@exec $(BIN)/python -m pytest -m soak --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
 demo: .venv/.run ## the whole service on a farm of loopback proxies, without internet

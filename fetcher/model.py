@@ -287,6 +287,7 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True):
     site: str | None = None
     wishes: Wishes = NO_WISHES
     retries: int = 0  # other exits that may be tried for a request
+    retry_unsafe: bool = False
     deadline: float
     attempt_timeout: float
 

@@ -71,6 +71,7 @@ class Renderer:
         route: Route = GO_DIRECT,
         trust: Trust = Trust.OPEN,
         wishes: Wishes = Wishes(),  # noqa: B008 - it is frozen
+        retry_unsafe: bool = False,
         request: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
@@ -80,6 +81,7 @@ class Renderer:
             trust=trust,
             wishes=wishes,
             retries=3,
+            retry_unsafe=retry_unsafe,
             deadline=asyncio.get_running_loop().time() + timeout,
             attempt_timeout=2.0,
         )

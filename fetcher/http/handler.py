@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Final, TypedDict
+from typing import Any, ClassVar, Final, NotRequired, TypedDict
 
 import msgspec
 import tornado
@@ -228,11 +228,20 @@ class LivezHandler(Handler):
     head = get
 
 
+class RendererHealth(TypedDict):
+    """Of the browser that renders pages. `works` is null before the first page is to be rendered;
+    `reason`: why not, in words."""
+
+    works: bool | None
+    reason: str
+
+
 class Health(TypedDict):
-    """`problems`: why it is not ready, in words."""
+    """`problems`: why it is not ready, in words. A renderer that is missing is none of them."""
 
     ready: bool
     problems: list[str]
+    renderer: NotRequired[RendererHealth]
 
 
 class HealthzHandler(Handler):
@@ -240,12 +249,19 @@ class HealthzHandler(Handler):
 
     asks_for_key = False
 
-    def initialize(self, problems: Callable[[], list[str]]) -> None:
+    def initialize(
+        self,
+        problems: Callable[[], list[str]],
+        renderer: Callable[[], RendererHealth] | None = None,
+    ) -> None:
         self.problems = problems
+        self.renderer = renderer
 
     def get(self) -> None:
         problems = self.problems()
         health = Health(ready=not problems, problems=problems)
+        if self.renderer is not None:
+            health["renderer"] = self.renderer()
         self.write_json(health, 503 if problems else 200)
 
     head = get
@@ -300,11 +316,13 @@ class Places:
             logger.warning("%d answers of %s are cut off after %g s", self.taken, self.name, drain)
 
 
-def health_routes(problems: Callable[[], list[str]]) -> list[URLSpec]:
+def health_routes(
+    problems: Callable[[], list[str]], renderer: Callable[[], RendererHealth] | None = None
+) -> list[URLSpec]:
     """`/livez` and `/healthz`."""
     return [
         URLSpec("/livez", LivezHandler),
-        URLSpec("/healthz", HealthzHandler, {"problems": problems}),
+        URLSpec("/healthz", HealthzHandler, {"problems": problems, "renderer": renderer}),
     ]
 
 

@@ -410,6 +410,7 @@ class Fetching:
             site=self.plan.site,
             wishes=self.wishes,
             retries=self.plan.retries,
+            retry_unsafe=self.plan.retry_unsafe,
             deadline=self.deadline,
             attempt_timeout=self.shared.policy.ways.attempt_timeout,
         )

@@ -30,6 +30,7 @@ from fetcher.rendering import (
     Type,
     Wait,
 )
+from fetcher.task.css import explain_selector
 
 AUTO: Final = "auto"  # fetched plainly, and rendered where that changes what the page says
 
@@ -219,7 +220,7 @@ def _wait(name: str, value: Any) -> Wait:
     if isinstance(value, str) and _SECONDS.fullmatch(value):
         value = float(value)
     if isinstance(value, str) and value.lower() not in _NO_WAITS:
-        return _WAITS.get(value) or Wait("selector", selector=_text(name, value, MAX_SELECTOR))
+        return _WAITS.get(value) or Wait("selector", selector=_selector(name, value))
     if isinstance(value, int | float) and value is not False and 0 <= value <= MAX_WAIT:
         return Wait("time", seconds=float(value))
     raise TaskError(
@@ -280,7 +281,7 @@ def _action(name: str, value: Any) -> Action:
 def _scroll(name: str, value: Mapping[str, Any]) -> Action:
     to = value["scroll"]
     if isinstance(to, str):
-        return Scroll(_text(f"{name}.scroll", to, MAX_SELECTOR))
+        return Scroll(_selector(f"{name}.scroll", to))
     if isinstance(to, int) and not isinstance(to, bool) and abs(to) <= MAX_SCROLL:
         return Scroll(to)
     raise TaskError(
@@ -290,11 +291,11 @@ def _scroll(name: str, value: Mapping[str, Any]) -> Action:
 
 
 def _click(name: str, value: Mapping[str, Any]) -> Action:
-    return Click(_text(f"{name}.click", value["click"], MAX_SELECTOR))
+    return Click(_selector(f"{name}.click", value["click"]))
 
 
 def _type(name: str, value: Mapping[str, Any]) -> Action:
-    selector = _text(f"{name}.type", value["type"], MAX_SELECTOR)
+    selector = _selector(f"{name}.type", value["type"])
     text = value.get("text")
     if not isinstance(text, str):
         raise TaskError(f"{name}: type wants the text beside it: {{'type': '#q', 'text': 'shoes'}}")
@@ -313,6 +314,14 @@ _READERS: Final[Mapping[str, Callable[[str, Mapping[str, Any]], Action]]] = {
     "type": _type,
     "wait": _pause,
 }
+
+
+def _selector(name: str, value: Any) -> str:
+    text = _text(name, value, MAX_SELECTOR)
+    why = explain_selector(text)
+    if why is not None:
+        raise TaskError(f"{name}: {_show(text)} is no CSS selector: {why}")
+    return text
 
 
 def _text(name: str, value: Any, most: int) -> str:

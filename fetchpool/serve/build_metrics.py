@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from tornado.routing import URLSpec
 
+from fetcher.client.chromium.browsers import Browsers
 from fetcher.crawl.frontier.frontier import Frontier, read_states
 from fetcher.forward.means import Means
 from fetcher.politeness.clock import Clock
@@ -44,6 +45,7 @@ def build_watch(
     loop: QueueLoop,
     worker: Worker | None,
     forward: Means | None = None,
+    browsers: Browsers | None = None,
 ) -> Watch:
     """Of this process, which is `worker` if it is one of several."""
     prefix = settings.redis.prefix
@@ -51,7 +53,7 @@ def build_watch(
     lane = next((one for one in loop.lanes if isinstance(one, QueueLane)), None)
     service = worker.service if worker is not None else _name_service()
     number = worker.number if worker is not None else 1
-    gauges = Gauges(fetcher, loop, lag, lane, forward)
+    gauges = Gauges(fetcher, loop, lag, lane, forward, browsers)
     ledger = Ledger(redis, prefix, service, number, gauges.read)
 
     async def count_blocked() -> int:

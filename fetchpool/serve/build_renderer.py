@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fetcher.client.chromium.browser import Browser
 from fetcher.client.chromium.browsers import Browsers, Rules
@@ -26,8 +26,12 @@ from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Fetcher as Settings
 from fetcher.settings import PerKey
 
+if TYPE_CHECKING:
+    from fetcher.http.handler import RendererHealth
+
 _OFF: Final = "fetcher.renderer.chromium is off: auto finds a Chromium"
 _NO_PLAYWRIGHT: Final = "playwright is not installed: pip install -r requirements-js.txt"
+_NOT_YET: Final = "it starts with the first page"
 _NO_PROGRAM: Final = (
     "there is no Chromium here: apt install chromium-headless-shell, or chromium;"
     " fetcher.renderer.chromium names another one"
@@ -56,6 +60,14 @@ def build_renderer(
     kinds[CHROMIUM] = {Trust.OPEN: client, Trust.GUARDED: client}
     fetcher.shared.clients = kinds
     return client
+
+
+def describe_renderer(client: ChromiumClient | None, fetcher: Fetcher) -> "RendererHealth":
+    """Whether there is one, and whether it works, for those who ask after our health."""
+    if client is None:
+        return {"works": False, "reason": fetcher.shared.missing[CHROMIUM]}
+    works, failure = client.browsers.works, client.browsers.failure
+    return {"works": works, "reason": failure or ("" if works else _NOT_YET)}
 
 
 @contextlib.asynccontextmanager

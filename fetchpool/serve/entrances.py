@@ -86,17 +86,26 @@ class Entrances:
         behind = self._door.taken if self._door is not None else 0
         return self._places.taken + self._calls.taken + behind
 
-    def open_api(self, problems: Callable[[], list[str]], more: Sequence[URLSpec]) -> str:
+    def open_api(
+        self,
+        problems: Callable[[], list[str]],
+        more: Sequence[URLSpec],
+        renderer: Callable[[], handlers.RendererHealth] | None = None,
+    ) -> str:
         """Serve the API with `more` routes; its URL. Raises `ListenError`."""
         api = self._settings.api
         gate = self._api_gate()
-        specs = self._build_specs(problems, more, gate)
+        specs = self._build_specs(problems, more, gate, renderer)
         application = handlers.application(specs, gate, self._fetcher.meters.responses)
         self.api_port = self._open("api", api.host, api.port, application)
         return build_url(api.host, self.api_port)
 
     def _build_specs(
-        self, problems: Callable[[], list[str]], more: Sequence[URLSpec], gate: Gate
+        self,
+        problems: Callable[[], list[str]],
+        more: Sequence[URLSpec],
+        gate: Gate,
+        renderer: Callable[[], handlers.RendererHealth] | None,
     ) -> list[Rule]:
         api, sites = self._settings.api, tuple(self._settings.pool.sites)
         limits = fetch_handler.FetchLimits(
@@ -115,7 +124,7 @@ class Entrances:
         specs = [
             *fetch_handler.routes(self._fetcher, limits, self._places, gate, self._sessions),
             *tasks_handler.routes(self._fetcher, limits, self._places, gate),
-            *handlers.health_routes(problems),
+            *handlers.health_routes(problems, renderer),
             *docs.routes(described),
             *more,
         ]

@@ -95,6 +95,14 @@ _COUNTERS: Final = (
         "Clients of the forward proxy for whom nothing was tried, by what they were told.",
         ("code",),
     ),
+    _Row("browsers started", "browsers_started", "Browsers that have been started."),
+    _Row("browsers ended", "browsers_ended", "Browsers that have ended, by why.", ("cause",)),
+    _Row(
+        "pages lost",
+        "browser_pages_lost",
+        "Pages that ended with their browser, or crashed, by what became of them.",
+        ("outcome",),
+    ),
     _Row("errors", "errors", "Exceptions of our own; each has a traceback in the log."),
     _Row("cpu", "cpu_seconds", "Processor time that the worker has used."),
 )
@@ -105,6 +113,8 @@ _GAUGES: Final = (
     _Row("bodies", "bodies_bytes", "Bodies that are held, and what it takes to undo them."),
     _Row("oldest", "queue_oldest_fetch_seconds", "Age of the queue task longest under way."),
     _Row("lag", "loop_lag_worst_seconds", "The most that the loop was late in half a minute."),
+    _Row("browsers", "browsers_running", "Browsers that have not ended yet."),
+    _Row("pages", "browser_pages_open", "Pages that are being rendered."),
     _Row("files", "open_files", "Open file descriptors."),
     _Row("most files", "open_files_limit", "File descriptors that may be open."),
     _Row("memory", "resident_memory_bytes", "Memory that the process has in use."),

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from fetcher.client.chromium.browsers import Browsers
 from fetcher.forward.means import Means
 from fetcher.queue.lane import QueueLane
 from fetcher.queue_loop import QueueLoop
@@ -19,8 +20,8 @@ _MEMORY: Final = "/proc/self/statm"
 
 
 class Gauges:
-    """Reads them all. `lane` is the queue's and `forward` the forward proxy's, if this process has
-    them."""
+    """Reads them all. `lane` is the queue's, `forward` the forward proxy's and `browsers` the
+    renderer's, if this process has them."""
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class Gauges:
         lag: LoopLag,
         lane: QueueLane | None,
         forward: Means | None = None,
+        browsers: Browsers | None = None,
     ) -> None:
         self._fetcher = fetcher
         self._loop = loop
         self._lag = lag
         self._lane = lane
         self._forward = forward
+        self._browsers = browsers
 
     def read(self) -> Totals:
         """What this process has counted since its start, and how it is now."""
@@ -45,6 +48,11 @@ class Gauges:
         if self._forward is not None:
             tally = msgspec.structs.asdict(self._forward.tally)
             counts |= {f"tunnels\n{outcome}": float(count) for outcome, count in tally.items()}
+        if self._browsers is not None:
+            seen = self._browsers.tally
+            counts["browsers started"] = seen.started
+            counts |= {f"browsers ended\n{cause}": count for cause, count in seen.ended.items()}
+            counts |= {f"pages lost\n{outcome}": count for outcome, count in seen.lost.items()}
         return self._fetcher.meters.read(self._read_gauges(), **counts)
 
     def _read_gauges(self) -> dict[Labelled, float]:
@@ -58,6 +66,9 @@ class Gauges:
             gauges["lanes", name] = under_way
         if self._lane is not None:
             gauges["oldest",] = self._lane.oldest
+        if self._browsers is not None:
+            gauges["browsers",] = self._browsers.running
+            gauges["pages",] = self._browsers.pages
         for key, number in (("files", count_files()), ("memory", read_memory())):
             if number is not None:
                 gauges[key,] = number

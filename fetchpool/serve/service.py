@@ -38,7 +38,7 @@ from fetchpool.serve.build_judges import build_echo_judge_list
 from fetchpool.serve.build_pool import PoolView
 from fetchpool.serve.build_queue import build_counters, build_queue
 from fetchpool.serve.build_rates import build_rates
-from fetchpool.serve.build_renderer import build_renderer
+from fetchpool.serve.build_renderer import build_renderer, describe_renderer
 from fetchpool.serve.build_upkeep import build_upkeep
 from fetchpool.serve.entrances import Entrances
 from fetchpool.serve.filling import Filling, Say, Work
@@ -110,6 +110,8 @@ class Service:
             self._counters = build_counters(settings, self._redis, self.fetcher, worker)
         self._parts = [*self._build_parts()]
         self.loop = QueueLoop([lane for part in self._parts for lane in part.lanes])
+        forward = self._door.means if self._door is not None else None
+        self._renderer = build_renderer(settings.fetcher, self.fetcher, self._own, beside=forward)
         self._watched: list[URLSpec] = []
         if roles.api and settings.api.enabled:
             from fetchpool.serve.build_metrics import build_watch  # 0.1 s, and nobody else asks
@@ -122,16 +124,11 @@ class Service:
                 self.fetcher,
                 self.loop,
                 worker,
-                self._door.means if self._door is not None else None,
+                forward,
+                self._renderer.browsers if self._renderer is not None else None,
             )
             self._parts.append(watch.part)
             self._watched = watch.routes
-        self._renderer = build_renderer(
-            settings.fetcher,
-            self.fetcher,
-            self._own,
-            beside=self._door.means if self._door is not None else None,
-        )
         rates = build_rates(settings, self._redis)
         self._parts.append(rates.part)
         self.entrances = Entrances(
@@ -229,7 +226,9 @@ class Service:
         more = [*routes.api, *tunnels, *self._watched]
         entrances = self.entrances
         opening: dict[str, Callable[[], str]] = {
-            "api": lambda: entrances.open_api(self.problems, more),
+            "api": lambda: entrances.open_api(
+                self.problems, more, lambda: describe_renderer(self._renderer, self.fetcher)
+            ),
             PROXY_POOL: lambda: entrances.open_proxy_pool(routes.proxy_pool),
             FORWARD: entrances.open_forward,
             "fetcher.rpc": entrances.open_rpc,

@@ -177,7 +177,10 @@ async def test_a_browser_that_dies_is_replaced(renderer: Renderer) -> None:
         await assert_well(renderer, site.url())
         first = renderer.browsers.current
         assert first is not None
-        waiting = asyncio.create_task(renderer.render(site.url(), wait=Wait("time", 5), timeout=9))
+        post = {"method": "POST"}  # which is not repeated
+        waiting = asyncio.create_task(
+            renderer.render(site.url(), wait=Wait("time", 5), timeout=9, request=post)
+        )
         await wait_until(lambda: first.pages == 1, 10)
         await wait_until(lambda: len(site.asked) > 1, 10)
         began = monotonic()

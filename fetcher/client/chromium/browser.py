@@ -8,8 +8,9 @@ import contextlib
 import logging
 import os
 import re
+import signal
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from fetcher.client.chromium.driver import Driver
 from fetcher.client.chromium.flags import build_environment, build_flags
@@ -34,6 +35,13 @@ _ENDED: Final = re.compile(r"<process did exit: exitCode=(\d+)")
 
 START: Final = 30.0  # seconds
 END: Final = 3.0  # for an orderly end
+LATE: Final = 0.5  # its pages are heard of so long before it is, at most
+
+# Why a browser gets no more pages, or has ended: it has served as many as it may, it has too much
+# memory or too many processes, it has ended by itself, a page of it did not close, we end.
+Cause = Literal["age", "memory", "processes", "crash", "hung", "stop"]
+
+_TOO_MUCH: Final = "more than twice fetcher.renderer.memory"
 
 
 class BrowserFailed(Exception):
@@ -49,11 +57,16 @@ class Browser:
         self.served = 0  # opened so far
         self.seen_at = -1  # what it had served when it was measured idle
         self.is_retired = False  # gets no further pages
+        self.cause: Cause = "stop"  # of that
         self.reason = "the browser has ended"  # why, once it has
+        self.ended_by_its_page = False  # the only one that was open did it
         self._is_killed = False
         self._folder = folder
         self._driver = driver
         self._browser = browser
+        self._crash = ""  # why the next page of it crashes, if we know
+        self._gone = asyncio.Event()
+        browser.on("disconnected", lambda _: self._gone.set())
 
     @classmethod
     async def start(cls, program: str, *, sandbox: bool, memory: int) -> "Browser":
@@ -98,6 +111,14 @@ class Browser:
         is_there = not self.group or is_alive(self.group)
         return is_there and self._browser.is_connected() and not self._is_killed
 
+    async def has_ended(self) -> bool:
+        """Whether it has, or is just ending, as a page of it has."""
+        if self.is_alive:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LATE):
+                    await self._gone.wait()
+        return not self.is_alive
+
     async def open_context(self, port: int, options: Mapping[str, Any]) -> "api.BrowserContext":
         """Nothing of it reaches anything but the proxy at `port`. Raises playwright's Error."""
         # Without credentials, which would have every request intercepted and the cache off.
@@ -107,20 +128,53 @@ class Browser:
         )
 
     async def measure(self) -> Measured:
-        """What its processes have now."""
+        """What its processes have now, the driver's memory among it."""
         if not self.group:
             return Measured(0, 0)
-        return await asyncio.to_thread(measure, self.group)
+        return await asyncio.to_thread(measure, self.group, self._driver.pid)
 
-    def kill(self, reason: str = "") -> None:
+    def retire(self, cause: Cause) -> None:
+        """It gets no more pages; those that are open go on."""
+        if not self.is_retired:
+            self.is_retired, self.cause = True, cause
+
+    def find_end(self) -> Cause:
+        """Why it ends, or has ended."""
+        return self.cause if self.is_alive or self._is_killed else "crash"
+
+    def kill(self, cause: Cause, reason: str = "") -> None:
         """At once: what is open in it fails, for this reason."""
-        self.reason = reason or self.reason
+        self.cause, self.reason = cause, reason or self.reason
         self.is_retired = self._is_killed = True
         kill_group(self.group)
 
+    def shrink(self, measured: Measured, most: int) -> None:
+        """It has far too much memory: end the page that has more than `most` bytes of that alone,
+        else all of it, as nobody can tell whose fault it is."""
+        self.retire("memory")
+        is_clear = measured.most > most
+        logger.warning(
+            "%s is ended: its browser has %d MB, and fetcher.renderer.memory is %d MB",
+            f"a page with {measured.most >> 20} MB" if is_clear else "all that is open",
+            measured.memory >> 20,
+            most >> 20,
+        )
+        if is_clear:
+            self._crash = f"the page was ended: its browser had {_TOO_MUCH}, and it most of that"
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(measured.largest, signal.SIGKILL)
+        else:
+            self.ended_by_its_page = self.pages == 1
+            self.kill("memory", f"the browser was ended, as it had {_TOO_MUCH}")
+
+    def explain_crash(self) -> str:
+        """Why a page of it has just crashed, as far as we know; of one page, the next."""
+        told, self._crash = self._crash, ""
+        return told or "the page has crashed"
+
     def end(self) -> None:
         """At once, driver and folder, too, where nobody can wait for it."""
-        self.kill()
+        self.kill("stop")
         self._driver.kill()
         self._folder.remove()
 

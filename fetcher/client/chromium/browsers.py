@@ -9,11 +9,11 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
-from fetcher.client.chromium.browser import Browser, BrowserFailed
+from fetcher.client.chromium.browser import Browser, BrowserFailed, Cause
 from fetcher.client.chromium.folder import clear_leftovers
 from fetcher.client.chromium.processes import Measured
 
@@ -37,13 +37,28 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     memory: int = 1 << 30
 
 
-def is_spent(rules: Rules, served: int, measured: Measured) -> bool:
-    """Whether a browser should get no more pages."""
-    return (
-        0 < rules.recycle <= served
-        or 0 < rules.memory < measured.memory
-        or measured.processes > _BASE + _EACH * rules.pages
-    )
+class Tally(msgspec.Struct):
+    """What has been counted. `lost`: pages whose browser ended, that were ``repeated`` or
+    ``failed``, and those that ``crashed`` for themselves."""
+
+    started: int = 0
+    ended: dict[Cause, int] = {}
+    lost: dict[str, int] = {}
+
+    def end(self, cause: Cause) -> None:
+        self.ended[cause] = self.ended.get(cause, 0) + 1
+
+    def lose(self, outcome: Literal["repeated", "failed", "crashed"]) -> None:
+        self.lost[outcome] = self.lost.get(outcome, 0) + 1
+
+
+def find_spent(rules: Rules, served: int, measured: Measured) -> Cause | None:
+    """Why a browser should get no more pages, None as long as it may."""
+    if 0 < rules.recycle <= served:
+        return "age"
+    if 0 < rules.memory < measured.memory:
+        return "memory"
+    return "processes" if measured.processes > _BASE + _EACH * rules.pages else None
 
 
 class Browsers:
@@ -51,7 +66,8 @@ class Browsers:
 
     def __init__(self, start: Start, rules: Rules) -> None:
         self.rules = rules
-        self.started = 0
+        self.tally = Tally()
+        self.failure = ""  # why the last start has failed, if it has
         self._start = start
         self._places = asyncio.Semaphore(rules.pages)
         self._current: Browser | None = None
@@ -60,6 +76,20 @@ class Browsers:
         self._ending: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
         self._is_closed = False
+
+    @property
+    def started(self) -> int:
+        return self.tally.started
+
+    @property
+    def pages(self) -> int:
+        """That are open, or about to be."""
+        return sum(browser.pages for browser in self._all)
+
+    @property
+    def works(self) -> bool | None:
+        """Whether the last start was one; None before the first."""
+        return False if self.failure else (True if self.started else None)
 
     @property
     def current(self) -> Browser | None:
@@ -88,8 +118,11 @@ class Browsers:
     def give_back(self, browser: Browser) -> None:
         """Its page is closed."""
         browser.pages -= 1
-        if not browser.is_alive or is_spent(self.rules, browser.served, Measured(0, 0)):
-            browser.is_retired = True
+        cause = find_spent(self.rules, browser.served, Measured(0, 0))
+        if not browser.is_alive:
+            browser.retire("crash")
+        elif cause is not None:
+            browser.retire(cause)
         self._end_if_unused(browser)
         self._places.release()
 
@@ -116,7 +149,7 @@ class Browsers:
                 await starting
         for browser in list(self._all):
             if browser.pages:
-                browser.kill("the service is stopping")
+                browser.kill("stop", "the service is stopping")
             self._end(browser)
         if self._ending:
             await asyncio.wait(self._ending)
@@ -127,7 +160,7 @@ class Browsers:
         if current is not None and current.is_alive and not current.is_retired:
             return current
         if current is not None:
-            current.is_retired = True
+            current.retire("crash")
             self._end_if_unused(current)
             self._current = None
         if self._is_closed:
@@ -141,8 +174,13 @@ class Browsers:
         if not self.started:
             await asyncio.to_thread(clear_leftovers)
         began = monotonic()
-        browser = await self._start()
-        self.started += 1
+        try:
+            browser = await self._start()
+        except Exception as error:
+            self.failure = str(error)
+            raise
+        self.failure = ""
+        self.tally.started += 1
         logger.info("a browser was started in %.1f s", monotonic() - began)
         self._all.add(browser)
         self._current = browser
@@ -158,6 +196,7 @@ class Browsers:
         if browser not in self._all:
             return
         self._all.discard(browser)
+        self.tally.end(browser.find_end())
         if browser is self._current:
             self._current = None
         ending = asyncio.get_running_loop().create_task(browser.close())
@@ -175,14 +214,9 @@ class Browsers:
                 browser.seen_at = browser.served if not browser.pages else -1
                 measured = await browser.measure()
                 if 0 < rules.memory * FAR < measured.memory:
-                    logger.warning(
-                        "a browser is ended that has %d MB, of fetcher.renderer.memory %d MB",
-                        measured.memory >> 20,
-                        rules.memory >> 20,
-                    )
-                    browser.kill(
-                        "the browser was ended, as it had more than twice fetcher.renderer.memory"
-                    )
-                elif is_spent(rules, browser.served, measured):
-                    browser.is_retired = True
+                    browser.shrink(measured, rules.memory)
+                else:
+                    cause = find_spent(rules, browser.served, measured)
+                    if cause is not None:
+                        browser.retire(cause)
                 self._end_if_unused(browser)

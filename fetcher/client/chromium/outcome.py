@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 from fetcher.client.chromium.seam import Refusal
 from fetcher.errors import Code, Outcome
+from fetcher.model import Request, Response
+from fetcher.route.failover import may_repeat
 
 
 class Failure(NamedTuple):
@@ -24,6 +26,13 @@ class RenderFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+class PageCrashed(RenderFailed):
+    """Its process has ended, or its browser, which is heard of a little later."""
+
+    def __init__(self) -> None:
+        super().__init__(gone("the page has crashed"))
 
 
 _NET_ERROR: Final = re.compile(r"net::(ERR_[A-Z0-9_]+)")
@@ -113,6 +122,15 @@ def from_net_error(text: str) -> Failure | None:
     return Failure(Outcome.TARGET, Code.RECV_ERROR, f"the browser says: {words}")
 
 
+def may_repeat_page(request: Request, *, has_asked: bool, has_acted: bool) -> bool:
+    """Whether a page may be asked for once more that was lost on its way. Nobody has seen any of
+    its answer. `has_asked`: something of it may have left; `has_acted`: the task has clicked or
+    typed in it, or run its script."""
+    unsafe = request.egress is not None and request.egress.retry_unsafe
+    nothing = Response(url=request.url, outcome=Outcome.OURS, sent=has_asked)
+    return (unsafe or not has_acted) and may_repeat(request, nothing, retry_unsafe=unsafe)
+
+
 def late(seconds: float, step: str) -> Failure:
     message = f"Operation timed out after {int(seconds * 1000)} milliseconds, while {step}"
     return Failure(Outcome.TARGET, Code.OPERATION_TIMEDOUT, message)
@@ -142,6 +160,12 @@ def spent(most: int) -> Failure:
 def gone(reason: str) -> Failure:
     """The browser's fault, or ours."""
     return Failure(Outcome.OURS, Code.RECV_ERROR, reason)
+
+
+def twice(failure: Failure, first: Failure) -> Failure:
+    """Of a page whose browser ended, and that did no better in the next one."""
+    told = f"{failure.message} (at the second try; the first: {first.message})"
+    return failure._replace(message=told)
 
 
 def wrong(reason: str) -> Failure:

@@ -14,12 +14,15 @@ from typing import Final, NamedTuple
 _PROC: Final = Path("/proc")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _DEAD: Final = (b"Z", b"X")  # nobody has asked yet how it ended
+_RENDERER: Final = b"--type=renderer"  # whose processes have pages
 _GROUP_AT: Final = 2  # behind the name in /proc/PID/stat
 
 
 class Measured(NamedTuple):
     processes: int
     memory: int  # bytes; what several processes share counts once
+    largest: int = 0  # the pid of the renderer that has most, 0 if there is none
+    most: int = 0  # bytes of it
 
 
 def members(group: int) -> Iterator[int]:
@@ -30,13 +33,17 @@ def members(group: int) -> Iterator[int]:
             yield int(entry.name)
 
 
-def measure(group: int) -> Measured:
-    """Some ms; for a thread. Nothing where there is no /proc."""
-    count = memory = 0
+def measure(group: int, *beside: int) -> Measured:
+    """Some ms; for a thread. Nothing where there is no /proc. Of the processes `beside` the group
+    only the memory counts."""
+    count = memory = largest = most = 0
     for pid in members(group):
         count += 1
-        memory += _memory(pid)
-    return Measured(count, memory)
+        size = _memory(pid)
+        memory += size
+        if size > most and _RENDERER in command_of(pid):
+            largest, most = pid, size
+    return Measured(count, memory + sum(map(_memory, beside)), largest, most)
 
 
 def _memory(pid: int) -> int:

@@ -5,6 +5,7 @@ bounded: a primitive string's `length` is its own, and nobody can change it.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 MOST_RESULT: Final = 1 << 20  # characters of a script's value as JSON
@@ -71,6 +72,15 @@ def height() -> str:
     return (
         "Math.max(document.documentElement ? document.documentElement.scrollHeight : 0,"
         " document.body ? document.body.scrollHeight : 0)"
+    )
+
+
+def find_no_selector(selectors: Sequence[str]) -> str:
+    """Evaluates to the first of them that is no CSS selector to this browser, null if all are."""
+    return (
+        f"({json.dumps(selectors)}.find((one) => {{"
+        " try { document.createDocumentFragment().querySelector(one); return false; }"
+        " catch (error) { return true; } }) ?? null)"
     )
 
 

@@ -6,11 +6,11 @@ has an end of its own: whoever calls has a deadline.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from fetcher.client.chromium import scripts
-from fetcher.client.chromium.outcome import RenderFailed, gone, wrong
+from fetcher.client.chromium.outcome import PageCrashed, RenderFailed, wrong
 from fetcher.rendering import Action, Click, Scroll, Type, Wait
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Tab:
             if not task.done():
                 task.cancel()
         if not task.done() or (self._crashed.done() and task.exception() is not None):
-            raise RenderFailed(gone("the page has crashed"))
+            raise PageCrashed
         return task.result()
 
     # -- reading -----------------------------------------------------------------------------------
@@ -101,6 +101,17 @@ class Tab:
             if "result" in answer and "exceptionDetails" not in answer:
                 return answer["result"].get("value")
         return None
+
+    async def check(self, steps: Sequence[Action]) -> None:
+        """While the page is empty yet: raises `RenderFailed` for what is no CSS to the browser."""
+        named = [one.to if isinstance(one, Scroll) else one.selector for one in steps]
+        selectors = [one for one in named if isinstance(one, str) and one]
+        if not selectors:
+            return
+        answer = await self.evaluate(scripts.find_no_selector(selectors))
+        found = answer.get("result", {}).get("value")
+        if found is not None:
+            raise RenderFailed(wrong(f"{str(found)[:100]!r} is no CSS selector"))
 
     # -- waiting -----------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from fetcher.client.chromium.tab import SETTLE_MOST, Tab
 from fetcher.client.page_head import build_head
 from fetcher.errors import ANSWERED
 from fetcher.model import Egress, Request, Response
-from fetcher.rendering import Render, Rendered
+from fetcher.rendering import Click, Render, Rendered, Type
 from fetcher.route.failover import IDEMPOTENT
 from fetcher.task.script_result import TooMuch, fit_script_result
 
@@ -50,8 +50,6 @@ CLOSE: Final = 5.0  # for a context to close
 NAVIGATIONS: Final = 3  # through exits that turn out to be of no use
 TRAFFIC: Final = 4  # times `max_body` may a page load with all that it wants
 
-_REFUSING: Final = frozenset({400, 403, 408, 500, 501, 502, 503, 504})
-
 
 class Visit:
     """`run` it once, then `close` it, however it ended. `step` says what it is at."""
@@ -60,6 +58,7 @@ class Visit:
     listener: Listener | None = None
     intercept: Intercept | None = None
     capture: Capture | None = None
+    has_acted = False  # what the task does with the page has begun, which may change something
     _opening: "asyncio.Task[api.BrowserContext] | None" = None
     _shown: Document | None = None  # the document that the window has
     _value: Any = None  # of the script
@@ -80,6 +79,11 @@ class Visit:
     def document(self) -> Document | None:
         """The answer that the page's document came in last."""
         return self.intercept.document if self.intercept is not None else None
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether something of the request may have left."""
+        return self.intercept is not None and bool(self.intercept.asked)
 
     @property
     def tries(self) -> int:
@@ -138,6 +142,7 @@ class Visit:
         context.on("page", _close_other)
         session = await context.new_cdp_session(page)
         tab = Tab(page, session, lenient_until)
+        await tab.check([render.wait, *render.actions])
         block = render.block if render.images else render.block | {"image"}
         self.intercept = Intercept(session, request, own, block)
         await self.intercept.begin()
@@ -145,6 +150,7 @@ class Visit:
             self.capture = Capture(page, render.capture)
         page.on("framenavigated", lambda frame: self._navigated(page, frame))
         if render.script is not None and render.run_at == "document-start":
+            self.has_acted = True
             source = scripts.at_start(render.script)
             await session.send("Page.enable")
             await session.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})
@@ -187,14 +193,19 @@ class Visit:
                     raise told from error
                 intercept.again()
         tab.frame = intercept.frame
-        fate = self._fate(answer.url if answer is not None else url)
-        refused = fate.refused if fate is not None else None
-        is_refusal = answer is not None and answer.status in _REFUSING
-        # The listener's own words, for a page of plain http.
-        if refused is not None and is_refusal and self._field("proxy-status"):
-            intercept.document = None
-            raise RenderFailed(from_refusal(refused))
+        document = intercept.document
+        if document is not None:
+            self._stop_if_refused(document.url, document.status, document.fields)
         return answer
+
+    def _stop_if_refused(self, url: str, status: int, fields: Sequence[Header]) -> None:
+        """Raises `RenderFailed` if that answer is the listener's own. Of plain http it is what has
+        this field: what a target says of proxies is dropped."""
+        said = next((value for name, value in fields if name.lower() == "proxy-status"), "")
+        if said and url.startswith("http:"):
+            assert self.intercept is not None
+            self.intercept.document = None  # the site has not answered
+            raise RenderFailed(from_proxy_status(status, said))
 
     def _may_go_again(self, told: Exception, url: str) -> bool:
         """Whether it was the exit's fault, and there are others."""
@@ -235,6 +246,7 @@ class Visit:
     async def _run_script(self, tab: Tab) -> None:
         script = self.render.script
         if script is not None and self.render.run_at == "document-end":
+            self.has_acted = True
             self._value = await self._value_of(tab, scripts.at_end(script), script)
 
     async def _value_of(self, tab: Tab, source: str, script: str | None) -> Any:
@@ -265,6 +277,7 @@ class Visit:
     async def _act(self, tab: Tab) -> None:
         for number, action in enumerate(self.render.actions):
             self.step = f"js_actions[{number}] was done"
+            self.has_acted = self.has_acted or isinstance(action, Click | Type)
             await tab.act(number, action)
         if self.render.actions and self.render.wait.until == "idle":
             self.step = "it was waited for"
@@ -285,11 +298,8 @@ class Visit:
         captured = await self.capture.finish() if self.capture is not None else None
         cookies = await tab.watch(tab.page.context.cookies())
         status, fields, url = await self._describe(tab, answer)
+        self._stop_if_refused(url, status, fields)
         fate = self._fate(url)
-        # Of plain http the field is the listener's own: what a target says of proxies is dropped.
-        said = next((value for name, value in fields if name.lower() == "proxy-status"), "")
-        if said and url.startswith("http:"):
-            raise RenderFailed(from_proxy_status(status, said))
         proxy = fate.exit.proxy if fate is not None and fate.exit is not None else None
         return Response(
             url=url,

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator
 from itertools import repeat
 from urllib.parse import quote
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.routing import URLSpec
 
 from fetcher.http.gate import Gate, Refusal
-from fetcher.http.handler import SMALL, Handler, application, health_routes
+from fetcher.http.handler import SMALL, Handler, RendererHealth, application, health_routes
 from fetcher.settings import LOG_FIELDS
 from tests.fetcher.entrance import KEY, Entrance, door, entrance
 from tests.serving import calling
@@ -153,6 +155,18 @@ async def test_a_large_request_without_the_key_gets_its_refusal() -> None:
 ROUTES = b"There are: /fetch /healthz /livez /tasks\n"
 
 # -- health, words, logs --------------------------------------------------------------------------
+
+
+async def test_health_says_whether_there_is_a_renderer_and_that_is_no_problem() -> None:
+    state = RendererHealth(works=False, reason="there is none")
+    server = HTTPServer(application(health_routes(list, lambda: state), Gate()))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    port = listening.getsockname()[1]
+    said = await AsyncHTTPClient().fetch(f"http://127.0.0.1:{port}/healthz")
+    server.stop()
+    await server.close_all_connections()
+    assert json.loads(said.body) == {"ready": True, "problems": [], "renderer": state}
 
 
 async def test_health_is_told_in_words(door: Entrance) -> None:

@@ -240,6 +240,26 @@ def test_an_option_that_is_good(options: dict[str, Any], field: str, value: Any)
         ({"js_wait": "networkidle"}, "or a CSS selector, got 'networkidle'"),
         ({"js_wait": "DOMContentLoaded"}, "expected load, idle, seconds"),
         ({"js_wait": ""}, "fetch.js_wait: expected some text"),
+        (
+            {"js_wait": "text=Hello"},
+            "fetch.js_wait: 'text=Hello' is no CSS selector: CSS has no = there",
+        ),
+        ({"js_actions": [{"wait": "a >> b"}]}, "js_actions[0].wait: 'a >> b' is no CSS selector"),
+        ({"js_actions": [{"click": "//p"}]}, "js_actions[0].click: '//p' is no CSS selector"),
+        (
+            {
+                "js_actions": [
+                    {
+                        "scroll": "..",
+                    }
+                ]
+            },
+            "js_actions[0].scroll: '..' is no CSS selector",
+        ),
+        (
+            {"js_actions": [{"type": "p:has-text('x')", "text": "x"}]},
+            "is no CSS selector: CSS has no :has-text",
+        ),
         ({"js_wait": "s" * (MAX_SELECTOR + 1)}, f"at most {MAX_SELECTOR} characters"),
         ({"js_screenshot": "all"}, "expected true, view or full, got 'all'"),
         ({"js_screenshot": ["x"]}, "got a list"),

@@ -7,12 +7,18 @@ from typing import Any
 import pytest
 
 import fetchpool.serve.build_renderer as module
+from fetcher.client.chromium.client import ChromiumClient
 from fetcher.forward.own import Own
 from fetcher.model import Trust
 from fetcher.run.fetcher import Fetcher
 from fetcher.settings import Fetcher as Settings
 from fetcher.settings import Renderer
-from fetchpool.serve.build_renderer import build_renderer, find_missing, rendering
+from fetchpool.serve.build_renderer import (
+    build_renderer,
+    describe_renderer,
+    find_missing,
+    rendering,
+)
 from tests.rendering import paging, program
 
 pytestmark = pytest.mark.timeout(60)
@@ -95,8 +101,30 @@ async def test_what_is_missing_is_said_to_who_asks(wanted: str, words: str) -> N
     assert words in str(find_missing(wanted))
     async with Fetcher.from_settings(chosen) as fetcher:
         assert build_renderer(chosen, fetcher, Own()) is None
+        told = describe_renderer(None, fetcher)
+        assert told["works"] is False and words in told["reason"]
         result = await fetcher.fetch("http://127.0.0.1:1/", fetch_type="js")
         assert result.status_code == 501 and words in result.content.decode()
+
+
+async def test_health_says_whether_the_browser_starts(tmp_path: Path) -> None:
+    odd = tmp_path / "program"
+    odd.write_text("#!/bin/sh\nexit 3\n")
+    odd.chmod(0o755)
+    chosen = settings(chromium=str(odd))
+    async with paging({"/": PAGE}) as site, Fetcher.from_settings(chosen) as fetcher:
+        client = build_renderer(chosen, fetcher, Own())
+        assert client is not None
+        await fetcher.fetch(site.url(), fetch_type="js")
+        told = describe_renderer(client, fetcher)
+        assert told["works"] is False
+        assert "does not start" in told["reason"] and "code 3" in told["reason"]
+        odd.unlink()
+        odd.symlink_to(program())
+        result = await fetcher.fetch(site.url(), fetch_type="js")
+        assert result.rendered is True, result.error
+        assert describe_renderer(client, fetcher) == {"works": True, "reason": ""}
+        await client.close()
 
 
 def test_without_playwright_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,5 +143,8 @@ async def test_nothing_starts_before_the_first_page(tmp_path: Path) -> None:
     chosen = settings()
     async with Fetcher.from_settings(chosen) as fetcher, rendering(chosen, fetcher):
         client = fetcher.shared.clients["chromium"][Trust.OPEN]
+        assert isinstance(client, ChromiumClient)
+        told = describe_renderer(client, fetcher)
+        assert told == {"works": None, "reason": "it starts with the first page"}
         assert client is fetcher.shared.clients["chromium"][Trust.GUARDED]
-        assert client.browsers.started == 0  # type: ignore[attr-defined]
+        assert client.browsers.started == 0

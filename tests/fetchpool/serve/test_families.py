@@ -57,9 +57,13 @@ def worker(seconds: float = 0.2) -> Totals:
     meters.count("fetches", "no proxy", "http", by=2)
     meters.count("checks", "universal", "passed")
     meters.count("turned away", "407", by=3)
+    meters.count("browsers started", by=2)
+    meters.count("browsers ended", "memory")
+    meters.count("pages lost", "repeated", by=4)
     meters.responses[2] = 5
     gauges: dict[tuple[str, ...], float] = {
-        (name,): 1.0 for name in ("fetches", "bodies", "lag", "files", "memory", "oldest")
+        (name,): 1.0
+        for name in ("fetches", "bodies", "lag", "files", "memory", "oldest", "pages", "browsers")
     }
     return meters.read({**gauges, ("lanes", "checks of shop"): 4.0}, cpu=1.5, errors=0.0)
 
@@ -108,6 +112,14 @@ def lines(shown: Scene, name: str) -> list[str]:
         ),
         ("cpu_seconds_total", ['{worker="1"} 1.5', '{worker="2"} 1.5']),
         ("forward_refusals_total", [f'{{code="407",worker="{n}"}} 3.0' for n in (1, 2)]),
+        ("browsers_started_total", [f'{{worker="{n}"}} 2.0' for n in (1, 2)]),
+        ("browsers_ended_total", [f'{{cause="memory",worker="{n}"}} 1.0' for n in (1, 2)]),
+        (
+            "browser_pages_lost_total",
+            [f'{{outcome="repeated",worker="{n}"}} 4.0' for n in (1, 2)],
+        ),
+        ("browsers_running", [f'{{worker="{n}"}} 1.0' for n in (1, 2)]),
+        ("browser_pages_open", [f'{{worker="{n}"}} 1.0' for n in (1, 2)]),
         ("http_responses_total", [f'{{code="2xx",worker="{n}"}} 5.0' for n in (1, 2)]),
         (
             "checks_total",

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from fetcher.client.chromium import browsers as chromium
+from fetcher.client.chromium.browser import Browser, BrowserFailed
 from fetcher.forward.means import Means, Rules
 from fetcher.forward.quotas import KeyQuotas
 from fetcher.forward.supply import Supply
@@ -53,6 +55,26 @@ async def test_tunnels_are_counted_by_what_became_of_them() -> None:
     assert totals.counts["tunnels\nopened"] == 3
     assert totals.counts["tunnels\nbroken"] == 1
     assert totals.counts["tunnels\nrefused"] == 0
+
+
+async def test_browsers_and_their_pages_are_counted() -> None:
+    async def start() -> Browser:
+        raise BrowserFailed("no")
+
+    browsers = chromium.Browsers(start, chromium.Rules())
+    browsers.tally.started = 3
+    browsers.tally.end("memory")
+    browsers.tally.lose("repeated")
+    browsers.tally.lose("repeated")
+    async with Fetcher.from_settings() as fetcher:
+        lag = LoopLag(fetcher.meters.lag)
+        totals = Gauges(fetcher, QueueLoop([]), lag, None, None, browsers).read()
+        without = Gauges(fetcher, QueueLoop([]), lag, None).read()
+    assert totals.counts["browsers started"] == 3
+    assert totals.counts["browsers ended\nmemory"] == 1
+    assert totals.counts["pages lost\nrepeated"] == 2
+    assert totals.gauges["browsers"] == totals.gauges["pages"] == 0
+    assert not any("browser" in name for name in (*without.counts, *without.gauges))
 
 
 async def test_without_a_queue_there_are_no_numbers_of_one() -> None:

@@ -63,7 +63,7 @@ async def test_one_that_hangs_is_killed(root: Path, monkeypatch: pytest.MonkeyPa
 
 async def test_one_that_was_killed_is_known_to_be_gone() -> None:
     browser = await start()
-    browser.kill("for a reason")
+    browser.kill("hung", "for a reason")
     await wait_until(lambda: not browser.is_alive, 5)
     assert browser.reason == "for a reason" and browser.is_retired
     await browser.close()

@@ -1,11 +1,12 @@
 import asyncio
 import os
+import signal
 from functools import partial
 
 import pytest
 
 from fetcher.client.chromium.browser import Browser, BrowserFailed
-from fetcher.client.chromium.browsers import Browsers, Rules, is_spent
+from fetcher.client.chromium.browsers import Browsers, Rules, find_spent
 from fetcher.client.chromium.processes import Measured, is_alive, members
 from tests.rendering import program
 from tests.wait import wait_until
@@ -21,20 +22,20 @@ def build(**rules: int) -> Browsers:
 @pytest.mark.parametrize(
     ("rules", "served", "measured", "spent"),
     [
-        (Rules(recycle=3), 2, (1, 0), False),
-        (Rules(recycle=3), 3, (1, 0), True),
-        (Rules(recycle=0), 10_000, (1, 0), False),
-        (Rules(memory=100), 0, (1, 100), False),
-        (Rules(memory=100), 0, (1, 101), True),
-        (Rules(memory=0), 0, (1, 1 << 40), False),
-        (Rules(pages=2), 0, (30, 0), False),
-        (Rules(pages=2), 0, (31, 0), True),
+        (Rules(recycle=3), 2, (1, 0), None),
+        (Rules(recycle=3), 3, (1, 0), "age"),
+        (Rules(recycle=0), 10_000, (1, 0), None),
+        (Rules(memory=100), 0, (1, 100), None),
+        (Rules(memory=100), 0, (1, 101), "memory"),
+        (Rules(memory=0), 0, (1, 1 << 40), None),
+        (Rules(pages=2), 0, (30, 0), None),
+        (Rules(pages=2), 0, (31, 0), "processes"),
     ],
 )
 def test_a_browser_is_spent_by_pages_memory_or_processes(
-    rules: Rules, served: int, measured: tuple[int, int], spent: bool
+    rules: Rules, served: int, measured: tuple[int, int], spent: str | None
 ) -> None:
-    assert is_spent(rules, served, Measured(*measured)) is spent
+    assert find_spent(rules, served, Measured(*measured)) == spent
 
 
 async def test_pages_wait_for_their_places_and_share_a_browser() -> None:
@@ -127,3 +128,41 @@ async def test_one_that_has_grown_is_replaced_and_one_far_too_large_is_ended(
         browsers.give_back(browser)
     finally:
         await browsers.close()
+
+
+@pytest.mark.parametrize(("pages", "is_known"), [(1, True), (2, False)])
+async def test_whose_fault_it_was_is_known_of_a_browsers_only_page(
+    monkeypatch: pytest.MonkeyPatch, pages: int, is_known: bool
+) -> None:
+    monkeypatch.setattr("fetcher.client.chromium.browsers.LOOK", 0.1)
+    browsers = build()
+    try:
+        lent = [await browsers.lend() for _ in range(pages)]
+        # Nothing in it has so much that it alone is to blame.
+        browsers.rules = Rules(memory=(await lent[0].measure()).memory // 3)
+        await wait_until(lambda: not lent[0].is_alive, 10)
+        assert lent[0].cause == "memory" and lent[0].ended_by_its_page is is_known
+        for one in lent:
+            browsers.give_back(one)
+    finally:
+        await browsers.close()
+    assert browsers.tally.started == 1 and browsers.tally.ended == {"memory": 1}
+
+
+async def test_how_browsers_ended_is_counted() -> None:
+    browsers = build(recycle=2)
+    try:
+        for _ in range(2):
+            browsers.give_back(await browsers.lend())
+        second = await browsers.lend()
+        os.killpg(second.group, signal.SIGKILL)
+        await wait_until(lambda: not second.is_alive, 5)
+        browsers.give_back(second)
+        third = await browsers.lend()
+        third.kill("hung", "a page did not close")
+        browsers.give_back(third)
+        await browsers.lend()
+    finally:
+        await browsers.close()
+    assert browsers.tally.started == 4
+    assert browsers.tally.ended == {"age": 1, "crash": 1, "hung": 1, "stop": 1}

@@ -1,7 +1,10 @@
+from typing import Any
+
 import pytest
 
 from fetcher.client.chromium.outcome import (
     Failure,
+    PageCrashed,
     RenderFailed,
     download,
     from_net_error,
@@ -10,12 +13,16 @@ from fetcher.client.chromium.outcome import (
     gone,
     late,
     may_be_the_exits,
+    may_repeat_page,
     spent,
     too_large,
+    twice,
     wrong,
 )
 from fetcher.errors import Code, Outcome
 from fetcher.forward.model import Refused
+from fetcher.model import Egress, Request, Trust
+from fetcher.route.route import DIRECT
 
 
 @pytest.mark.parametrize(
@@ -100,3 +107,31 @@ def test_all_others_are_sentences() -> None:
     assert "over 7 bytes" in spent(7).message
     assert gone("x").outcome is Outcome.OURS and wrong("x").outcome is Outcome.TARGET
     assert str(RenderFailed(gone("why"))) == "why"
+    assert "crashed" in str(PageCrashed())
+    assert twice(gone("b"), gone("a")).message == "b (at the second try; the first: a)"
+
+
+EGRESS: dict[str, Any] = {"route": DIRECT, "trust": Trust.OPEN, "deadline": 5.0,
+                          "attempt_timeout": 15.0}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "unsafe", "has_asked", "has_acted", "may"),
+    [
+        ("GET", False, True, False, True),
+        ("PUT", False, True, False, True),
+        ("POST", False, True, False, False),
+        ("POST", False, False, False, True),
+        ("POST", True, True, False, True),
+        ("GET", False, True, True, False),
+        ("GET", True, True, True, True),
+        ("POST", True, True, True, True),
+    ],
+)
+def test_a_page_is_repeated_as_other_requests_are_and_not_what_was_done_with_it(
+    method: str, unsafe: bool, has_asked: bool, has_acted: bool, may: bool
+) -> None:
+    egress = Egress(**EGRESS, retry_unsafe=unsafe)
+    for one in (egress, None) if not unsafe else (egress,):
+        request = Request(url="http://x/", method=method, egress=one)
+        assert may_repeat_page(request, has_asked=has_asked, has_acted=has_acted) is may

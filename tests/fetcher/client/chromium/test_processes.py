@@ -67,3 +67,27 @@ def test_a_child_is_found_by_its_words(group: subprocess.Popen[bytes]) -> None:
     assert child_of(1, b"a-word-of-its-own") is None
     assert b"a-word-of-its-own" in command_of(group.pid)
     assert command_of(2**22 + 1) == b""
+
+
+def test_what_else_is_named_counts_for_memory_and_not_as_a_process(
+    group: subprocess.Popen[bytes],
+) -> None:
+    alone, together = measure(group.pid), measure(group.pid, os.getpid(), 2**22 + 1)
+    assert together.processes == alone.processes == 2
+    assert together.memory > alone.memory + (10 << 20)
+
+
+def test_the_largest_renderer_is_named() -> None:
+    words = [sys.executable, "-c", PROGRAM, "--type=renderer"]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        measured = measure(process.pid)
+        assert measured.largest == process.pid and 32 << 20 < measured.most < measured.memory
+        kill_group(process.pid)
+
+
+def test_what_is_no_renderer_is_not_named(group: subprocess.Popen[bytes]) -> None:
+    measured = measure(group.pid)
+    assert (measured.largest, measured.most) == (0, 0)

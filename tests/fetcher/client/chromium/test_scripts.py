@@ -22,3 +22,8 @@ def test_scripts_hold_what_they_are_made_for(made: str, parts: list[str]) -> Non
     for part in parts:
         assert part in made
     assert ".slice(0, 0)" not in made
+
+
+def test_what_is_looked_for_goes_as_data_into_the_source() -> None:
+    source = scripts.find_no_selector(['a"b', "</script>"])
+    assert source.startswith('(["a\\"b", "</script>"].find(')

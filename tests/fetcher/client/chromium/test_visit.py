@@ -254,6 +254,26 @@ async def test_it_is_waited_for_what_the_task_says(renderer: Renderer) -> None:
         assert asyncio.get_running_loop().time() - began < 2.5
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"wait": Wait("selector", selector="p:no-such")},
+        {"actions": (Click("#a"), Click("a >> b"))},
+        {"actions": (Type("text=x", "y"),)},
+        {"actions": (Scroll("//p"),)},
+        {"actions": (Wait("selector", selector="p:has-text('hi')"),)},
+    ],
+    ids=str,
+)
+async def test_what_is_no_css_to_the_browser_is_refused_before_it_asks_for_the_page(
+    renderer: Renderer, options: dict[str, Any]
+) -> None:
+    async with paging({"/": PAGE}) as site:
+        response = await renderer.render(site.url(), timeout=10, **options)
+        assert response.outcome is Outcome.TARGET and site.asked == []
+    assert response.message.endswith("is no CSS selector") and not response.sent
+
+
 async def test_somebody_scrolls_types_and_clicks(renderer: Renderer) -> None:
     page = (
         PAGE
@@ -403,9 +423,20 @@ async def test_what_is_refused_to_a_page_that_leads_on_is_no_answer_of_the_site(
 ) -> None:
     async with paging({"/": "<script>location = '/b?' + 'q'.repeat(100000)</script>"}) as site:
         response = await renderer.render(site.url(), wait=IDLE)
-        assert site.paths() == ["/"]
+        assert set(site.paths()) <= {"/", "/favicon.ico"}
     assert response.outcome is Outcome.OURS and response.code == Code.URL_MALFORMAT
+    assert not response.head and not response.status
     assert "are taken" in response.message
+
+
+async def test_what_is_refused_is_waited_for_no_longer_whatever_its_status(
+    renderer: Renderer,
+) -> None:
+    wait = Wait("selector", selector="#never")
+    async with paging({}) as site:
+        response = await renderer.render(site.url("/?" + "q" * 100_000), wait=wait, timeout=8)
+    assert response.outcome is Outcome.OURS and response.code == Code.URL_MALFORMAT
+    assert not response.head and not response.status
 
 
 async def test_an_answer_that_never_comes_ends_with_the_deadline(renderer: Renderer) -> None:
