@@ -46,6 +46,7 @@ CONNECTIONS: Final = 2 * (100 + 200)
 FEW: Final = {"max-examples": 8, "deterministic": True}  # beside some 2,500 of fixed cases
 MANY: Final = {"max-examples": 300}  # others in each run
 OURS: Final = re.compile(rf"{ROOT}/(fetcher|pool|fetchpool(?!/farm))/")
+PACE: Final = 0.1  # seconds from byte to byte of slow clients
 HEAD: Final = b"Host: localhost\r\nConnection: close\r\n"
 KEPT: Final = [f"127.9.9.7:{port}" for port in range(1, 11)]
 SPARE: Final = [f"127.9.9.8:{port}" for port in range(1, 11)]
@@ -264,7 +265,8 @@ async def ask_once(service: Service, path: str) -> bytes:
 
 @contextlib.asynccontextmanager
 async def slow_clients(service: Service, count: int) -> AsyncIterator[None]:
-    """Requests that never end: their heads come byte by byte, each when /livez has answered."""
+    """Requests that never end: their heads come byte by byte, each when /livez has answered, and
+    not so fast that nobody else has the machine."""
     async with contextlib.AsyncExitStack() as stack:
         writers = []
         for _ in range(count):
@@ -280,6 +282,7 @@ async def slow_clients(service: Service, count: int) -> AsyncIterator[None]:
                     with contextlib.suppress(ConnectionError):  # after two minutes it is cut off
                         writer.write(b"x")
                         await writer.drain()
+                await asyncio.sleep(PACE)
 
         sending = asyncio.create_task(go_on())
         try:
