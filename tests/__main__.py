@@ -12,31 +12,12 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from fnmatch import fnmatch
-from pathlib import Path
 from typing import Final, NamedTuple
 
-ROOT: Final = Path(__file__).parent
+from tests.runs import ROOT, cut, find_files
+
 MOST_PLACES: Final = 5
 FAILED: Final = 1  # pytest's code for tests that ran and failed
-
-# Which files a run has; each goes with the first pattern that fits it. The longest are in front: it
-# is the last to begin that the others wait for.
-CUT: Final = (
-    "fetchpool/*",
-    "docs/*",
-    "e2e/test_crawl*",
-    "e2e/test_*render*",
-    "e2e/test_forward*",
-    "e2e/test_[a-o]*",
-    "e2e/*",
-    "fetcher/client/*",
-    "fetcher/forward/*",
-    "fetcher/[a-q]*",
-    "fetcher/*",
-    "pool/*",
-    "*",
-)
 
 
 class Ended(NamedTuple):
@@ -46,19 +27,6 @@ class Ended(NamedTuple):
     code: int
     said: str
     took: float  # seconds
-
-
-def cut(files: Iterable[str]) -> dict[str, list[str]]:
-    """Pattern -> its files, in the order in which they begin; none is empty."""
-    runs: dict[str, list[str]] = {pattern: [] for pattern in CUT}
-    for file in sorted(files):
-        runs[next(pattern for pattern in CUT if fnmatch(file, pattern))].append(file)
-    return {pattern: found for pattern, found in runs.items() if found}
-
-
-def find_files() -> list[str]:
-    """All files with tests, as `tests/` sees them."""
-    return [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("test_*.py")]
 
 
 def run(name: str, files: Iterable[str], *words: str) -> Ended:

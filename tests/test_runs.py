@@ -1,6 +1,6 @@
 """The whole suite is what `python -m tests` cuts into runs."""
 
-from tests.__main__ import CUT, cut, find_files
+from tests.runs import CUT, cut, find_files
 
 
 def test_every_file_is_in_one_run_and_every_run_has_files() -> None:
