@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.mark.soak
 def test_three_processes_and_many_hosts_of_one_address_share_its_delay(tmp_path, scale):
     """Also when Redis ends and comes back in the middle."""
-    hosts, pages, delay = (200, 5, 0.25) if scale > 1 else (6, 3, 0.25)
+    hosts, pages, delay = (200, 5, 0.25) if scale > 1 else (4, 3, 0.25)
     durable = ("--appendonly", "yes")
     with (
         serving_web(tmp_path, hosts, pages, "--plain") as site,
