@@ -16,7 +16,7 @@ help: ## list the targets
 run: .venv/.run ## start the whole service: ARGS are options of main.py
 	@exec $(BIN)/python main.py $(ARGS)
 
-test: .venv/.dev ## run the tests, two halves side by side; with ARGS one pytest with these options
+test: .venv/.dev ## run the tests, some runs side by side; with ARGS one pytest with these options
 	@exec $(BIN)/python -m $(if $(ARGS),pytest $(ARGS),tests)
 
 soak: .venv/.dev ## the long versions of the tests that search: half an hour or so

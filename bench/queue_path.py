@@ -13,7 +13,7 @@ FETCHES: Final = 20_000
 
 
 def run(*, quick: bool = False) -> Row:
-    part = 10 if quick else 1
+    part = 20 if quick else 1
     with nginx() as origin, component() as ours:
         ours.run(f"{origin.url}/page", 2000)
         peers = interleave(
@@ -23,7 +23,7 @@ def run(*, quick: bool = False) -> Row:
                     run_module, "bench.peers", "tornado_curl", origin.url, FETCHES // part
                 ),
             },
-            3 if quick else ROUNDS,
+            1 if quick else ROUNDS,
         )
     ratio = peers["queue path"].cpu / peers["tornado_curl"].cpu
     return Row(

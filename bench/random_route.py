@@ -26,9 +26,10 @@ BARE: Final = "bare handler"
 
 
 def run(*, quick: bool = False) -> Row:
-    count = REQUESTS // (10 if quick else 1)
+    count = REQUESTS // (20 if quick else 1)
+    sizes = (SIZES[0], SIZES[1] // 10) if quick else SIZES
     with ExitStack() as stack:
-        servers = {f"{size} proxies": stack.enter_context(pool_of(size)) for size in SIZES}
+        servers = {f"{size} proxies": stack.enter_context(pool_of(size)) for size in sizes}
         port = free_port()
         bare = [sys.executable, "-m", "bench.bare_tornado", str(port), "16"]
         servers[BARE] = stack.enter_context(running(bare, f"127.0.0.1:{port}", core=MEASURED))

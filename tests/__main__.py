@@ -1,57 +1,77 @@
-"""`python -m tests`: the whole suite, as two runs of pytest side by side.
+"""`python -m tests`: the whole suite, as runs of pytest side by side, one more than the cores are.
 
-What starts processes waits for them most of its time, so that the other half costs it little. Where
-tests of a half fail they are run once more, alone: a test may mind company, and shall not fail for
-that. The half that computes is printed as it goes, the other behind it, then what is run again.
+What starts processes waits for them half of its time, so that a core has room for one more. The
+runs begin in the order of `CUT`, each as soon as there is a place, and are printed as they end.
+Where tests of a run fail they are run once more, alone: a test may mind company, and shall not fail
+for that.
 """
 
+import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
-from typing import Final
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Final, NamedTuple
 
-ROOT: Final = Path(__file__).parent
-APART: Final = ("checks", "docs", "e2e", "fetchpool")  # these wait, the others compute
+from tests.runs import ROOT, cut, find_files
+
+MOST_PLACES: Final = 5
 FAILED: Final = 1  # pytest's code for tests that ran and failed
 
 
-def build_command(name: str, paths: list[str], *words: str) -> list[str]:
-    """A run of pytest, which remembers what failed in a place of its own."""
-    cache = f"cache_dir=.pytest_cache/{name}"
-    return [sys.executable, "-m", "pytest", "-o", cache, *words, *paths]
+class Ended(NamedTuple):
+    """A run of pytest."""
+
+    name: str
+    code: int
+    said: str
+    took: float  # seconds
+
+
+def run(name: str, files: Iterable[str], *words: str) -> Ended:
+    """A run remembers what failed in a place of its own."""
+    place = "".join(letter if letter.isalnum() else "_" for letter in name)
+    began = time.monotonic()
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-o", f"cache_dir=.pytest_cache/{place}", *words),
+            *(f"tests/{file}" for file in files),
+        ],
+        cwd=ROOT.parent,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    said = ended.stdout.decode(errors="replace")
+    return Ended(name, ended.returncode, said, time.monotonic() - began)
+
+
+def show(ended: Ended, title: str) -> None:
+    sys.stdout.write(f"\n--- {ended.name}{title}: {ended.took:.0f} s\n{ended.said}")
+    sys.stdout.flush()
 
 
 def main() -> int:
-    """Pytest's exit code, of a half that failed if one did."""
-    folders = sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file())
-    halves = {
-        "computing": [f"tests/{name}" for name in folders if name not in APART]
-        + sorted(f"tests/{path.name}" for path in ROOT.glob("test_*.py")),
-        "waiting": [f"tests/{name}" for name in APART],
-    }
+    """Pytest's exit code, of a run that failed if one did."""
+    runs = cut(find_files())
     codes = {}
-    with tempfile.TemporaryFile() as said:
-        waiting = subprocess.Popen(
-            build_command("waiting", halves["waiting"]),
-            cwd=ROOT.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        )
-        codes["computing"] = run(build_command("computing", halves["computing"]))
-        codes["waiting"] = waiting.wait()
-        said.seek(0)
-        sys.stdout.write(said.read().decode(errors="replace"))
-        sys.stdout.flush()
-    for name, code in codes.items():
-        if code == FAILED:
-            codes[name] = run(build_command(name, halves[name], "--last-failed"))
+    with ThreadPoolExecutor(min((os.cpu_count() or 1) + 1, MOST_PLACES)) as places:
+        waited = [places.submit(run, *one) for one in runs.items()]
+        try:
+            for future in as_completed(waited):
+                ended = future.result()
+                codes[ended.name] = ended.code
+                show(ended, "")
+        except KeyboardInterrupt:
+            places.shutdown(cancel_futures=True)
+            raise
+    for name in [name for name, code in codes.items() if code == FAILED]:
+        ended = run(name, runs[name], "--last-failed")
+        codes[name] = ended.code
+        show(ended, ", once more")
     return max(codes.values())
-
-
-def run(command: list[str]) -> int:
-    return subprocess.run(command, cwd=ROOT.parent, check=False).returncode
 
 
 if __name__ == "__main__":

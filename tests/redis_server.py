@@ -16,6 +16,7 @@ from typing import NoReturn, Self
 import pytest
 
 from fetchpool.redis.binary import ask_version, search_binaries
+from tests.wait import pause_behind
 
 DEADLINE = 10.0  # seconds for anything a server does here
 KINDS = ("floor", "newest")  # for pytest.mark.parametrize with `find_binary`
@@ -120,11 +121,14 @@ def is_answering(address: str | int) -> bool:
 
 def poll(condition: Callable[[], object], what: str, timeout: float = DEADLINE) -> None:
     """Block until the condition holds; for tests without a loop (else `tests.wait`)."""
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = began + timeout
     while not condition():
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise TimeoutError(f"waited {timeout:g} s for {what}")
-        time.sleep(0.005)
+        time.sleep(pause_behind(now - began))
+        began = time.monotonic()
 
 
 def _free_port() -> int:

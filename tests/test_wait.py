@@ -1,6 +1,6 @@
 import pytest
 
-from tests.wait import wait_until
+from tests.wait import INTERVAL, pause_behind, wait_until
 
 pytestmark = pytest.mark.timeout(10)
 
@@ -17,3 +17,8 @@ async def test_wait_until_takes_coroutine_functions() -> None:
         return 42
 
     assert await wait_until(answer) == 42
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.0, INTERVAL), (INTERVAL, 0.01), (0.1, 0.2)])
+def test_looks_that_take_long_are_few(took: float, pause: float) -> None:
+    assert pause_behind(took) == pause

@@ -10,6 +10,11 @@ T = TypeVar("T")
 INTERVAL = 0.005  # seconds between two looks: short against any time a test measures
 
 
+def pause_behind(took: float) -> float:
+    """Seconds between two looks of which one takes so many: whoever is looked at shall get on."""
+    return max(INTERVAL, 2 * took)
+
+
 @overload
 async def wait_until(
     predicate: Callable[[], Awaitable[T]], timeout: float = 5.0, what: str = ""
@@ -25,11 +30,13 @@ async def wait_until(
     """
     deadline = time.monotonic() + timeout
     while True:
+        began = time.monotonic()
         seen = predicate()
         value = await seen if inspect.isawaitable(seen) else seen
         if value:
             return value
-        if time.monotonic() >= deadline:
+        now = time.monotonic()
+        if now >= deadline:
             name = what or getattr(predicate, "__qualname__", repr(predicate))
             raise TimeoutError(f"still waiting for {name} after {timeout:g} s: got {value!r}")
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(pause_behind(now - began))

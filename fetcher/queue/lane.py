@@ -25,7 +25,8 @@ from fetcher.urls import fit_url, loggable, origin_of
 logger = logging.getLogger(__name__)
 
 
-# So many times the window may wait for their turn; what lies behind them stays in the queue.
+# So many times the window may wait for their turn; what lies behind them stays in the queue. Who
+# runs and may yet wait for the politeness clock counts as well: that he waits is known only later.
 _WAITING: Final = 10
 
 # Seconds that a task which has to run alone may wait for the politeness clock: for so long all the
@@ -97,7 +98,8 @@ class QueueLane:
         self._stopping = False
         self._running: dict[bytes, Fetching | None] = {}  # None: it begins once the queue knows
         self._parked: dict[bytes, Job] = {}  # until they run
-        self._in_line: dict[bytes, _InLine] = {}  # they run, and wait for the politeness clock
+        self._delayed: set[bytes] = set()  # they run, and go by the politeness clock
+        self._in_line: dict[bytes, _InLine] = {}  # of these, who waits for it
         self._held: dict[bytes, Lease] = {}  # until they are put away or given back
         self._unsure = False  # an answer was lost: more may be leased to us than we know
 
@@ -118,7 +120,8 @@ class QueueLane:
         return time.monotonic() - fetching.started if fetching is not None else 0.0
 
     async def take(self, room: int) -> Sequence[Lease]:
-        room = min(room, _WAITING * self._places - self._waiting)
+        may_wait = self._turns.waiting + len(self._delayed)
+        room = min(room, _WAITING * self._places - may_wait)
         if room <= 0 or self._turns.is_closed or self.fetcher.budget.is_tight:
             return []  # the next tick asks again
         try:
@@ -160,7 +163,7 @@ class QueueLane:
 
         def ended(fetching: Fetching | None, result: Result) -> None:
             self._running.pop(id_, None)
-            self._in_line.pop(id_, None)
+            self._forget_line(id_)
             done(self._hold(_finished(id_, task, raw, result)))
             if not self._turns.is_open and id_ != self._turns.lone:
                 self._go_on(self._turns.end(id_, self._begun))
@@ -177,6 +180,8 @@ class QueueLane:
             return
         if fetching.done is not None:  # a data: URL has ended by now
             self._running[id_] = fetching
+            if line is not None:
+                self._delayed.add(id_)
 
     def _bury(self, job: Job) -> None:
         """Another delivery would be one too many."""
@@ -275,6 +280,11 @@ class QueueLane:
         else:
             go()
 
+    def _forget_line(self, id_: bytes) -> None:
+        """It runs no more."""
+        self._delayed.discard(id_)
+        self._in_line.pop(id_, None)
+
     def _hand_back_line(self) -> None:
         """Whoever waits for the clock goes back to the queue at once, but for one that runs alone:
         we stop, or are to begin with that one, and the others would keep it from that for long."""
@@ -282,7 +292,8 @@ class QueueLane:
             fetching = self._running.get(id_)
             if id_ != self._turns.lone and fetching is not None:
                 fetching.cancel()
-                del self._running[id_], self._in_line[id_]
+                del self._running[id_]
+                self._forget_line(id_)
                 self._starts.forget([id_])
                 line.done(Finished(id_))
                 self._go_on(self._turns.end(id_, self._begun))
@@ -323,7 +334,7 @@ class QueueLane:
         self._starts.forget([item.id for item in items])
         for item in items:
             self._parked.pop(item.id, None)
-            self._in_line.pop(item.id, None)
+            self._forget_line(item.id)
             fetching = self._running.pop(item.id, None)
             if fetching is not None:
                 fetching.cancel()

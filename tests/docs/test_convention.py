@@ -8,7 +8,8 @@ from tests.docs.blocks import Block, read_blocks
 from tests.docs.console import Command, is_as_expected, parse_console
 from tests.docs.hosts import find_strangers
 from tests.docs.stage import Ran, Stage
-from tests.docs.test_snippets import check, judge, type_check
+from tests.docs.test_snippets import check, judge
+from tests.docs.typed import WRONG
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -199,9 +200,6 @@ def test_a_program_that_is_named_lies_beside_those_behind_it(stage: Stage) -> No
     check(Block("docs/right.md", 9, "python", text, follows="3\n"), stage)
 
 
-def test_a_wrong_name_of_ours_is_found(tmp_path: Path) -> None:
-    (tmp_path / "wrong.py").write_text(
-        "from fetchpool import Fetcher, Nope\nimport fetchpool.nope\nFetcher.from_settings().fech\n"
-    )
-    found = type_check(tmp_path)
-    assert [number for number in (1, 2, 3) if f"wrong.py:{number}: error" in found] == [1, 2, 3]
+def test_a_wrong_name_of_ours_is_found(type_errors: str) -> None:
+    found = [number for number in (1, 2, 3) if f"{WRONG}:{number}: error" in type_errors]
+    assert found == [1, 2, 3]

@@ -113,16 +113,20 @@ def lines_of(*paths: Path) -> list[dict]:
     return found
 
 
-def smallest_gaps(seen: list[Seen]) -> dict[str, float]:
-    """Of each host that was asked twice."""
-    last: dict[str, float] = {}
-    gaps: dict[str, float] = {}
-    for one in seen:
-        if one.host in last:
-            gap = one.at - last[one.host]
-            gaps[one.host] = min(gap, gaps.get(one.host, gap))
-        last[one.host] = one.at
-    return gaps
+# A request whose process, or the origin, had to wait for the machine comes late by so many seconds
+# and too near to the next. Two clocks instead of one, or a clock that has forgotten, have starts at
+# once; a delay that is too short has most of them too near.
+LATE = 0.2
+
+
+def check_delay(seen: Iterable[tuple[str, float]], delay: float) -> None:
+    """Starts at a host (or whatever the delay is for) lie so far apart, as far as arrivals tell."""
+    times: dict[str, list[float]] = {}
+    for host, at in seen:
+        times.setdefault(host, []).append(at)
+    between = sorted(gap for ones in times.values() for gap in gaps(ones))
+    assert between[0] >= delay - LATE > 0, between[:10]
+    assert between[len(between) // 2] >= 0.75 * delay, between[:: max(1, len(between) // 20)]
 
 
 async def crawl_here(

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
-from tests.e2e.crawling import Crawler, lines_of, serving_web, smallest_gaps
+from tests.e2e.crawling import Crawler, check_delay, lines_of, serving_web
 from tests.fetchpool.command import run
 from tests.redis_server import RedisServer, poll
 
-DELAY = 0.1
-TOLERANCE = 0.05
+DELAY = 0.3  # as some sites want it
 
 
 def pages_in(web) -> set[str]:
@@ -82,8 +81,7 @@ def test_three_processes_write_each_page_once_whoever_is_killed(tmp_path, scale)
             assert archived == times
             served = {f"http://{one.host}:{site.web.port}{one.path}" for one in site.seen}
             assert expected <= served
-            gaps = smallest_gaps(site.seen)
-            assert min(gaps.values()) >= delay - TOLERANCE
+            check_delay(((one.host, one.at) for one in site.seen), delay)
             for path in tmp_path.glob("pages*.warc.gz"):
                 with gzip.open(path) as file:
                     file.read()

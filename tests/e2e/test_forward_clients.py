@@ -14,7 +14,7 @@ from tests.wait import wait_until
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
-PAGES = 16  # of each client
+PAGES = 10  # of each client
 ALL_PAGES = 500
 ATTEMPT = 3.0  # attempt_timeout
 ENOUGH = 100  # tunnels for their 95th percentile to mean something

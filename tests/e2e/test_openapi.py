@@ -43,9 +43,11 @@ GOOD: Final = 20
 TUNNEL: Final = "1f2e3d4c-0011223344556677"  # that of the example
 # Both ends of those that libcurl keeps: of fetcher.poolsize and of api.concurrency.
 CONNECTIONS: Final = 2 * (100 + 200)
-FEW: Final = {"max-examples": 8, "deterministic": True}  # beside some 2,500 of fixed cases
+FEW: Final = {"max-examples": 4, "deterministic": True}  # beside some 2,500 of fixed cases
 MANY: Final = {"max-examples": 300}  # others in each run
+WRONG_METHODS: Final = ["PATCH", "TRACE"]  # of a route; else all that there are
 OURS: Final = re.compile(rf"{ROOT}/(fetcher|pool|fetchpool(?!/farm))/")
+PACE: Final = 0.1  # seconds from byte to byte of slow clients
 HEAD: Final = b"Host: localhost\r\nConnection: close\r\n"
 KEPT: Final = [f"127.9.9.7:{port}" for port in range(1, 11)]
 SPARE: Final = [f"127.9.9.8:{port}" for port in range(1, 11)]
@@ -111,17 +113,20 @@ async def tunnels(one: Running, count: int) -> AsyncIterator[list[str]]:
         yield [tunnel["id"] for tunnel in found["tunnels"]]
 
 
-async def ask_everything(one: Running, folder: Path, generation: dict[str, Any]) -> dict[str, Any]:
+async def ask_everything(one: Running, folder: Path, *, is_short: bool) -> dict[str, Any]:
     """The report of a run of schemathesis; what it says if it found something."""
     listed = json.loads((await one.ask("/api/proxies?limit=1000")).body)["proxies"]
     kept = [proxy["id"] for proxy in listed if proxy["proxy"].removeprefix("http://") in KEPT]
     config = {
         "continue-on-failure": True,
         "request-timeout": 30.0,
-        "generation": generation,
+        "generation": FEW if is_short else MANY,
         "checks": {"not_a_server_error": {"expected-statuses": STATUSES}},
         # The description has no examples of its own, so the phase of these has nothing to do.
-        "phases": {"examples": {"enabled": False}},
+        "phases": {
+            "examples": {"enabled": False},
+            "coverage": {"unexpected-methods": WRONG_METHODS} if is_short else {},
+        },
         "operations": OPERATIONS,
     }
     lines = [f"{name} = {spell_toml(value)}\n" for name, value in config.items()]
@@ -227,11 +232,10 @@ async def run_curl(command: str) -> bytes:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 async def test_whatever_may_be_asked_is_answered_as_described(tmp_path: Path, scale: int) -> None:
-    generation = FEW if scale == 1 else MANY
     async with serving(tmp_path) as one:
         document = json.loads((await one.ask("/openapi.json")).body)
         async with staying_as_it_is(one.service, kept=CONNECTIONS), slow_clients(one.service, 50):
-            report = await ask_everything(one, tmp_path, generation)
+            report = await ask_everything(one, tmp_path, is_short=scale == 1)
         check_report(report, sum(map(len, document["paths"].values())))
         assert report["test_cases"]["generated"] >= (1000 if scale == 1 else 10_000)
 
@@ -264,7 +268,8 @@ async def ask_once(service: Service, path: str) -> bytes:
 
 @contextlib.asynccontextmanager
 async def slow_clients(service: Service, count: int) -> AsyncIterator[None]:
-    """Requests that never end: their heads come byte by byte, each when /livez has answered."""
+    """Requests that never end: their heads come byte by byte, each when /livez has answered, and
+    not so fast that nobody else has the machine."""
     async with contextlib.AsyncExitStack() as stack:
         writers = []
         for _ in range(count):
@@ -280,6 +285,7 @@ async def slow_clients(service: Service, count: int) -> AsyncIterator[None]:
                     with contextlib.suppress(ConnectionError):  # after two minutes it is cut off
                         writer.write(b"x")
                         await writer.drain()
+                await asyncio.sleep(PACE)
 
         sending = asyncio.create_task(go_on())
         try:

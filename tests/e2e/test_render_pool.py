@@ -25,6 +25,8 @@ MIXTURE = {
     Kind.GARBAGE: 1,
 }
 PARTS = 3
+# Chromium waits 30 s for a tunnel, in which so many attempts as `retries` allows have to fit.
+ATTEMPT = 2
 SHELL = """<!doctype html><title>shell</title><div id=root></div><script>
 Promise.all([0, 1, 2].map((n) => fetch('/api/' + n).then((answer) => answer.json()))).then(
   (parts) => { document.getElementById('root').textContent = parts.map((p) => p.text).join(' ') })
@@ -56,7 +58,7 @@ def renderer() -> dict[str, Any]:
 async def test_an_application_of_three_parts_comes_whole_through_a_pool_that_is_mostly_bad(
     tmp_path: Path, scale: int
 ) -> None:
-    settings = {"attempt_timeout": 3, "renderer": renderer(), "retries": 10}
+    settings = {"attempt_timeout": ATTEMPT, "renderer": renderer(), "retries": 10}
     async with farming(tmp_path, MIXTURE, score=100, fetcher=settings) as scene:
         lists = scene.farm.origin.lists
         lists["/app"] = ("text/html", SHELL.encode())

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,13 @@ pytestmark = pytest.mark.timeout(120)
 PAGE = "<title>t</title><p id=a></p><script>document.getElementById('a').textContent = 'written'"
 PAGE += "</script>"
 LATE = PAGE + "<script async src=/never></script>"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Pytest's own has a name that is too long for a socket of Chromium's in it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @contextlib.asynccontextmanager

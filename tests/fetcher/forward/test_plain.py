@@ -1,5 +1,6 @@
 """Plain requests from end to end: a client's bytes, a raw origin or proxy, and what comes back."""
 
+import asyncio
 import gzip
 import logging
 from collections.abc import Sequence
@@ -217,10 +218,16 @@ async def test_an_early_answer_reaches_a_client_that_still_sends() -> None:
 
 
 async def test_a_target_that_does_not_read_holds_up_its_client_alone() -> None:
-    async with Scripted() as origin, opened() as door:
-        url = origin.add(Pause(25))
+    goes = asyncio.Event()
+
+    async def stay_deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await goes.wait()
+
+    async with serving(stay_deaf) as port, Scripted() as origin, opened() as door:
+        short = origin.add(SHORT, KEEP)
         async with calling(port=door.port) as (_, writer):
             writer.transport.set_write_buffer_limits(0)
+            url = f"http://127.0.0.1:{port}/"
             writer.write(get(url, b"Content-Length: 1000000000", method="PUT"))
             for _ in range(100):
                 writer.write(LONG)
@@ -229,7 +236,9 @@ async def test_a_target_that_does_not_read_holds_up_its_client_alone() -> None:
             assert visit.plain is not None
             assert visit.plain.incoming is not None
             assert visit.plain.incoming._waiting <= MOST + 262_144
+            assert (await ask(door, get(short))).body == b"hi"
             writer.transport.abort()
+        goes.set()  # who is not read from is not seen to leave
         await wait_until(lambda: not door.open)
     assert door.fetcher.in_flight == 0
 

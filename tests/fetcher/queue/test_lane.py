@@ -18,7 +18,7 @@ from fetcher.politeness.slots import Slot
 from fetcher.queue.inspect import Inspector
 from fetcher.queue.lane import QueueLane
 from fetcher.queue.lists import ListTransport
-from fetcher.queue.transport import Finished, Transport
+from fetcher.queue.transport import Finished, Lease, Transport
 from fetcher.queue_loop import QueueLoop
 from fetcher.route.route import DIRECT
 from fetcher.run.fetcher import Fetcher
@@ -507,6 +507,25 @@ async def test_who_waits_for_the_clock_has_a_bounded_room(redis, polite, clock):
         assert await lane.take(5) == []
         assert (loop.in_flight, len(await of(redis, IN))) == (20, 10)
     assert await of(redis, IN) == later(*range(30))
+
+
+async def test_who_may_yet_wait_for_the_clock_takes_room_where_the_waiting_are(
+    redis, polite, clock
+):
+    await block(clock, 600)
+    await push(redis, *later(*range(30)))
+    lane = QueueLane(ListTransport(redis, SETTINGS), polite, 2, delay=0.1)
+    taken: list[Lease] = []
+    for _ in range(30):  # one by one, before the clock has let anybody know that he waits
+        for item in await lane.take(1):
+            taken.append(item)
+            lane.start(item, lambda outcome: None)
+    assert len(taken) == 20
+    await wait_until(lambda: _waiting(redis, lane.queue, 20))
+    assert await lane.take(1) == []
+    await lane.give_back(taken[:1])
+    assert len(await lane.take(2)) == 1
+    await lane.give_back(taken[1:])
 
 
 async def test_others_are_fetched_while_some_wait_for_the_clock(redis, polite, clock, origin):

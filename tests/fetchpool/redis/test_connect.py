@@ -23,6 +23,7 @@ from fetchpool.redis.connect import (
 )
 from tests.redis_server import KINDS, RedisServer, find_binary, unavailable
 from tests.serving import calling, serving
+from tests.wait import wait_until
 
 SECRET = "s3cr"
 
@@ -222,8 +223,16 @@ async def test_only_blocking_clients_wait_longer_than_the_reply_timeout(tmp_path
     monkeypatch.setattr("fetchpool.redis.connect.REPLY_TIMEOUT", 0.1)
     with RedisServer.start(tmp_path) as server:
         async with connect(server.url) as client, connect(server.url, blocking=True) as waiting:
+
+            async def is_connected() -> bool:  # the time-out is for these replies, too
+                try:
+                    return await client.ping()
+                except (ConnectionError, TimeoutError):
+                    return False
+
+            await wait_until(is_connected)
             with pytest.raises(TimeoutError):
-                await client.blpop(["nothing"], timeout=1)
+                await client.blpop(["nothing"], timeout=0)
             assert await waiting.blpop(["nothing"], timeout=0.3) is None
 
 
