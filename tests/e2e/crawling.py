@@ -127,6 +127,8 @@ def check_delay(seen: Iterable[tuple[str, float]], delay: float) -> None:
     between = sorted(gap for ones in times.values() for gap in gaps(ones))
     assert between[0] >= delay - LATE > 0, between[:10]
     assert between[len(between) // 2] >= 0.75 * delay, between[:: max(1, len(between) // 20)]
+    for host, ones in times.items():  # all together they are late but once
+        assert max(ones) - min(ones) >= (len(ones) - 1) * delay - LATE, (host, sorted(ones))
 
 
 async def crawl_here(
