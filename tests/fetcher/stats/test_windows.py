@@ -198,6 +198,10 @@ def test_only_plain_and_phantomjs_fetches_have_a_time(
 )
 def test_a_project_that_is_no_text_has_no_name(project: object, name: str) -> None:
     assert name_of(project) == name
+    stats = Stats()
+    result = Result(status_code=200, orig_url="http://h/", url="http://h/")
+    stats.record_result(Task(url="http://h/", project=project), result, START)
+    assert stats.read("5m", "sum", START) == {name: {"200": 1.0}}
 
 
 @pytest.mark.parametrize(
