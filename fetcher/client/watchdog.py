@@ -71,24 +71,19 @@ class Watchdog:
             self._thread.join()
 
     def _run(self, clock: int) -> None:
-        is_over, last, seen = self._is_over.acquire, 0, 0.0
+        is_over = self._is_over.acquire
         while not is_over(timeout=LOOK):
             self.looked += 1
-            if self.fd == IDLE:
-                continue
-            # A busy loop is in a call at nearly every look; the same as at the last is a long one.
-            if self.turn == last:
-                self._watch(last, clock, seen)
-            last, seen = self.turn, time.clock_gettime(clock)
+            if self.fd != IDLE:
+                self._watch(self.turn, clock)
         self._is_over.release()
 
-    def _watch(self, turn: int, clock: int, began: float) -> None:
+    def _watch(self, turn: int, clock: int) -> None:
         """While this call goes on, cut what it reads from once that has taken too long.
 
-        It was seen first when `clock` said `began`. Who comes behind it in the same call has half
-        as much time.
+        Who comes behind it in the same call has half as much time.
         """
-        limit = LIMIT
+        began, limit = time.clock_gettime(clock), LIMIT
         before: dict[int, int] | None = None
         while not self._is_over.acquire(timeout=SOON):
             self.looked += 1

@@ -281,9 +281,7 @@ async def test_it_exchanges_until_it_is_told_to_end(redis: Redis, monkeypatch) -
         return True
 
     await wait_until(is_known)
-    for duty in duties:
-        duty.cancel()
-    await asyncio.gather(*duties, return_exceptions=True)
+    await end_all(duties)
 
 
 async def test_it_goes_on_when_redis_was_away(tmp_path: Path, monkeypatch, caplog) -> None:

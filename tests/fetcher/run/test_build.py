@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from fetcher.client.curl import CurlClient
 from fetcher.client.remote.client import RemoteClient
@@ -67,7 +68,8 @@ async def test_what_the_settings_say_is_the_policy() -> None:
     assert (policy.allow_private, policy.robots_ttl) == ("all", 5)
     assert (policy.delay_by, shared.clock) == ("domain", None)
     assert shared.resolver is not None
-    assert (policy.s3.region, policy.defaults) == ("eu-west-3", build_defaults(settings))
+    assert policy.s3.region == "eu-west-3"
+    assert asdict(policy.defaults) == asdict(build_defaults(settings))
 
 
 def test_defaults_are_those_of_the_section() -> None:
