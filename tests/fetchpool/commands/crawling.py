@@ -13,6 +13,9 @@ from fetchpool.commands.crawl import run_crawl
 from fetchpool.commands.crawls import on_crawl
 from fetchpool.config.settings import Settings
 
+# A command remembers them from its first context: others in this process want both of them.
+HELP = ["-h", "--help"]
+
 
 class Said(NamedTuple):
     """What a command ended with, as `main` has it."""
@@ -30,7 +33,7 @@ class Console:
         self._capsys = capsys
 
     def crawl(self, *words: str) -> Said:
-        params = crawl.make_context("crawl", list(words)).params
+        params = crawl.make_context("crawl", list(words), help_option_names=HELP).params
         sources = params.pop("sources")
         return self._run(lambda: run_crawl(self.settings, read_wanted(sources, params), ()))
 

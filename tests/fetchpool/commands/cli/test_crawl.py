@@ -9,6 +9,7 @@ from fetcher.errors import TaskError
 from fetchpool.commands.cli.crawl import build_asked, crawl, crawls, read_wanted
 from fetchpool.commands.crawl_options import CHANGEABLE, Wanted
 from tests.fetchpool.command import refuse, run
+from tests.fetchpool.commands.crawling import HELP
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -17,7 +18,7 @@ PAGE = "http://example.com/"
 
 def parsed(*words: str) -> Wanted:
     """What click makes of the words, read."""
-    params = crawl.make_context("crawl", list(words)).params
+    params = crawl.make_context("crawl", list(words), help_option_names=HELP).params
     sources = params.pop("sources")
     return read_wanted(sources, params)
 
