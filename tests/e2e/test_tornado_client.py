@@ -1033,7 +1033,7 @@ async def test_a_cancelled_fetch_leaves_the_others_alone_and_frees_its_slot(make
 async def test_an_impatient_caller_hurts_nobody(make, origin):
     client = make(max_clients=1)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(client.fetch(origin.url + "/delay/0.06"), 0.02)
+        await asyncio.wait_for(client.fetch(origin.url + "/delay/0.3"), 0.02)
     response = await client.fetch(origin.url + "/ip")
     assert response.code == 200
     assert response.time_info["queue"] > 0.02 - EARLY  # behind the one that nobody waits for
