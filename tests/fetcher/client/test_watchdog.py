@@ -14,8 +14,8 @@ from fetcher.client import watchdog as module
 from fetcher.client.watchdog import IDLE, LIMIT, SOON, Watchdog
 from tests.redis_server import poll
 
-# So often it looks in a call before it is too long: once to see it, then `SOON` apart.
-SO_OFTEN = 1 + round(LIMIT / SOON)
+# So often it looks in a call before it is too long: twice to see it, then `SOON` apart.
+SO_OFTEN = 2 + round(LIMIT / SOON)
 
 
 class Pair:
