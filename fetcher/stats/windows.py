@@ -86,15 +86,13 @@ class Stats:
 
         `streamed` bytes of its body are not in the result, as they went on before it.
         """
-        seconds, fetch, project = result.time, task.fetch, task.project
+        seconds, fetch = result.time, task.fetch
         if fetch is not None and fetch.fetch_type and fetch.fetch_type in _UNTIMED:
             seconds = 0.0
         if task.url[:4] != "http" and is_data_url(task.url):
             seconds = 0.0
         size = len(result.content) + streamed
-        if type(project) is not str:
-            project = name_of(project)
-        self.record(project, result.status_code, seconds, size, now)
+        self.record(name_of(task.project), result.status_code, seconds, size, now)
 
     def read(self, window: str, attribute: Attribute, now: float) -> dict[str, dict[str, float]]:
         """project -> key -> number: the sum, or ("avg") the sum per second.

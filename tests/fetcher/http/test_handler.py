@@ -286,6 +286,21 @@ class LastReader(Reader):
     takes_last = True
 
 
+async def ask(routes: list[URLSpec], path: str) -> tuple[bytes, str]:
+    """Head and body of what an application of these routes answers to a GET, byte for byte."""
+    server = HTTPServer(application(routes, Gate()))
+    [listening] = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    try:
+        async with calling(port=listening.getsockname()[1]) as (reader, writer):
+            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            return head, body.decode()
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
@@ -304,16 +319,8 @@ class LastReader(Reader):
 )
 async def test_a_parameter_is_read_as_it_was_sent(path: str, text: str) -> None:
     routes = [URLSpec("/first", Reader), URLSpec("/last", LastReader)]
-    server = HTTPServer(application(routes, Gate()))
-    [listening] = bind_sockets(0, "127.0.0.1")
-    server.add_socket(listening)
-    try:
-        async with calling(port=listening.getsockname()[1]) as (reader, writer):
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-            assert (await reader.read()).partition(b"\r\n\r\n")[2].decode() == repr(text)
-    finally:
-        server.stop()
-        await server.close_all_connections()
+    _, body = await ask(routes, path)
+    assert body == repr(text)
 
 
 class Named(Handler):
@@ -351,18 +358,9 @@ async def test_of_the_routes_for_a_path_the_first_is_asked(path: str, name: str)
         URLSpec("/(a..)", Named, {"name": "any"}),
         URLSpec("/all", Named, {"name": "never"}),
     ]
-    server = HTTPServer(application(routes, Gate()))
-    [listening] = bind_sockets(0, "127.0.0.1")
-    server.add_socket(listening)
-    try:
-        async with calling(port=listening.getsockname()[1]) as (reader, writer):
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-            assert (b" 200 " in head) == bool(name)
-            assert not name or body.decode() == name
-    finally:
-        server.stop()
-        await server.close_all_connections()
+    head, body = await ask(routes, path)
+    assert (b" 200 " in head) == bool(name)
+    assert not name or body == name
 
 
 class Lister(Handler):
