@@ -95,25 +95,27 @@ return answer
 """
 
 # KEYS leases, out, dead, deliveries, waiting, reasons
-# ARGV dead_max, then (lease id, 'out', result), (lease id, 'dead', reason), or both of one lease:
-#      (lease id, 'both', reason), (lease id, 'out', result)
+# ARGV dead_max, the words 'LEASE KIND LEASE KIND ...', and for each pair its payload: of 'out' a
+#      result, of 'dead' a reason; 'both' has a reason, and stands before the 'out' of its lease.
+#      (An argument costs redis-py 1 us, so there is but one for each payload.)
 # -> the lease ids that were no longer ours: their payloads were dropped
 _FINISH: Final = """
 local function new() return {items = {}, leases = {}} end
 local out, dead, after, both, reasons, lost = new(), new(), new(), {}, {}, {}
-for i = 2, #ARGV, 3 do
-    local id, kind = ARGV[i], ARGV[i + 1]
+local i = 2
+for id, kind in string.gmatch(ARGV[2], '(%S+) (%S+)') do
+    i = i + 1
     if redis.call('HEXISTS', KEYS[1], id) == 0 then
         if kind ~= 'both' then lost[#lost + 1] = id end
     elseif kind == 'out' then
         local list = both[id] and after or out
-        list.items[#list.items + 1] = ARGV[i + 2]
+        list.items[#list.items + 1] = ARGV[i]
         list.leases[#list.leases + 1] = id
     else
         local message = redis.call('HGET', KEYS[1], id)
         dead.items[#dead.items + 1] = message
         reasons[#reasons + 1] = redis.sha1hex(message)
-        reasons[#reasons + 1] = ARGV[i + 2]
+        reasons[#reasons + 1] = ARGV[i]
         if kind == 'both' then both[id] = true else dead.leases[#dead.leases + 1] = id end
     end
 end
@@ -308,16 +310,20 @@ class ListTransport:
         n = self._names
         lost: list[bytes] = []
         back: list[bytes] = []
-        args: list[Any] = [max(1, self.settings.dead_max)]
+        words: list[bytes] = []
+        payloads: list[Any] = []
         for item in batch:
             if item.reason is not None:
-                args += (item.id, "dead" if item.result is None else "both", item.reason)
+                words += (item.id, b"dead" if item.result is None else b"both")
+                payloads.append(item.reason)
             if item.result is not None:
-                args += (item.id, "out", item.result)
+                words += (item.id, b"out")
+                payloads.append(item.result)
             elif item.reason is None:
                 back.append(item.id)
-        if len(args) > 1:
+        if payloads:
             keys = [self._leases, n.out, n.dead, n.deliveries, self._waiting, n.reasons]
+            args = [max(1, self.settings.dead_max), b" ".join(words), *payloads]
             lost = await call(self._finish(keys=keys, args=args))
         await self.give_back(back)
         return lost
