@@ -40,6 +40,12 @@ class Door(Protocol):
     def came(self, connection: "Connection") -> Refused | None:
         """One more is here; he may come in, or is to be told why not."""
 
+    def busy(self, connection: "Connection") -> None:
+        """He has asked for something."""
+
+    def idle(self, connection: "Connection") -> None:
+        """He has had his answer: nothing of it is lost if he has to go."""
+
     def left(self, connection: "Connection") -> None:
         """He is gone."""
 
@@ -186,6 +192,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, head: Head) -> None:
         self.due = NEVER
+        self.door.busy(self)
         caller = self._admit(_authorization(head))
         if isinstance(caller, Refused):
             self._answer_refused(head, caller)
@@ -221,8 +228,13 @@ class Connection(asyncio.Protocol):
         if not may_go_on or self.door.closed:
             self._hang_up()
             return
-        self.due = time.monotonic() + (self.means.rules.idle or NEVER)
+        self._wait(self.means.rules.idle or NEVER)
         self._go_on()
+
+    def _wait(self, seconds: float) -> None:
+        """For his next request."""
+        self.due = time.monotonic() + seconds
+        self.door.idle(self)
 
     def _pace(self) -> None:
         """Read no further while more has come than is his turn."""
@@ -246,7 +258,7 @@ class Connection(asyncio.Protocol):
             return
         self._count(refused.status)
         self.transport.write(heads.build_refusal(refused, method=head.method, closes=False))
-        self.due = time.monotonic() + GREETING
+        self._wait(GREETING)
 
     def _refuse(self, refused: Refused) -> None:
         """The last word: nothing that he has sent behind it is carried out."""
@@ -319,6 +331,7 @@ class Connection(asyncio.Protocol):
         first: Flight = Flight.TLS_OR_ANY,
     ) -> None:
         self.due = NEVER
+        self.door.busy(self)
         self.is_over = True  # what comes now is the tunnel's
         self.tunnel = Tunnel(
             self.means,
@@ -428,6 +441,7 @@ class Connection(asyncio.Protocol):
 
     def _hang_up(self) -> None:
         self.is_over = True
+        self.door.idle(self)
         self.events.clear()
         self._pace()
         if not self.transport.can_write_eof():

@@ -32,6 +32,8 @@ class Door:
     def __init__(self, means: Means, tls: ssl.SSLContext | None = None) -> None:
         self.means = means
         self.connections: set[Connection] = set()
+        # Who has asked for nothing yet, or has had his answer; the longest ago comes first.
+        self._idle: dict[Connection, None] = {}
         self.closed = False  # the service is stopping
         self._tls = tls
         self._servers: list[asyncio.Server] = []
@@ -43,9 +45,14 @@ class Door:
         return sum(one.is_busy for one in self.connections)
 
     def came(self, connection: Connection) -> Refused | None:
-        """See `connection.Door`. Beyond the limit, each is told so; far beyond it, hung up on."""
+        """See `connection.Door`. Beyond the limit he takes the place of whoever has been idle for
+        longest, so that clients that send slowly, or nothing, keep nobody out (as nginx does). If
+        all are busy, each is told so; far beyond the limit, hung up on."""
         most = self.means.rules.max_connections
+        if most and len(self.connections) >= most:
+            self._make_room()
         self.connections.add(connection)
+        self._idle[connection] = None
         if not most or len(self.connections) <= most:
             return None
         if len(self.connections) > most + SPARE:
@@ -53,12 +60,26 @@ class Door:
         return Refused(
             status=503,
             error="connection_limit_reached",
-            sentence=f"{most} connections are open, as many as forward.max_connections allows",
+            sentence=f"{most} connections are busy, as many as forward.max_connections allows",
             retry_after=1,
         )
 
+    def _make_room(self) -> None:
+        oldest = next(iter(self._idle), None)
+        if oldest is not None:
+            self.left(oldest)
+            oldest.abort()
+
+    def busy(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+
+    def idle(self, connection: Connection) -> None:
+        if connection in self.connections:
+            self._idle[connection] = None
+
     def left(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        self._idle.pop(connection, None)
 
     async def open(self, sockets: Sequence[socket]) -> None:
         loop = asyncio.get_running_loop()

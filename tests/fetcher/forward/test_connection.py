@@ -1,6 +1,7 @@
 """What a client sees, byte for byte, who comes in through a real door."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -326,16 +327,71 @@ async def test_who_dribbles_a_further_request_is_given_up(
         assert (await streams[0].read()).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_there_are_no_more_connections_than_places(origin: Origin) -> None:
-    async with opened(max_connections=1) as client, calling(port=client.port) as streams:
-        streams[1].write(request("GET", url(origin)))
-        await read_answer(streams)
+async def test_there_are_no_more_busy_connections_than_places(origin: Origin) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await answer.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+    async with (
+        serving(slow) as port,
+        opened(max_connections=1) as client,
+        calling(port=client.port) as streams,
+    ):
+        streams[1].write(request("GET", f"http://127.0.0.1:{port}/"))
+        await asked.wait()
         got = await client.get(url(origin))
         assert got.startswith(b"HTTP/1.1 503 ")
         assert b"error=connection_limit_reached" in got
         assert b"\r\nRetry-After: 1\r\n" in got
-        streams[1].write(request("GET", url(origin, "/b")))
-        assert (await read_answer(streams))[1] == b"/b"
+        answer.set()
+        assert (await read_answer(streams))[1] == b"hi"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="who says nothing"),
+        pytest.param(b"GET http://h/ HTTP/1.1\r\nX: ", id="whose head is not whole"),
+        pytest.param(b"\x05\x01", id="who does not end his greeting"),
+        pytest.param(b"CONNECT nonsense HTTP/1.1\r\n\r\n", id="who was refused, and stays"),
+    ],
+)
+async def test_one_more_takes_the_place_of(origin: Origin, sent: bytes) -> None:
+    async with (
+        opened(max_connections=2) as client,
+        calling(port=client.port) as slow,
+        calling(port=client.port) as streams,
+    ):
+        slow[1].write(sent)
+        streams[1].write(request("GET", url(origin)))
+        await read_answer(streams)
+        await wait_until(lambda: len(client.door.connections) == 2)
+        assert (await client.get(url(origin, "/b"))).startswith(b"HTTP/1.1 200 ")
+        with contextlib.suppress(ConnectionResetError):
+            assert not (await slow[0].read()).startswith(b"HTTP/1.1 2")
+        streams[1].write(request("GET", url(origin, "/c")))
+        assert (await read_answer(streams))[1] == b"/c"
+
+
+async def test_the_place_of_who_has_had_his_answer_longest_ago_is_taken(origin: Origin) -> None:
+    async with (
+        opened(max_connections=2) as client,
+        calling(port=client.port) as older,
+        calling(port=client.port) as newer,
+    ):
+        for streams in (newer, older, newer):
+            streams[1].write(request("GET", url(origin)))
+            await read_answer(streams)
+        assert (await client.get(url(origin, "/b"))).startswith(b"HTTP/1.1 200 ")
+        with pytest.raises(ConnectionError):
+            assert await older[0].read() == b""
+            raise ConnectionResetError  # an end is as good as a reset
+        newer[1].write(request("GET", url(origin, "/c")))
+        assert (await read_answer(newer))[1] == b"/c"
 
 
 async def test_each_place_that_was_taken_is_given_back(origin: Origin) -> None:
