@@ -12,6 +12,7 @@ from markdown_it.token import Token
 
 _PARSER: Final = MarkdownIt("commonmark").enable("table")
 _ABSOLUTE: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_OURS: Final = re.compile(r"(?:bench|checks|deploy|docs|fetcher|fetchpool|pool|tests)/[\w./-]+")
 _DROPPED: Final = re.compile(r"[^\w\- ]")  # of a heading, in its anchor
 
 
@@ -21,6 +22,13 @@ def find_links(text: str) -> Iterator[str]:
         target = str(token.attrGet("href") or token.attrGet("src") or "")
         if target and not _ABSOLUTE.match(target):
             yield target
+
+
+def find_named_files(text: str) -> Iterator[str]:
+    """Which files and folders of this project a page names as code."""
+    for token in _walk(_PARSER.parse(text)):
+        if token.type == "code_inline" and _OURS.fullmatch(token.content):
+            yield token.content
 
 
 def find_anchors(text: str) -> set[str]:
