@@ -32,6 +32,7 @@ class Arrivals:
         """Until cancelled."""
         while True:
             await self._lane.empty.wait()
+            await asyncio.sleep(0)  # what was taken is sent first: to ask Redis takes 0.2 ms
             try:
                 arrived = await self._lane.queue.wait_for_arrival(_WAIT)
             except RedisAway:  # the lane itself says so, and when it is over
