@@ -27,6 +27,11 @@ _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::[0-9]{0,5})?", re.
 _NO_KEY: Final = '{"message":"Please provide an API key in header"}\n'
 _BAD_KEY: Final = '{"message":"The provided API key is not valid"}\n'
 
+# For clients to whom the API was named as their proxy.
+NO_PROXY: Final = (
+    "This port is no forward proxy: that is at forward.port, 5556 unless it is set otherwise, and"
+    " /fetch?url=... fetches a page here."
+)
 _NO_HOST: Final = (
     "This request has no Host, and this service answers to its own names only: send the address"
     " that you connect to (Host: 127.0.0.1:5555), as all clients of HTTP/1.1 do.\n"
@@ -79,7 +84,7 @@ def refuse_host(
     asked = f"the name {name}" if name else "a Host that is no name, with a port or without"
     words = f"does not answer to {asked}; whoever runs it adds its names to api.hosts."
     if is_absolute:
-        words = f"This port is no forward proxy (/fetch?url=... fetches a page), and {words}"
+        words = f"{NO_PROXY} As an API it {words}"
     elif host:
         words = f"This service {words}"
     else:

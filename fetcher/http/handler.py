@@ -19,6 +19,7 @@ from tornado.web import Application, HTTPError, RequestHandler, _has_stream_requ
 from fetcher.http.date import build_date
 from fetcher.http.description import Error
 from fetcher.http.gate import (
+    NO_PROXY,
     Gate,
     Refusal,
     refuse_cross_site,
@@ -414,6 +415,12 @@ class NotFoundHandler(Handler):
             self.set_status(404)
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish(explain_path(self.request.path, self.routes))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """The target of a CONNECT is no path, so it comes here."""
+        if self.request.method == "CONNECT":
+            kwargs = {"exc_info": (None, HTTPError(status_code, NO_PROXY), None)}
+        super().write_error(status_code, **kwargs)
 
 
 def log_access(request: HTTPServerRequest, status: int, responses: list[int]) -> None:

@@ -95,10 +95,11 @@ def test_any_other_host_is_misdirected(gate: Gate, host: str, bound: str | None)
         (
             "a.example:80",
             True,
-            "This port is no forward proxy (/fetch?url=... fetches a page), and does not answer to"
+            "This port is no forward proxy: that is at forward.port, 5556 unless it is set"
+            " otherwise, and /fetch?url=... fetches a page here. As an API it does not answer to"
             " the name a.example; whoever runs it",
         ),
-        ("", True, "This port is no forward proxy (/fetch?url=... fetches a page), and does not"),
+        ("", True, "This port is no forward proxy: that is at forward.port, 5556 unless it is set"),
     ],
 )
 def test_who_is_misdirected_hears_what_would_be_right(

@@ -210,6 +210,12 @@ async def test_what_is_not_there_is_said_in_words(
     assert got.one(b"content-type") == b"text/plain; charset=utf-8"
 
 
+async def test_who_takes_it_for_a_proxy_hears_where_that_is(door: Entrance) -> None:
+    got = await door.call("example.com:443", method="CONNECT")
+    assert (got.status, got.one(b"content-type")) == (405, b"text/plain; charset=utf-8")
+    assert got.body.startswith(b"This port is no forward proxy: that is at forward.port, 5556 ")
+
+
 async def test_logs_hold_no_secret(door: Entrance, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "fetcher.http.handler")
     url = quote("http://user:secret@127.0.0.1:1/path?token=secret#secret", safe="")
