@@ -22,12 +22,20 @@ PREFIX: Final = "fetchpool-chromium-"
 _LOCK: Final = "lock"
 _GROUP: Final = "group"  # the browser's process group, which is its leader's pid
 
+# Full Chromium makes a socket in its folder, and does not start where that has too long a name:
+# SUN_PATH is 108 with the NUL behind it. `mkdtemp` adds eight letters.
+_SOCKET: Final = "/.org.chromium.Chromium.XXXXXX/SingletonSocket"
+LONGEST_ROOT: Final = 107 - len(f"/{PREFIX}12345678{_SOCKET}")
+_SHORT: Final = "/tmp"
+
 
 class Folder:
     """One, until `remove`."""
 
     def __init__(self, root: str | None = None) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))  # for nobody else
+        self.path = Path(
+            tempfile.mkdtemp(prefix=PREFIX, dir=root or find_root())
+        )  # for nobody else
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -42,10 +50,17 @@ class Folder:
             self._lock = -1
 
 
+def find_root() -> str:
+    """Where these folders lie: where temporary files do, unless that name is too long for them."""
+    root = tempfile.gettempdir()
+    is_fit = len(os.fsencode(root)) <= LONGEST_ROOT
+    return root if is_fit or not os.access(_SHORT, os.W_OK | os.X_OK) else _SHORT
+
+
 def clear_leftovers(root: str | None = None) -> int:
     """How many folders were cleared away that nobody owns any more."""
     cleared = 0
-    for path in Path(root or tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for path in Path(root or find_root()).glob(f"{PREFIX}*"):
         try:
             if path.is_symlink() or path.stat().st_uid != os.geteuid():
                 continue

@@ -3,9 +3,18 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from fetcher.client.chromium.folder import PREFIX, Folder, clear_leftovers
+import pytest
+
+from fetcher.client.chromium.folder import (
+    LONGEST_ROOT,
+    PREFIX,
+    Folder,
+    clear_leftovers,
+    find_root,
+)
 
 LEAVES = """
 import os, signal, sys
@@ -31,6 +40,15 @@ def test_a_folder_is_nobody_elses_and_goes_whole(tmp_path: Path) -> None:
     folder.remove()
     assert not folder.path.exists()
     folder.remove()
+
+
+@pytest.mark.parametrize(("more", "is_taken"), [(-1, True), (0, True), (1, False)])
+def test_it_lies_where_temporary_files_do_unless_that_name_is_too_long(
+    monkeypatch: pytest.MonkeyPatch, more: int, is_taken: bool
+) -> None:
+    root = "/" + "t" * (LONGEST_ROOT + more - 1)
+    monkeypatch.setattr(tempfile, "tempdir", root)
+    assert find_root() == (root if is_taken else "/tmp")
 
 
 def test_what_a_killed_process_has_left_is_cleared_away(tmp_path: Path) -> None:
