@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fetchpool.farm.certificate import Certificate
+from tests.ports import find_port
 from tests.redis_server import DEADLINE, poll, unavailable
 
 # Debian keeps servers where an ordinary user's PATH does not lead.
@@ -211,7 +212,7 @@ def _running(name: str, folder: Path, settings: str, words: list[str]) -> Iterat
     program = shutil.which(name, path=WHERE)
     if program is None:
         unavailable(f"no {name} here")
-    port = _free_port()
+    port = find_port()
     config = folder / f"{name}.conf"
     config.write_text(settings.format(folder=folder, port=port))
     log = folder / f"{name}.out"
@@ -235,9 +236,3 @@ def _running(name: str, folder: Path, settings: str, words: list[str]) -> Iterat
         yield server
     finally:
         server.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,6 +16,7 @@ from typing import NoReturn, Self
 import pytest
 
 from fetchpool.redis.binary import ask_version, search_binaries
+from tests.ports import find_port
 from tests.wait import pause_behind
 
 DEADLINE = 10.0  # seconds for anything a server does here
@@ -61,7 +62,7 @@ class RedisServer:
     ) -> Self:
         """Return when it answers. ``options`` are more words for its command line."""
         binary = binary or find_binary("newest")
-        address = _free_port() if tcp else str(directory / "r.sock")
+        address = find_port() if tcp else str(directory / "r.sock")
         where = ["--port", str(address if tcp else 0), "--bind", "127.0.0.1"]
         if not tcp:
             assert len(os.fsencode(str(address))) < 100, f"too long for a Unix socket: {address}"
@@ -129,9 +130,3 @@ def poll(condition: Callable[[], object], what: str, timeout: float = DEADLINE) 
             raise TimeoutError(f"waited {timeout:g} s for {what}")
         time.sleep(pause_behind(now - began))
         began = time.monotonic()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ import base64
 import contextlib
 import re
 import signal
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from pool.settings import Pool
 from pool.store import Store
 from tests.e2e.service import ServiceProcess
 from tests.e2e.sheets import add_sheets
+from tests.ports import find_port
 from tests.redis_server import RedisServer
 from tests.serving import Streams, calling
 from tests.wait import wait_until
@@ -161,12 +161,6 @@ async def farming(
                 yield scene
             finally:
                 await scene.redis.aclose()
-
-
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Reply(NamedTuple):

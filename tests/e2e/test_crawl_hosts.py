@@ -62,7 +62,7 @@ async def test_a_host_that_never_answers_is_given_up(redis, tmp_path, robots):
         assert state == "finished"
         assert (counts.done, counts.failed, tally[b"skip:host_down"]) == (1, 5, b"%d" % (urls - 5))
         assert len(origin.times("silent.localhost")) <= 5
-        assert took < 3 * timeout
+        assert took < 10 * timeout  # a file and some pages, side by side, and not a thousand
         assert list(await frontier.down()) == ["silent.localhost"]
 
 

@@ -2,7 +2,6 @@ import asyncio
 import gzip
 import re
 import resource
-import socket
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -27,6 +26,7 @@ from fetchpool.farm import Farm, FarmProxy, Kind, Origin
 from tests.dns_server import SILENT, Answer, DnsServer
 from tests.fetcher.client.heard import Heard
 from tests.h2_server import respond, serve_h2
+from tests.ports import find_port
 from tests.raw_origin import HANG, READ, RawOrigin
 from tests.serving import Serve, serving
 from tests.tap import Certificates, Tap
@@ -106,12 +106,6 @@ def answering(*pieces: bytes) -> Serve:
     return serve
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 # -- names -------------------------------------------------------------------------------------
 
 
@@ -159,7 +153,7 @@ async def test_only_so_many_addresses_of_a_name_are_tried(names, resolver, count
         return True
 
     with closing(CurlClient(force_instance=True, resolver=resolver, guard=note)) as client:
-        response = await run(client, f"http://dead.test:{free_port()}/")
+        response = await run(client, f"http://dead.test:{find_port()}/")
     assert (response.outcome, response.code) == (Outcome.TARGET, Code.COULDNT_CONNECT)
     assert not response.sent
     assert len(tried) == len(set(tried)) == min(count, MAX_CONNECTS)
@@ -173,7 +167,7 @@ async def test_a_dead_socks_proxy_is_not_asked_again_for_another_address(names, 
         tried.append(address)
         return True
 
-    exit = Exit(proxy=Proxy("socks5", "127.0.0.9", free_port()), trusted=False)
+    exit = Exit(proxy=Proxy("socks5", "127.0.0.9", find_port()), trusted=False)
     with closing(CurlClient(force_instance=True, resolver=resolver, guard=note)) as client:
         response = await run(client, "http://two.test/", exit)
     assert (response.outcome, tried) == (Outcome.PROXY, ["127.0.0.9"])
@@ -191,7 +185,7 @@ async def test_an_address_that_the_guard_refuses_is_passed_over(names, resolver,
 
 async def test_the_message_names_an_address_only_if_it_was_the_last_word(names, resolver):
     names.table["all.test"] = Answer(a=("127.0.0.2", "127.0.0.3"))
-    url = f"http://all.test:{free_port()}/"
+    url = f"http://all.test:{find_port()}/"
     for allowed, outcome, text in [
         (set(), Outcome.OURS, "is not public: refused"),
         ({"127.0.0.2", "127.0.0.3"}, Outcome.TARGET, "connect"),

@@ -25,6 +25,7 @@ from fetchpool.commands.demo import (
 from fetchpool.commands.demo import PROXY as PROXY_PORT
 from fetchpool.config.settings import SettingsError, parse_override
 from fetchpool.farm import Farm, Kind
+from tests import ports
 from tests.fetchpool.command import MAIN, environment
 from tests.redis_server import is_answering, poll
 
@@ -49,7 +50,7 @@ def start(output: Path, *words: str, options: Sequence[str] = ()) -> "subprocess
 
 def test_the_demo_finds_out_what_each_kind_is(tmp_path: Path) -> None:
     output = tmp_path / "said"
-    api, forward = choose_port(0), choose_port(0)
+    api, forward = ports.find_port(), ports.find_port()
     options = ["-s", f"api.port={api}", "-s", f"forward.port={forward}"]
     assert start(output, "--once", options=options).wait(60) == 0
     said = output.read_text()
