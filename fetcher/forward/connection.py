@@ -191,8 +191,7 @@ class Connection(asyncio.Protocol):
         self._pace()
 
     def _begin(self, head: Head) -> None:
-        self.due = NEVER
-        self.door.busy(self)
+        self._work()
         caller = self._admit(_authorization(head))
         if isinstance(caller, Refused):
             self._answer_refused(head, caller)
@@ -230,6 +229,11 @@ class Connection(asyncio.Protocol):
             return
         self._wait(self.means.rules.idle or NEVER)
         self._go_on()
+
+    def _work(self) -> None:
+        """On what he has asked for: he is not given up meanwhile."""
+        self.due = NEVER
+        self.door.busy(self)
 
     def _wait(self, seconds: float) -> None:
         """For his next request."""
@@ -330,8 +334,7 @@ class Connection(asyncio.Protocol):
         kind: str,
         first: Flight = Flight.TLS_OR_ANY,
     ) -> None:
-        self.due = NEVER
-        self.door.busy(self)
+        self._work()
         self.is_over = True  # what comes now is the tunnel's
         self.tunnel = Tunnel(
             self.means,

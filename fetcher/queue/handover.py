@@ -51,37 +51,29 @@ class HandOver:
         """Store all of it; the leases we no longer held. Raises `RedisAway`: then repeat it all."""
         if not self._has_failed:
             self.replaced = []
-        if self._stored:
-            batch = [item for item in batch if item.id not in self._stored]
-        parts = cut(batch)
-        store = self._store if len(parts) == 1 else self._store_one_of_many
         lost: list[bytes] = []
-        for part in parts:
-            lost += await store(part)
+        for part in cut([item for item in batch if item.id not in self._stored]):
+            lost += await self._store(part)
         self._stored.clear()
         self._has_failed = False
         return lost
 
     async def _store(self, part: Sequence[Finished]) -> Sequence[bytes]:
         try:
-            return await self._queue.finish(part)
+            lost = await self._queue.finish(part)
         except RedisAway as error:
             repeated, self._has_failed = self._has_failed, True
             if not repeated or _is_of_the_server(error) or not await self._queue.answers():
                 raise
             logger.warning("%d outcomes cannot be stored together: %s", len(part), error)
             return await self._store_apart(part)
-
-    async def _store_one_of_many(self, part: Sequence[Finished]) -> Sequence[bytes]:
-        lost = await self._store(part)
         self._stored.update(item.id for item in part)
         return lost
 
     async def _store_apart(self, part: Sequence[Finished]) -> Sequence[bytes]:
         if len(part) > 1:
             half = len(part) // 2
-            lost = await self._store_one_of_many(part[:half])
-            return [*lost, *await self._store_one_of_many(part[half:])]
+            return [*await self._store(part[:half]), *await self._store(part[half:])]
         return await self._store_smaller(part[0])
 
     async def _store_smaller(self, item: Finished) -> Sequence[bytes]:

@@ -33,9 +33,8 @@ class Folder:
     """One, until `remove`."""
 
     def __init__(self, root: str | None = None) -> None:
-        self.path = Path(
-            tempfile.mkdtemp(prefix=PREFIX, dir=root or find_root())
-        )  # for nobody else
+        # For nobody else.
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root or find_root()))
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

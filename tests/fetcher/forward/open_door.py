@@ -1,9 +1,10 @@
 """A door on loopback, and clients that send what they are told to."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from tornado.netutil import bind_sockets
 
@@ -18,7 +19,7 @@ from fetcher.route.route import parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.session.model import Sessions
 from tests.fetcher.forward.quotas import Unlimited
-from tests.serving import calling
+from tests.serving import calling, serving
 
 
 @asynccontextmanager
@@ -81,3 +82,26 @@ def request(method: str, target: str, *lines: str, version: str = "1.1", host: s
     return "\r\n".join(
         [f"{method} {target} HTTP/{version}", f"Host: {host}", *lines, "", ""]
     ).encode()
+
+
+class LateOrigin(NamedTuple):
+    """It answers when `answer` is set; `asked` is, once somebody waits for that."""
+
+    port: int
+    asked: asyncio.Event
+    answer: asyncio.Event
+
+
+@asynccontextmanager
+async def late_origin() -> AsyncIterator[LateOrigin]:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await answer.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        await reader.read()
+
+    async with serving(serve) as port:
+        yield LateOrigin(port, asked, answer)

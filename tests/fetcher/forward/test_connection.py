@@ -15,7 +15,7 @@ import pytest_asyncio
 from fetcher.forward import connection, server
 from fetcher.model import Trust
 from fetchpool.farm.certificate import make_certificate
-from tests.fetcher.forward.open_door import opened, request
+from tests.fetcher.forward.open_door import late_origin, opened, request
 from tests.fetcher.forward.quotas import Unlimited
 from tests.serving import Streams, calling, serving
 from tests.wait import wait_until
@@ -328,26 +328,18 @@ async def test_who_dribbles_a_further_request_is_given_up(
 
 
 async def test_there_are_no_more_busy_connections_than_places(origin: Origin) -> None:
-    asked, answer = asyncio.Event(), asyncio.Event()
-
-    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        asked.set()
-        await answer.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-
     async with (
-        serving(slow) as port,
+        late_origin() as late,
         opened(max_connections=1) as client,
         calling(port=client.port) as streams,
     ):
-        streams[1].write(request("GET", f"http://127.0.0.1:{port}/"))
-        await asked.wait()
+        streams[1].write(request("GET", f"http://127.0.0.1:{late.port}/"))
+        await late.asked.wait()
         got = await client.get(url(origin))
         assert got.startswith(b"HTTP/1.1 503 ")
         assert b"error=connection_limit_reached" in got
         assert b"\r\nRetry-After: 1\r\n" in got
-        answer.set()
+        late.answer.set()
         assert (await read_answer(streams))[1] == b"hi"
 
 

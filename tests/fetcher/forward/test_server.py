@@ -4,7 +4,7 @@ import time
 import pytest
 
 from fetcher.forward import server
-from tests.fetcher.forward.open_door import Client, opened, request
+from tests.fetcher.forward.open_door import Client, late_origin, opened, request
 from tests.serving import calling, serving
 from tests.wait import wait_until
 
@@ -30,23 +30,14 @@ async def test_its_port_is_known_as_an_entrance_of_ours() -> None:
 
 
 async def test_a_stop_waits_for_an_answer_and_lets_nobody_in() -> None:
-    asked, answer = asyncio.Event(), asyncio.Event()
-
-    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        asked.set()
-        await answer.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
-        await reader.read()
-
-    async with serving(slow) as port, opened() as client, calling(port=client.port) as streams:
-        streams[1].write(request("GET", f"http://127.0.0.1:{port}/"))
-        await asked.wait()
+    async with late_origin() as late, opened() as client, calling(port=client.port) as streams:
+        streams[1].write(request("GET", f"http://127.0.0.1:{late.port}/"))
+        await late.asked.wait()
         stopping = asyncio.create_task(client.door.drain(20))
         await wait_until(lambda: client.door.closed)
         with pytest.raises(OSError):
             await asyncio.open_connection("127.0.0.1", client.port)
-        answer.set()
+        late.answer.set()
         assert (await streams[0].read()).endswith(b"\r\n\r\nhi")
         await stopping
 
