@@ -1,4 +1,4 @@
-"""On which loops the tests run, how long they search, and the Redis servers that they share.
+"""On which loops the tests run, how long they search, and the Redis servers and folders they share.
 
 `make test` uses the profile "ci": the same cases in every run. `make soak` runs what is marked
 `soak` under the profile "soak": minutes of fresh ones.
@@ -7,7 +7,9 @@
 import asyncio
 import contextlib
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,3 +122,11 @@ async def any_redis(every_redis: RedisServer) -> AsyncIterator[Redis]:
     """Of an empty database, once for each version."""
     async with emptied(every_redis) as client:
         yield client
+
+
+@pytest.fixture
+def short_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary files lie. The name of `tmp_path` is too long for a socket of Chromium's."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)

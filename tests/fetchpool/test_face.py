@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -178,14 +176,6 @@ def renderer() -> dict[str, object]:
     return {"chromium": program(), "sandbox": os.geteuid() != 0}
 
 
-@pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where temporary files lie. Pytest's own folder has too long a name for a browser's."""
-    with tempfile.TemporaryDirectory() as name:
-        monkeypatch.setattr(tempfile, "tempdir", name)
-        yield Path(name)
-
-
 def pids_in(folder: Path) -> list[int]:
     own = os.fsencode(folder)
     pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
@@ -194,30 +184,30 @@ def pids_in(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize("how", ["async with", "close"])
 async def test_a_program_has_pages_rendered_and_nothing_is_left_of_that(
-    temporary: Path, how: str
+    short_folder: Path, how: str
 ) -> None:
     async with paging({"/": PAGE}) as site:
         fetcher = Fetcher.from_settings(renderer=renderer(), proxy=False)
         result = await fetcher.fetch(site.url(), fetch_type="js", js_wait="load")
         assert result.rendered is True and b">written</p>" in result.content
-        assert pids_in(temporary)
+        assert pids_in(short_folder)
         if how == "close":
             fetcher.close()
         else:
             async with fetcher:
                 pass
-        await wait_until(lambda: pids_in(temporary) == [], 5)
-        assert os.listdir(temporary) == []
+        await wait_until(lambda: pids_in(short_folder) == [], 5)
+        assert os.listdir(short_folder) == []
         fetcher.close()
     # playwright's own have heard of it, too.
     await wait_until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 5)
 
 
-async def test_threads_have_pages_rendered(temporary: Path) -> None:
+async def test_threads_have_pages_rendered(short_folder: Path) -> None:
     def work(url: str) -> bytes:
         with BlockingFetcher(renderer=renderer(), proxy=False) as fetcher:
             return fetcher.fetch(url, fetch_type="js", js_wait="load").content
 
     async with paging({"/": PAGE}) as site:
         assert b">written</p>" in await asyncio.to_thread(work, site.url())
-    assert pids_in(temporary) == [] and os.listdir(temporary) == []
+    assert pids_in(short_folder) == [] and os.listdir(short_folder) == []

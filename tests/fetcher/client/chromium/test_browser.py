@@ -2,8 +2,6 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +16,8 @@ pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture(autouse=True)
-def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Not `tmp_path`, whose name is too long for a socket of Chromium's in it."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        monkeypatch.setattr(tempfile, "tempdir", name)
-        yield Path(name)
+def root(short_folder: Path) -> Path:
+    return short_folder
 
 
 def left_in(root: Path) -> list[Path]:
