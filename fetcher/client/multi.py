@@ -77,6 +77,8 @@ class Multi(CurlAsyncHTTPClient):
             ready.sort(key=lambda one: late.get(one[0], MOST))
             late.clear()
         began = now = time.monotonic()
+        if began > watchdog.due:
+            watchdog.wake(began)
         # An exception out of a callback comes up through socket_action; what had ended by then
         # must be handed out all the same. What was left is still ready in the next turn.
         try:
@@ -100,6 +102,8 @@ class Multi(CurlAsyncHTTPClient):
         watchdog.turn += 1
         watchdog.fd = pycurl.SOCKET_TIMEOUT
         began = time.monotonic()
+        if began > watchdog.due:
+            watchdog.wake(began)
         try:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         finally:

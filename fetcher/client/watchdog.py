@@ -9,6 +9,8 @@ Which one, nobody says: in each call libcurl sees to all transfers that it has l
 whatever socket it was called for. So the kernel is asked what has been read from each; it is the
 one from which most of all comes. Where there is none, many take their time together, and each comes
 back by itself.
+
+The thread sleeps as long as calls come back in time: an alarm is put off for that.
 """
 
 import contextlib
@@ -20,9 +22,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-# Seconds between two looks; sooner, once the same call has been seen twice.
+from fetcher.client.alarm import build_alarm
+
+# Seconds without a new turn of calls, behind which it looks at the one that is under way; and
+# between two looks at that.
 LOOK: Final = 0.02
 SOON: Final = 0.01
+# Seconds for which the alarm is not put off once more: 0.5 us, where calls cost 20.
+AGAIN: Final = 0.005
 # CPU seconds of the loop's thread in one call, seen by a thread that looks but now and then: a
 # machine that stood still had none. Honest transfers take an eighth, even by the thousand, and so
 # do downloads by HTTP/2 at 400 MB/s.
@@ -40,8 +47,10 @@ _TCP_INFO: Final = 192
 class Watchdog:
     """`turn` and `fd` are set by who calls libcurl, which costs less than a call of a method.
 
-    A new `turn` for each call; `fd` is the socket that it is for, `IDLE` behind it. `watched` says
-    which sockets libcurl reads from. `start` is to be called in the thread of the loop.
+    A new `turn` for each call; `fd` is the socket that it is for, `IDLE` behind it. Before the
+    first one in a turn of the loop he calls `wake`, if it is `due` by the clock `time.monotonic`.
+    `watched` says which sockets libcurl reads from. `start` is to be called in the thread of the
+    loop.
     """
 
     def __init__(self, watched: Callable[[], Iterable[int]]) -> None:
@@ -49,9 +58,11 @@ class Watchdog:
         self.fd = IDLE
         self.cuts = 0
         self.looked = 0
+        self.due = 0.0  # when it wants to be woken again
         self._watched = watched
         self._is_over = threading.Lock()  # free once it is; half the price of an Event
         self._is_over.acquire()
+        self._alarm = build_alarm(LOOK)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -64,22 +75,29 @@ class Watchdog:
             )
             self._thread.start()
 
+    def wake(self, now: float) -> None:
+        """Look in a while, unless this is called again."""
+        self.due = now + AGAIN
+        self._alarm.set()
+
     def close(self) -> None:
-        if self._is_over.locked():
-            self._is_over.release()
+        """May be called again."""
+        if not self._is_over.locked():
+            return
+        self._is_over.release()
+        self.due = float("inf")
         if self._thread is not None:
+            self._alarm.ring()
             self._thread.join()
+        self._alarm.close()
 
     def _run(self, clock: int) -> None:
-        is_over, last = self._is_over.acquire, 0
-        while not is_over(timeout=LOOK):
+        self._alarm.wait()
+        while self._is_over.locked():
             self.looked += 1
-            # A busy loop is in some call at nearly every look. To look twice at each of them made a
-            # fetch a seventh dearer, as the interpreter is taken from the loop for it.
-            if self.fd != IDLE and self.turn == last:
-                self._watch(last, clock)
-            last = self.turn
-        self._is_over.release()
+            if self.fd != IDLE:
+                self._watch(self.turn, clock)
+            self._alarm.wait()
 
     def _watch(self, turn: int, clock: int) -> None:
         """While this call goes on, cut what it reads from once that has taken too long.

@@ -14,7 +14,7 @@ import pycurl
 import pytest
 
 from fetcher.client import watchdog as module
-from fetcher.client.watchdog import IDLE, LIMIT, SOON, Watchdog
+from fetcher.client.watchdog import AGAIN, IDLE, LIMIT, LOOK, SOON, Watchdog
 from tests.redis_server import poll
 
 # So often it looks in a call before it is too long: twice to see it, then `SOON` apart.
@@ -63,6 +63,8 @@ def call(
     watchdog: Watchdog, fd: int, busy: Callable[[], object], until: Callable[[], bool]
 ) -> None:
     """A call of libcurl's that goes on: what it does costs CPU time."""
+    if (now := time.monotonic()) > watchdog.due:
+        watchdog.wake(now)
     watchdog.turn += 1
     watchdog.fd = fd
     while not until():
@@ -235,8 +237,34 @@ def test_one_that_was_never_started_can_be_closed() -> None:
 
 def test_nothing_is_looked_at_while_libcurl_is_not_called(pairs) -> None:
     asked: list[int] = []
-    with closing(Watchdog(lambda: asked)) as watchdog:
-        watchdog._watched = lambda: asked.append(1) or []  # type: ignore[func-returns-value]
+
+    def watched() -> list[int]:
+        asked.append(1)
+        return []
+
+    with closing(Watchdog(watched)) as watchdog:
         watchdog.start()
-        poll(lambda: watchdog.looked > 4, "it to have looked")
+        for _ in range(4):
+            watchdog.wake(time.monotonic())
+            poll(looks(watchdog, 1), "it to have looked")
         assert asked == []
+
+
+def test_it_sleeps_as_long_as_turns_follow_each_other(pairs) -> None:
+    """To look at a busy loop costs that loop a twelfth."""
+    pair = pairs()
+    with watching(pair) as watchdog:
+        longest, last = 0.0, time.monotonic()
+        for _ in range(20_000):
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+            call(watchdog, pair.fd, lambda: None, lambda: True)
+        assert watchdog.looked == 0 or longest > LOOK - AGAIN
+
+
+def test_it_needs_no_waking_once_it_is_closed() -> None:
+    watchdog = Watchdog(list)
+    watchdog.start()
+    watchdog.close()
+    watchdog.close()
+    assert watchdog.due > time.monotonic()
