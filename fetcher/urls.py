@@ -7,6 +7,7 @@ returned as it is.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,17 +25,20 @@ _BYTE: Final = "(?: [1-9]?[0-9] | 1[0-9]{2} | 2[0-4][0-9] | 25[0-5] )"
 _NAME: Final = "(?: [a-z0-9._-]+ [.] )? [a-z_] [a-z0-9_-]*"
 # What the standard leaves as it is: a name in lower case whose last label is no number, or an
 # address; no default port; nothing to be encoded; no dot or "%" where a dot segment could begin.
-_FIT: Final = re.compile(
+_FIT_PLACE: Final = re.compile(
     rf"""
     https?://
     (?: (?= [a-z] ) {_NAME} | {_BYTE} [.] {_BYTE} [.] {_BYTE} [.] {_BYTE} | {_NAME} )
-    (?: : (?! 80/ | 443/ )
+    (?: : (?! (?: 80 | 443 ) \Z )
         (?: [1-9][0-9]{{0,3}} | [1-5][0-9]{{4}} | 6[0-4][0-9]{{3}} | 65[0-4][0-9]{{2}}
           | 655[0-2][0-9] | 6553[0-5] ) )?
-    / [!$&(-\-/-;=?-\[\]_a-z|~]*+ (?: (?<!/) [.%] [!$&(-\-/-;=?-\[\]_a-z|~]*+ )*+
     """,
     re.VERBOSE,
 )
+_FIT_PATH: Final = re.compile(
+    r"/ [!$&(-\-/-;=?-\[\]_a-z|~]*+ (?: (?<!/) [.%] [!$&(-\-/-;=?-\[\]_a-z|~]*+ )*+", re.VERBOSE
+)
+_LONGEST: Final = 300  # a name has at most 253 characters; longer beginnings are not kept
 # The schemes of the second half need no "//" behind them. Of others a scheme could not be told
 # from a host: "localhost:8080".
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://|(https?|ftp|file):", re.IGNORECASE)
@@ -70,7 +74,7 @@ def fit_url(url: str, schemes: tuple[str, ...] = _WEB) -> str:
     """
     if (
         len(url) <= MAX_URL
-        and _FIT.fullmatch(url)
+        and _is_fit(url)
         and (schemes is _WEB or ("http" in schemes and "https" in schemes))
     ):
         return url
@@ -133,7 +137,7 @@ def loggable(url: str) -> str:
 
     One whose authority cannot be told from a password ("u:p/q@h") loses all behind the scheme.
     """
-    if _FIT.fullmatch(url) or url[:5].lower() == "data:":
+    if _is_fit(url) or url[:5].lower() == "data:":
         return url  # what is fit has no userinfo
     url = _trim(url)
     start, end = _authority(url)
@@ -141,6 +145,19 @@ def loggable(url: str) -> str:
     host = place.rpartition("@")[2]
     is_cut = place[-1:] in (":", "@") and "@" in rest  # "u:" of "u:/p@h", perhaps
     return url[:start] + (host + rest if _LOGGABLE.fullmatch(host) and not is_cut else "***")
+
+
+def _is_fit(url: str) -> bool:
+    end = url.find("/", 8)
+    if not 0 < end < _LONGEST or not _is_fit_place(url[:end]):
+        return False
+    return _FIT_PATH.fullmatch(url, end) is not None
+
+
+@lru_cache(maxsize=8192)
+def _is_fit_place(url: str) -> bool:
+    """Of scheme, host and port, which many URLs have in common."""
+    return _FIT_PLACE.fullmatch(url) is not None
 
 
 def _trim(url: str) -> str:

@@ -168,7 +168,7 @@ class CurlClient(Multi):
             if answer is None:
                 self._wait_for(transfer, name, self._resolver)
                 return
-            transfer.answers[name] = answer
+            transfer.learn(name, answer)
         self._resolving.discard(transfer)
         failure = transfer.use(names, judged=judged)
         if failure is not None:
@@ -179,14 +179,14 @@ class CurlClient(Multi):
     def _wait_for(self, transfer: CurlTransfer, name: str, resolver: Resolver) -> None:
         def answered(answer: Addresses) -> None:
             transfer.stop_waiting()
-            transfer.answers[name] = answer
+            transfer.learn(name, answer)
             self._resolve(transfer)
             self._settle_soon()
 
         def late() -> None:
             transfer.stop_waiting()
             waited = self.time() - transfer.started
-            transfer.answers[name] = build_failure(name, Failure.SILENT, waited)
+            transfer.learn(name, build_failure(name, Failure.SILENT, waited))
             self._resolve(transfer)
             self._settle_soon()
 
@@ -310,7 +310,7 @@ class CurlClient(Multi):
         handle, total = transfer.handle, transfer.limits.total
         if handle is None:
             return
-        handle.curl.setopt(pycurl.TIMEOUT_MS, int((total - transfer.resolved) * 1000) + 1)
+        handle.extend(total - transfer.resolved)
         if transfer.timer is not None:
             transfer.timer.cancel()
         left = max(transfer.started + total - self.time(), 0.0)

@@ -15,6 +15,7 @@ from fetcher.client.chunks import SMALL, Chunks, add_chunk
 from fetcher.client.coding import codings_of, wire_limit
 from fetcher.client.names import Lookups
 from fetcher.client.options import (
+    NO_TIMES,
     Common,
     Shape,
     is_tunnelled,
@@ -61,7 +62,6 @@ class Handle:
     __slots__ = (
         "_body_limit",
         "_budget",
-        "_connect_ms",
         "_guard",
         "_held_up",
         "_is_head_all",
@@ -74,6 +74,7 @@ class Handle:
         "_status_line",
         "_stream",
         "_takes",
+        "_times",
         "chunks",
         "complete",
         "connect_refused",
@@ -109,7 +110,7 @@ class Handle:
         self._shape: Shape | None = None  # of the last transfer, if its options are still set
         self._body_limit = self._max_body = 0
         self._takes = ""  # codings that are left as they are
-        self._connect_ms = 0  # CONNECTTIMEOUT_MS as it is set
+        self._times = NO_TIMES  # as they are set
         self._stream: Stream | None = None  # where the body goes, if nobody wants it whole
         self._sending: Sending | None = None  # where the body to send is, if it is not there yet
         self._is_head_all = False  # nothing is wanted behind the head
@@ -157,13 +158,18 @@ class Handle:
         is_alike = shape is not None and shape == last
         if not is_alike:
             self.curl.reset()
-            self._connect_ms = 0
-        self._connect_ms = set_rest(self.set, request, limits, found, self._connect_ms)
+            self._times = NO_TIMES
+        self._times = set_rest(self.set, request, limits, found, self._times)
         if not is_alike:
             set_options(self.set, request, exit, limits, common, found)
             self._set_callbacks(request, exit)
         elif exit.proxy is not None:
             set_proxy(self.set, exit.proxy, found)
+
+    def extend(self, seconds: float) -> None:
+        """The transfer that is under way may take so many, from its start on."""
+        self.set(pycurl.TIMEOUT_MS, int(seconds * 1000) + 1)
+        self._times = NO_TIMES
 
     def clear(self) -> None:
         """Forget what came, for the budget too. The options stay: the next one may be alike."""

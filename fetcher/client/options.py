@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import pycurl
-from msgspec.structs import replace
+from msgspec.structs import astuple
 
 from fetcher.client.coding import OFFERED
 from fetcher.client.names import NO_LOOKUPS, Lookups, connect_to, is_left_to_libcurl, proxy_url
@@ -26,7 +26,13 @@ _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _AUTHORITY_END: Final = re.compile(r"[/?]")
 _EMPTY_QUERY: Final = re.compile(r"[^?#]*\?(?:#|\Z)")
 
+_S: Final = ("s", "S")  # tells https from http, and nothing else is asked of libcurl
+
 Setter = Callable[[int, Any], Any]
+
+Times = tuple[int, int]
+"""TIMEOUT_MS and CONNECTTIMEOUT_MS."""
+NO_TIMES: Final = (0, 0)
 
 
 class Common(msgspec.Struct, frozen=True):
@@ -41,7 +47,7 @@ class Common(msgspec.Struct, frozen=True):
 class Shape(msgspec.Struct, frozen=True):
     """All that `set_options` reads, but for what `set_rest` sets: equal shapes, equal options."""
 
-    request: Request  # without its URL
+    request: tuple[Any, ...]  # its fields but the URL, which is the first of them
     https: bool
     named: bool  # CONNECT_TO is set
     streamed: bool = False  # other callbacks
@@ -59,11 +65,11 @@ def shape_of(
         return None
     https, proxy = _is_https(request), exit.proxy
     if proxy is None:
-        return Shape(replace(request, url=""), https, found.target is not None, streamed)
+        return Shape(astuple(request)[1:], https, found.target is not None, streamed)
     if https or proxy.scheme != "http" or request.target or _EMPTY_QUERY.match(request.url):
         return None
     return Shape(
-        replace(request, url=""),
+        astuple(request)[1:],
         https,
         found.target is not None,
         streamed,
@@ -73,24 +79,23 @@ def shape_of(
     )
 
 
-def set_rest(
-    set_: Setter, request: Request, limits: Limits, found: Lookups, connect_ms: int
-) -> int:
+def set_rest(set_: Setter, request: Request, limits: Limits, found: Lookups, times: Times) -> Times:
     """What may differ between two requests of one shape; before `set_options`, if that is needed.
 
-    `connect_ms` is the CONNECTTIMEOUT_MS that the handle has; returns what it has then.
+    `times` are those that the handle has; returns what it has then.
     """
     set_(pycurl.URL, request.url)
     total = int(limits.total * 1000)
+    connect = int(limits.connect * 1000)
     # Never a fraction before its time, or a result would be younger than its time-out.
-    set_(pycurl.TIMEOUT_MS, total + 1)
-    connect = min(int(limits.connect * 1000), total) or 1
-    if connect != connect_ms:
-        set_(pycurl.CONNECTTIMEOUT_MS, connect)
+    wanted = (total + 1, (connect if connect < total else total) or 1)
+    if wanted != times:
+        set_(pycurl.TIMEOUT_MS, wanted[0])
+        set_(pycurl.CONNECTTIMEOUT_MS, wanted[1])
     if found.target is not None:
         # Not RESOLVE: what that says holds for every handle of the multi.
         set_(pycurl.CONNECT_TO, [connect_to(request.url, found.target)])
-    return connect
+    return wanted
 
 
 def set_proxy(set_: Setter, proxy: Proxy, found: Lookups) -> None:
@@ -203,7 +208,7 @@ def _set_exit(set_: Setter, request: Request, exit: Exit, found: Lookups, *, htt
 
 
 def _is_https(request: Request) -> bool:
-    return request.url[:5].lower() == "https"
+    return request.url[4:5] in _S
 
 
 def is_tunnelled(request: Request, exit: Exit) -> bool:

@@ -7,19 +7,18 @@ callback costs; whoever wants an answer as it comes brings a sink of his own.
 from collections.abc import Callable
 from typing import ClassVar
 
+import msgspec
+
 from fetcher.model import Response
 
 
-class WholeBody:
+class WholeBody(msgspec.Struct):
     """Hears nothing until all is there, and then `done` with the whole body."""
 
-    __slots__ = ("done",)
+    done: Callable[[Response], None]
 
     whole: ClassVar[bool] = True
     short: ClassVar[bool] = True
-
-    def __init__(self, done: Callable[[Response], None]) -> None:
-        self.done = done
 
     def head(self, response: Response) -> None:
         """Never called: it comes with the body."""

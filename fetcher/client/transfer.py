@@ -1,7 +1,7 @@
 """One transfer of `CurlClient`: its names, its second chances, and the Response it ends in."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import pycurl
@@ -57,6 +57,8 @@ _ADDRESS: Final = pycurl.PRIMARY_IP
 _FIRST_BYTE: Final = pycurl.STARTTRANSFER_TIME
 _TOTAL: Final = pycurl.TOTAL_TIME
 _CONNECTS: Final = pycurl.NUM_CONNECTS
+
+_NO_ANSWERS: Final[Mapping[str, Addresses]] = {}
 
 _TOO_LARGE: Final = 100  # CURLE_TOO_LARGE; libcurl may leave it without a word
 
@@ -121,7 +123,7 @@ class CurlTransfer:
         self.limits = limits
         self.sink = sink
         self.started = client.time()
-        self.answers: dict[str, Addresses] = {}  # what the resolver said of our names
+        self.answers: Mapping[str, Addresses] = _NO_ANSWERS  # what the resolver said of our names
         self.found = NO_LOOKUPS
         self.untried: tuple[str, ...] = ()  # further addresses of the name that is connected to
         self.resolved = 0.0  # seconds it took
@@ -166,6 +168,10 @@ class CurlTransfer:
         if self.waiter is not None:
             self.waiter.cancel()
             self.waiter = None
+
+    def learn(self, name: str, answer: Addresses) -> None:
+        """What the resolver says of one of its names."""
+        self.answers = {**self.answers, name: answer}
 
     def use(self, names: Names, *, judged: bool) -> Response | None:
         """Take the addresses of `names`; a Response when one has none, or may not be reached.

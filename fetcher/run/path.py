@@ -54,7 +54,7 @@ from fetcher.task.cookies import TaskCookies
 from fetcher.task.data_url import is_data_url, parse_data_url
 from fetcher.task.redirect import next_request
 from fetcher.task.render import wants_more
-from fetcher.task.request import NO_LIMIT, Plan, build_plan, plan_for, refuse_operators_options
+from fetcher.task.request import NO_LIMIT, Plan, plan_options, refuse_operators_options
 from fetcher.task.schemes import build_special, special_route, special_scheme
 from fetcher.urls import fit_url, loggable, origin_of
 
@@ -107,6 +107,7 @@ class Fetching:
         "ending",
         "exit",
         "failover",
+        "first",
         "hops",
         "is_guarded",
         "is_patient",
@@ -135,7 +136,8 @@ class Fetching:
         "wishes",
     )
 
-    plan: Plan  # from the first step on, as are deadline, failover and request
+    plan: Plan  # from the first step on, as are first, deadline, failover and request
+    first: Request  # what the task itself asks for; `request` is that of its last hop
     deadline: float
     failover: Failover
     request: Request
@@ -212,24 +214,26 @@ class Fetching:
             is_whole = self.receiver is None or self._is_rendered
             defaults = policy.defaults if is_whole else self.shared.stream_defaults
             if self.prepared is None or self._is_rendered:
-                plan = build_plan(task, defaults)
-            elif self.prepared.request.url is task.url:
-                plan = self.prepared  # for this very URL, which is fit
+                plan = plan_options(task, defaults)
+                request = replace(plan.request, url=fit_url(task.url, defaults.schemes))
             else:
-                plan = plan_for(self.prepared, fit_url(task.url, defaults.schemes))
+                plan, request = self.prepared, self.prepared.request
+                if request.url is not task.url:  # else it is for this very URL, which is fit
+                    request = replace(request, url=fit_url(task.url, defaults.schemes))
             route = self.route if fetch.proxy is UNSET else parse_route(fetch.proxy, self.route)
         else:
             plan = build_special(task, special, policy.defaults, policy.s3)
+            request = plan.request
             route = special_route(special, parse_route(fetch.proxy, self.route))
             clients = self._find_clients(plan.kind)
             if clients is None:
                 raise TaskError(f"this fetcher was built without a client for {plan.kind}://")
             self.clients = clients
         if self.upload is not None:
-            plan = replace(plan, request=replace(plan.request, body=self.upload))
-        if self.takes != plan.request.takes:
-            plan = replace(plan, request=replace(plan.request, takes=self.takes))
-        self.plan = plan
+            request = replace(request, body=self.upload)
+        if self.takes != request.takes:
+            request = replace(request, takes=self.takes)
+        self.plan, self.first = plan, request
         self.shown_url = plan.shown_url
         self.deadline = self.started + plan.timeout
         self.failover = self.shared.failover_of(route, plan, self.trust, self.wishes)
@@ -242,8 +246,8 @@ class Fetching:
             patience = plan.timeout if self.receiver is not None else most
             self.polite = build_polite(self.shared, delay, patience, self.line)
         if plan.cookies is not None:
-            self.cookies = TaskCookies(plan.cookies, plan.request.url)
-        self._hop(plan.request)
+            self.cookies = TaskCookies(plan.cookies, request.url)
+        self._hop(request)
 
     def _prepare_rendering(self, fetch: Fetch, special: str | None) -> None:
         """Of a task that says how it is to be fetched. Raises `NotEnabled` and `TaskError`."""
@@ -471,7 +475,7 @@ class Fetching:
             self.polite.learn(response.status, headers.get("Retry-After"))
         if "Set-Cookie" in headers:
             if self.cookies is None:
-                self.cookies = TaskCookies(None, self.plan.request.url)
+                self.cookies = TaskCookies(None, self.first.url)
             self.cookies.learn(response.url, response.head, time.time())
         return headers
 

@@ -166,7 +166,7 @@ def _is_unreached(response: Response | None, *, is_new: bool) -> bool:
 def _may_begin_again(fetching: Fetching, *, is_gone: bool) -> bool:
     """Whether all of it may be asked for once more: of a chain of redirects, from its first request
     on, which has been answered."""
-    first = fetching.plan.request
+    first = fetching.first
     if fetching.hops and (first.method not in IDEMPOTENT or is_upload(first.body)):
         return False
     response = fetching.response

@@ -90,14 +90,18 @@ def build_plan(task: Task, defaults: Defaults, *, url: str | None = None) -> Pla
 
     `url` is asked instead of the task's; it is fit already.
     """
-    fetch = task.fetch or _NO_OPTIONS
-    if fetch == _NO_OPTIONS and not task.track:
-        plan = _plain_plan(defaults)
-    else:
-        plan = _plan_options(fetch, task.track, defaults)
+    plan = plan_options(task, defaults)
     if url is None:
         url = fit_url(task.url, defaults.schemes)
     return plan_for(plan, url)
+
+
+def plan_options(task: Task, defaults: Defaults) -> Plan:
+    """The same but for the URL, which its request lacks: tasks without options share one."""
+    fetch = task.fetch
+    if (fetch is None or fetch == _NO_OPTIONS) and not task.track:
+        return _plain_plan(defaults)
+    return _plan_options(fetch or _NO_OPTIONS, task.track, defaults)
 
 
 def plan_for(plan: Plan, url: str) -> Plan:
