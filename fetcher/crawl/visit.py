@@ -36,6 +36,7 @@ from fetcher.politeness.slots import Slot, Turn
 from fetcher.robots.keeper import TIMEOUT, Visitor
 from fetcher.robots.rules import Rules, robots_url
 from fetcher.run.path import Ending, Fetching
+from fetcher.run.terms import Terms
 from fetcher.urls import join_location, loggable
 
 logger = logging.getLogger(__name__)
@@ -273,9 +274,9 @@ class Visit:
                 done,
                 trust=self.trust,
                 route=means.route,
-                receiver=collector,
-                takes=OFFERED if means.archives else "",
-                plan=plan,
+                terms=Terms(
+                    receiver=collector, takes=OFFERED if collector is not None else "", plan=plan
+                ),
             )
             begun.append(fetching)
 

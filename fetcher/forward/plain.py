@@ -36,6 +36,7 @@ from fetcher.model import (
 )
 from fetcher.route.route import Route
 from fetcher.run.path import Ending, Fetching
+from fetcher.run.terms import Terms
 from fetcher.session.keeping import Keeping
 from fetcher.session.model import NoExit
 from fetcher.task.request import Defaults, Plan, build_plan
@@ -233,15 +234,17 @@ class Plain:
             Task(url=self.asked.url),
             self._fetched,
             trust=rules.trust_in_route,
-            guarded=rules.trust is Trust.GUARDED,
             route=self._route,
-            receiver=self.answer,
-            upload=self.incoming,
-            patient=True,
-            takes=AS_IT_CAME,
-            delay=rules.delay if steering.is_polite else 0.0,
-            plan=self._plan(),
-            wishes=wishes,
+            terms=Terms(
+                receiver=self.answer,
+                upload=self.incoming,
+                patient=True,
+                takes=AS_IT_CAME,
+                delay=rules.delay if steering.is_polite else 0.0,
+                plan=self._plan(),
+                wishes=wishes,
+                guarded=rules.trust is Trust.GUARDED,
+            ),
         )
         if fetching.done is not None:
             self.fetching = fetching

@@ -24,6 +24,7 @@ from fetcher.http.task_json import read_task
 from fetcher.model import Fetch, Result, Task, Trust
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
+from fetcher.run.terms import NO_TERMS, Terms
 from fetcher.task.render import refuse_scripts, refuse_unknown_type
 from fetcher.task.request import refuse_operators_options
 from fetcher.task.result import Progress, from_refusal
@@ -318,8 +319,7 @@ class Crew:
                 job.ended,
                 trust=limits.trust,
                 route=limits.route,
-                delay=limits.delay,
-                line=job if is_polite else None,
+                terms=Terms(delay=limits.delay, line=job) if is_polite else NO_TERMS,
             )
         except Exception as error:
             logger.exception("a task could not be started")

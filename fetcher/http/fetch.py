@@ -45,6 +45,7 @@ from fetcher.model import Attempt, Fetch, Result, Target, Task, Trust, Wishes
 from fetcher.route.route import Route, parse_route
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
+from fetcher.run.terms import Terms
 from fetcher.session.keeping import Keeping
 from fetcher.session.model import NoExit, Session, Sessions, name_session, read_name
 from fetcher.task.request import Plan, build_plan, plan_for
@@ -298,12 +299,14 @@ class FetchCall(HTTPMessageDelegate):
             self.done,
             trust=self.router.limits.trust,
             route=route,
-            receiver=self,
-            upload=self.incoming,
-            patient=wish.is_patient,
-            takes=wish.takes,
-            plan=wish.plan,
-            wishes=wish.wishes,
+            terms=Terms(
+                receiver=self,
+                upload=self.incoming,
+                patient=wish.is_patient,
+                takes=wish.takes,
+                plan=wish.plan,
+                wishes=wish.wishes,
+            ),
         )
         if fetching.done is not None:
             self.fetching = fetching

@@ -18,6 +18,7 @@ from fetcher.queue.transport import Finished, Lease, Transport
 from fetcher.queue.turns import Turns
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Fetching
+from fetcher.run.terms import NO_TERMS, Terms
 from fetcher.task.result import Progress, from_refusal
 from fetcher.task.wire import BadTask, Undecodable, encode_pair, parse_message
 from fetcher.urls import fit_url, loggable, origin_of
@@ -168,19 +169,19 @@ class QueueLane:
             if not self._turns.is_open and id_ != self._turns.lone:
                 self._go_on(self._turns.end(id_, self._begun))
 
-        line = None
+        terms = NO_TERMS
         if self._delay or (task.fetch is not None and task.fetch.delay):
             patience = _LONE_PATIENCE if id_ == self._turns.lone else math.inf
-            line = _InLine(self, id_, done, patience)
+            terms = Terms(delay=self._delay, line=_InLine(self, id_, done, patience))
         try:
-            fetching = self.fetcher.run(task, ended, delay=self._delay, line=line)
+            fetching = self.fetcher.run(task, ended, terms=terms)
         except Exception as error:
             logger.exception("a task could not be started")
             ended(None, from_refusal(task, f"{type(error).__name__}: {error}", Progress()))
             return
         if fetching.done is not None:  # a data: URL has ended by now
             self._running[id_] = fetching
-            if line is not None:
+            if terms.line is not None:
                 self._delayed.add(id_)
 
     def _bury(self, job: Job) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Self
 from fetcher.client.body_budget import Budget
 from fetcher.errors import FetcherClosed, OptionError, TaskError
 from fetcher.model import (
-    NO_WISHES,
     Client,
     Fetch,
     ProxyChooser,
@@ -20,21 +19,19 @@ from fetcher.model import (
     Task,
     Trust,
     Upload,
-    Wishes,
 )
 from fetcher.politeness.slots import Starts
 from fetcher.proxy import Proxy
 from fetcher.route.route import Route
 from fetcher.run.build import build, change
-from fetcher.run.path import Ending, Fetching, Receiver
-from fetcher.run.polite import Line
+from fetcher.run.path import Ending, Fetching
 from fetcher.run.reading import Reading
 from fetcher.run.shared import Shared
+from fetcher.run.terms import NO_TERMS, Terms
 from fetcher.settings import Fetcher as Settings
 from fetcher.stats.meters import Meters
 from fetcher.stats.windows import Stats
 from fetcher.task import result as results
-from fetcher.task.request import Plan
 from fetcher.task.wire import echo_of, parse_task
 
 AnyTask = str | dict[str, Any] | Task
@@ -120,40 +117,14 @@ class Fetcher:
         *,
         trust: Trust = Trust.OPEN,
         route: Route | None = None,
-        receiver: Receiver | None = None,
-        upload: Upload | None = None,
-        patient: bool = False,
-        takes: str = "",
-        delay: float = 0.0,
-        line: Line | None = None,
-        plan: Plan | None = None,
-        wishes: Wishes = NO_WISHES,
-        guarded: bool = False,
+        terms: Terms = NO_TERMS,
     ) -> Fetching:
         """Start a task; `done` is called exactly once, perhaps before this returns.
 
-        `route` is the caller's default instead of the fetcher's. A `receiver` takes the answer as
-        it comes, and an `upload`, sent once, is the body; `patient`: the task's time is for the
-        head alone, the whole may take `fetcher.max_timeout`. `takes`: the receiver's
-        Accept-Encoding, so that what is coded like that comes as it is. `delay` is kept by a task
-        that says nothing of one; `line` hears whether it waits for its start. `plan`: what
-        `build_plan` made of a task with the same options (5 us less); one for that very URL, the
-        same object, is taken as it is. `wishes` are what the proxies
-        of a pool shall be for it. `guarded`: whatever the trust in what its route names, where it
-        leads is guarded.
+        `route` is the caller's default instead of the fetcher's.
         """
-        fetching = Fetching(self.shared, task, done, trust, route or self.shared.policy.route)
-        if receiver is not None:
-            fetching.receiver, fetching.upload, fetching.is_patient = receiver, upload, patient
-            fetching.takes = takes
-        if delay or line is not None:
-            fetching.delay, fetching.line = delay, line
-        if plan is not None:
-            fetching.prepared = plan
-        if wishes is not NO_WISHES:
-            fetching.wishes = wishes
-        if guarded:
-            fetching.is_guarded = True
+        shared = self.shared
+        fetching = Fetching(shared, task, done, trust, route or shared.policy.route, terms)
         fetching.begin()
         return fetching
 
@@ -306,17 +277,10 @@ class Fetcher:
 
         reading = Reading(leave)
         self._waiting.add(reading.close)
-        receiver = None if whole else reading
-        fetching = self.run(
-            task,
-            done,
-            trust=trust,
-            route=route,
-            receiver=receiver,
-            upload=upload,
-            patient=patient and not whole,
-            takes=takes,
-        )
+        terms = NO_TERMS
+        if not whole:
+            terms = Terms(receiver=reading, upload=upload, patient=patient, takes=takes)
+        fetching = self.run(task, done, trust=trust, route=route, terms=terms)
         return reading
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Protocol
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -25,7 +24,6 @@ from fetcher.model import (
     AS_IT_CAME,
     DIRECT,
     GUARDED,
-    NO_WISHES,
     Attempt,
     Cancellable,
     Client,
@@ -38,7 +36,6 @@ from fetcher.model import (
     Task,
     Transfer,
     Trust,
-    Upload,
 )
 from fetcher.rendering import Rendered
 from fetcher.robots.keeper import Visitor
@@ -46,9 +43,10 @@ from fetcher.robots.rules import user_agent_of
 from fetcher.route.failover import Another, End, Failover
 from fetcher.route.route import Route, parse_route
 from fetcher.run.held import DROP, Held
-from fetcher.run.polite import Line, Polite, build_polite
+from fetcher.run.polite import Polite, build_polite
 from fetcher.run.rendering import HELD, NotEnabled, Rendering, find_rendering, tell_of_plain
 from fetcher.run.shared import Shared
+from fetcher.run.terms import NO_TERMS, Terms
 from fetcher.task import result as results
 from fetcher.task.cookies import TaskCookies
 from fetcher.task.data_url import is_data_url, parse_data_url
@@ -79,21 +77,11 @@ _ENDED_WELL = Ending.ANSWERED  # a member costs 0.1 us to find
 _FAILED = Ending.FAILED
 
 
-class Receiver(Protocol):
-    """Who takes an answer as it comes. One that is short, or none, may come whole to `done`."""
-
-    def begin(self, fetching: "Fetching", result: Result) -> None:
-        """The head is here: `result` without its content."""
-
-    def chunk(self, data: bytes) -> None:
-        """Some of the body. `Fetching.pause` and `resume` set the pace."""
-
-
 class Fetching:
     """One task under way: its hops, its attempts, its cookies, its one deadline.
 
-    With a `receiver` the answer goes on as it comes; the deadline then is for its head, and the
-    whole may take the longest time that any task may, if `is_patient`.
+    With a receiver in its `terms` the answer goes on as it comes; the deadline then is for its
+    head, and the whole may take the longest time that any task may, if they are patient.
     """
 
     # With these an attribute is read at once; one that is the class's default costs 0.05 us a time.
@@ -102,21 +90,15 @@ class Fetching:
         "clients",
         "cookies",
         "deadline",
-        "delay",
         "done",
         "ending",
         "exit",
         "failover",
         "first",
         "hops",
-        "is_guarded",
-        "is_patient",
-        "line",
         "plan",
         "polite",
-        "prepared",
         "received",
-        "receiver",
         "rendering",
         "request",
         "response",
@@ -124,16 +106,14 @@ class Fetching:
         "shared",
         "shown_url",
         "started",
-        "takes",
         "task",
+        "terms",
         "timer",
         "transfer",
         "tries",
         "trust",
         "trying_since",
-        "upload",
         "waiter",
-        "wishes",
     )
 
     plan: Plan  # from the first step on, as are first, deadline, failover and request
@@ -150,12 +130,14 @@ class Fetching:
         done: Callable[["Fetching", Result], None],
         trust: Trust,
         route: Route,
+        terms: Terms = NO_TERMS,
     ) -> None:
         self.shared = shared
         self.task = task
         self.done: Callable[[Fetching, Result], None] | None = done
         self.trust = trust
         self.route = route
+        self.terms = terms
         self.clients: Mapping[Trust, Client] = shared.web
         self.started = monotonic()
         self.ending = _FAILED
@@ -168,17 +150,8 @@ class Fetching:
         self.waiter: Cancellable | None = None  # for a robots.txt, or for the clock's start
         self.timer: asyncio.Handle | None = None
         self.shown_url: str | None = None
-        self.receiver: Receiver | None = None
-        self.upload: Upload | None = None
-        self.is_patient = False
-        self.is_guarded = False  # where it leads, whatever the trust in what its route names
-        self.takes = ""  # the receiver's Accept-Encoding
-        self.wishes = NO_WISHES  # of the proxies that it may take
-        self.prepared: Plan | None = None  # what the task's options come to, if that is known
-        self.delay = 0.0  # between starts at one host, unless the task says otherwise
         self.rendering: Rendering | None = None  # if it asks for a renderer
         self.polite: Polite | None = None  # if there is to be a delay
-        self.line: Line | None = None
         self.begun: Result | None = None  # what the receiver has been told, without content
         self.received = 0  # bytes that have gone on to it since
 
@@ -197,7 +170,7 @@ class Fetching:
             self._end_by_exception(error)
 
     def _prepare(self) -> None:
-        task, policy = self.task, self.shared.policy
+        task, policy, terms = self.task, self.shared.policy, self.terms
         special = None
         if task.url[:4] != "http":  # nearly all begin so
             special = special_scheme(task.url, policy.schemes, self.trust)
@@ -211,13 +184,13 @@ class Fetching:
         if self.trust is GUARDED:
             refuse_operators_options(fetch)
         if special is None:
-            is_whole = self.receiver is None or self._is_rendered
+            is_whole = terms.receiver is None or self._is_rendered
             defaults = policy.defaults if is_whole else self.shared.stream_defaults
-            if self.prepared is None or self._is_rendered:
+            if terms.plan is None or self._is_rendered:
                 plan = plan_options(task, defaults)
                 request = replace(plan.request, url=fit_url(task.url, defaults.schemes))
             else:
-                plan, request = self.prepared, self.prepared.request
+                plan, request = terms.plan, terms.plan.request
                 if request.url is not task.url:  # else it is for this very URL, which is fit
                     request = replace(request, url=fit_url(task.url, defaults.schemes))
             route = self.route if fetch.proxy is UNSET else parse_route(fetch.proxy, self.route)
@@ -229,22 +202,20 @@ class Fetching:
             if clients is None:
                 raise TaskError(f"this fetcher was built without a client for {plan.kind}://")
             self.clients = clients
-        if self.upload is not None:
-            request = replace(request, body=self.upload)
-        if self.takes != request.takes:
-            request = replace(request, takes=self.takes)
+        if terms is not NO_TERMS:
+            request = self._add_terms(request)
         self.plan, self.first = plan, request
         self.shown_url = plan.shown_url
         self.deadline = self.started + plan.timeout
-        self.failover = self.shared.failover_of(route, plan, self.trust, self.wishes)
-        if self.is_guarded:
+        self.failover = self.shared.failover_of(route, plan, self.trust, terms.wishes)
+        if terms.guarded:
             self.trust = GUARDED
-        delay = self.delay if plan.delay is None else plan.delay
+        delay = terms.delay if plan.delay is None else plan.delay
         if delay and special is None:
             # A caller waits as long as he would for the answer, others as long as any task may.
             most = policy.defaults.max_timeout or NO_LIMIT
-            patience = plan.timeout if self.receiver is not None else most
-            self.polite = build_polite(self.shared, delay, patience, self.line)
+            patience = plan.timeout if terms.receiver is not None else most
+            self.polite = build_polite(self.shared, delay, patience, terms.line)
         if plan.cookies is not None:
             self.cookies = TaskCookies(plan.cookies, request.url)
         self._hop(request)
@@ -256,11 +227,17 @@ class Fetching:
             return
         if rendering.is_on and special is not None:
             raise TaskError(f"fetch_type {fetch.fetch_type}: there is no page behind {special}://")
-        if rendering.is_on and self.upload is not None:
+        if rendering.is_on and self.terms.upload is not None:
             raise TaskError("a page is asked for with a short body only: at most 65536 bytes")
         if rendering.is_on and rendering.clients is not None:
             self.clients = rendering.clients
-        self.takes = ""  # it is read here
+
+    def _add_terms(self, request: Request) -> Request:
+        terms = self.terms
+        takes = terms.takes if self.rendering is None else ""  # it is read here
+        if terms.upload is not None:
+            request = replace(request, body=terms.upload)
+        return request if takes == request.takes else replace(request, takes=takes)
 
     @property
     def _is_rendered(self) -> bool:
@@ -389,13 +366,14 @@ class Fetching:
         self.trying_since = now
         request = self.request
         limits = self.failover.limits(exit, request, left)
-        if self.upload is not None and self.is_patient:
+        terms = self.terms
+        if terms.upload is not None and terms.patient:
             # Its time begins when all of it has been sent.
             limits = replace(limits, total=self._longest, first_byte=limits.first_byte or left)
         takes = request.takes
         if takes and takes != AS_IT_CAME and self.failover.find_hold(exit, request.url):
             request = replace(request, takes="")  # a site's rules are to read it
-        is_whole = self.receiver is None
+        is_whole = terms.receiver is None
         if self.rendering is not None and self.rendering.is_on:
             request, is_whole = self.rendering.ask(request, self._egress()), True
         sink = WholeBody(self.answered) if is_whole else Held(self)
@@ -403,8 +381,9 @@ class Fetching:
 
     def _prefer(self, exit: Exit) -> None:
         """What comes next is to leave through the same proxy, whose use has ended."""
-        if self.wishes.preferred is None:
-            self.wishes = replace(self.wishes, preferred=exit.proxy)
+        wishes = self.terms.wishes
+        if wishes.preferred is None:
+            self.terms = replace(self.terms, wishes=replace(wishes, preferred=exit.proxy))
         self.failover.release(exit)
 
     def _egress(self) -> Egress:
@@ -412,7 +391,7 @@ class Fetching:
             route=self.failover.route,
             trust=self.trust,
             site=self.plan.site,
-            wishes=self.wishes,
+            wishes=self.terms.wishes,
             retries=self.plan.retries,
             retry_unsafe=self.plan.retry_unsafe,
             deadline=self.deadline,
@@ -493,7 +472,7 @@ class Fetching:
         now = monotonic()
         took, left = now - self.trying_since, self.deadline - now
         seen = response
-        if self.takes == AS_IT_CAME and response.body and exit.from_pool:
+        if self.request.takes == AS_IT_CAME and response.body and exit.from_pool:
             seen = replace(response, body=undo_beginning(response.head, response.body))
         step = self.failover.decide(exit, self.request, seen, took=took, left=left)
         if isinstance(step, Another):
@@ -601,10 +580,10 @@ class Fetching:
             self.begun = results.from_response(self.task, whole, headers, self._so_far())
             if self.rendering is not None:
                 results.add_rendering(self.begun, None, self.rendering.render)
-            if self.is_patient and transfer is not None:
+            if self.terms.patient and transfer is not None:
                 transfer.extend(self._longest)
-            if self.receiver is not None:
-                self.receiver.begin(self, self.begun)
+            if self.terms.receiver is not None:
+                self.terms.receiver.begin(self, self.begun)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             self._end_by_exception(error)
             return self._stop(transfer)
@@ -617,8 +596,8 @@ class Fetching:
 
     def pass_on(self, chunk: bytes) -> None:
         self.received += len(chunk)
-        if self.receiver is not None:
-            self.receiver.chunk(chunk)
+        if self.terms.receiver is not None:
+            self.terms.receiver.chunk(chunk)
 
     def cut(self, response: Response) -> None:
         self._stop(self.transfer)
@@ -696,7 +675,7 @@ class Fetching:
             else:
                 shared.meters.ended(ending.value, self._kind, result, waited, self.received)
             done(self, result)
-            self.receiver = None  # it knows us too, and a circle costs 20 us to collect
+            self.terms = NO_TERMS  # its receiver knows us too, and a circle costs 20 us to collect
 
     @property
     def _kind(self) -> str:

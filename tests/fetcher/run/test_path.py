@@ -33,6 +33,7 @@ from fetcher.proxy import Proxy, parse_proxy
 from fetcher.route.route import DIRECT, ENVIRONMENT, read_environment
 from fetcher.run.fetcher import Fetcher
 from fetcher.run.path import Ending, Fetching
+from fetcher.run.terms import NO_TERMS, Terms
 from fetcher.task.request import Defaults
 from fetchpool.farm import Call, Farm, FarmProxy, Kind, Origin
 from tests.fetcher.fetchers import build_fetcher
@@ -394,13 +395,13 @@ async def test_the_pool_hears_what_is_wished_of_its_proxies(farm, fetcher):
     pool, wishes = FarmPool(dead, good), Wishes(country="DE", unchecked=True)
     task = Task(url=farm.origin.url + "/ip", fetch=Fetch(proxy="pool"))
     with fetching(chooser=pool) as fetcher:
-        for wished in (wishes, None):
+        for terms in (Terms(wishes=wishes), NO_TERMS):
             ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
             def done(_: Fetching, result: Result, ended: Any = ended) -> None:
                 ended.set_result(result)
 
-            fetcher.run(task, done, **({} if wished is None else {"wishes": wished}))
+            fetcher.run(task, done, terms=terms)
             assert (await ended).status_code == 200
     told = [target.wishes for target in pool.targets]
     half = len(told) // 2
