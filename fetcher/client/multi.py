@@ -5,8 +5,8 @@ transfer; what it fetches, and how, is Tornado's. `CurlClient` adds a path of it
 """
 
 import asyncio
-import time
 from collections import deque
+from time import monotonic
 from typing import Any, Final
 
 import pycurl
@@ -17,7 +17,7 @@ from fetcher.client.handle import Handle
 from fetcher.client.pace import LITTLE, Pace
 from fetcher.client.pieces import PIECES, Pieces
 from fetcher.client.poller import MOST, build_poller
-from fetcher.client.watchdog import IDLE, Watchdog
+from fetcher.client.watchdog import Watchdog
 
 # Seconds of a turn in which libcurl is called; what is left then waits for the next one.
 TURN: Final = 0.01
@@ -76,22 +76,22 @@ class Multi(CurlAsyncHTTPClient):
         if late := self._late:  # they come first: the poller may give them in one order for ever
             ready.sort(key=lambda one: late.get(one[0], MOST))
             late.clear()
-        began = now = time.monotonic()
+        began = now = monotonic()
         if began > watchdog.due:
             watchdog.wake(began)
         # An exception out of a callback comes up through socket_action; what had ended by then
         # must be handed out all the same. What was left is still ready in the next turn.
         try:
-            for at, (fd, action) in enumerate(ready, 1):
-                watchdog.turn += 1
-                watchdog.fd = fd
-                act(fd, action)
-                now = time.monotonic()
+            for one in ready:
+                watchdog.call = one
+                act(one[0], one[1])
+                now = monotonic()
                 if now - began > TURN:
-                    late.update((one[0], place) for place, one in enumerate(ready[at:]))
+                    left = ready[ready.index(one) + 1 :]
+                    late.update((one[0], place) for place, one in enumerate(left))
                     break
         finally:
-            watchdog.fd = IDLE
+            watchdog.call = None
             if now - began > LITTLE:
                 self._pace.count(began, now)
             self._end_turn()
@@ -99,16 +99,15 @@ class Multi(CurlAsyncHTTPClient):
     def _act_on_time(self) -> None:
         """libcurl sees to all that is due."""
         watchdog = self._watchdog
-        watchdog.turn += 1
-        watchdog.fd = pycurl.SOCKET_TIMEOUT
-        began = time.monotonic()
+        began = monotonic()
         if began > watchdog.due:
             watchdog.wake(began)
+        watchdog.call = (pycurl.SOCKET_TIMEOUT, began)
         try:
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         finally:
-            watchdog.fd = IDLE
-            now = time.monotonic()
+            watchdog.call = None
+            now = monotonic()
             if now - began > LITTLE:
                 self._pace.count(began, now)
 
@@ -191,7 +190,7 @@ class Multi(CurlAsyncHTTPClient):
 
     def _hand_out(self, left: int, succeeded: list[Any], failed: list[Any]) -> None:
         """These, and the others that are `left` as far as a turn has time for them."""
-        began = time.monotonic()
+        began = monotonic()
         while True:
             for curl in succeeded:
                 self._finish(curl)
@@ -199,7 +198,7 @@ class Multi(CurlAsyncHTTPClient):
                 self._finish(curl, code, message)
             if not left or self._is_closed:  # closed by a callback
                 break
-            if time.monotonic() - began > TURN:
+            if monotonic() - began > TURN:
                 self._settle_next()
                 break
             left, succeeded, failed = self._multi.info_read(FEW)
@@ -207,7 +206,7 @@ class Multi(CurlAsyncHTTPClient):
         self._news_wait = bool(left) and not self._news_wait
         if self._news and not self._news_wait:
             self._tell_news()
-        now = time.monotonic()
+        now = monotonic()
         if now - began > LITTLE:
             self._pace.count(began, now)
 

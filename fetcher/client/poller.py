@@ -54,6 +54,7 @@ class EpollPoller:
         self._loop = loop
         self._wanted: dict[int, int] = {}
         self._epoll = select.epoll()
+        self._modify = self._epoll.modify
         loop.add_reader(self._epoll.fileno(), ready)
         self._ready = ready
 
@@ -71,7 +72,7 @@ class EpollPoller:
         self._wanted[fd] = event
         mask = _MASKS[event]
         try:
-            self._epoll.modify(fd, mask)
+            self._modify(fd, mask)
         except FileNotFoundError:
             self._epoll.register(fd, mask)
 
@@ -101,6 +102,7 @@ class EpollPoller:
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
         self._epoll = select.epoll()
+        self._modify = self._epoll.modify
         self._loop.add_reader(self._epoll.fileno(), self._ready)
         for fd, event in self._wanted.items():
             self._epoll.register(fd, _MASKS[event])

@@ -35,8 +35,6 @@ AGAIN: Final = 0.005
 # do downloads by HTTP/2 at 400 MB/s.
 LIMIT: Final = 0.04
 
-IDLE: Final = -2  # libcurl is not called; -1, SOCKET_TIMEOUT, is no descriptor either
-
 # Only Linux tells whose clock and whose bytes; elsewhere the socket it is called for has to do.
 CAN_TELL: Final = hasattr(socket, "TCP_INFO") and hasattr(time, "pthread_getcpuclockid")
 
@@ -45,17 +43,17 @@ _TCP_INFO: Final = 192
 
 
 class Watchdog:
-    """`turn` and `fd` are set by who calls libcurl, which costs less than a call of a method.
+    """`call` is set by who calls libcurl, which costs less than a method of ours would.
 
-    A new `turn` for each call; `fd` is the socket that it is for, `IDLE` behind it. Before the
-    first one in a turn of the loop he calls `wake`, if it is `due` by the clock `time.monotonic`.
+    For each call it is another object, whose first element is the socket that it is for; None behind
+    it. Before the first one in a turn of the loop he calls `wake`, if it is `due` by the clock
+    `time.monotonic`.
     `watched` says which sockets libcurl reads from. `start` is to be called in the thread of the
     loop.
     """
 
     def __init__(self, watched: Callable[[], Iterable[int]]) -> None:
-        self.turn = 0
-        self.fd = IDLE
+        self.call: tuple[int, object] | None = None
         self.cuts = 0
         self.looked = 0
         self.due = 0.0  # when it wants to be woken again
@@ -95,11 +93,11 @@ class Watchdog:
         self._alarm.wait()
         while self._is_over.locked():
             self.looked += 1
-            if self.fd != IDLE:
-                self._watch(self.turn, clock)
+            if (call := self.call) is not None:
+                self._watch(call, clock)
             self._alarm.wait()
 
-    def _watch(self, turn: int, clock: int) -> None:
+    def _watch(self, call: tuple[int, object], clock: int) -> None:
         """While this call goes on, cut what it reads from once that has taken too long.
 
         Who comes behind it in the same call has half as much time.
@@ -108,13 +106,13 @@ class Watchdog:
         before: dict[int, int] | None = None
         while not self._is_over.acquire(timeout=SOON):
             self.looked += 1
-            if self.fd == IDLE or self.turn != turn:
+            if self.call is not call:
                 return
             if before is None:  # it takes long, which hardly ever happens
                 before = self._read()
             elif (now := time.clock_gettime(clock)) - began >= limit:
                 read = self._read()
-                if self._cut(before, read):
+                if self._cut(call[0], before, read):
                     began, limit, before = now, LIMIT / 2, read
         self._is_over.release()
 
@@ -123,13 +121,15 @@ class Watchdog:
         fds = list(self._watched()) if CAN_TELL else []
         return {fd: count for fd in fds if (count := _count(fd)) is not None}
 
-    def _cut(self, before: dict[int, int], now: dict[int, int]) -> bool:
-        """Shut that socket down from which more has come since than from all others together."""
-        fd = self.fd
+    def _cut(self, fd: int, before: dict[int, int], now: dict[int, int]) -> bool:
+        """Shut that socket down from which more has come since than from all others together.
+
+        Where the system cannot tell, the one that the call is for.
+        """
         if CAN_TELL:
             come = {fd: _come(before.get(fd, 0), count) for fd, count in now.items()}
-            fd = max(come, key=lambda one: come[one], default=IDLE)
-            if fd == IDLE or 2 * come[fd] <= sum(come.values()):
+            fd = max(come, key=lambda one: come[one], default=-1)
+            if fd < 0 or 2 * come[fd] <= sum(come.values()):
                 return False
         with contextlib.suppress(OSError):  # it has come to its end just now
             with socket.socket(fileno=os.dup(fd)) as connection:

@@ -643,12 +643,13 @@ class Fetching:
 
     def _leave_shared(self) -> None:
         """Give back what was taken for the task: its place among all, and the use of its exit."""
-        self.shared.in_flight -= 1
-        self.shared.ended += 1
+        shared, exit = self.shared, self.exit
+        shared.in_flight -= 1
+        shared.ended += 1
         if self.polite is not None:
             self.polite.cancel()
-        if self.exit is not None and self.exit.from_pool:
-            self.failover.release(self.exit)
+        if exit is not None and exit.from_pool:
+            self.failover.release(exit)
 
     def _stop_waiting(self) -> None:
         self.waiter = None

@@ -1,6 +1,6 @@
 """Terms: what whoever starts a task wants beside its result."""
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -8,15 +8,12 @@ from fetcher.model import NO_WISHES, Result, Upload, Wishes
 from fetcher.run.polite import Line
 from fetcher.task.request import Plan
 
-if TYPE_CHECKING:
-    from fetcher.run.path import Fetching
-
 
 class Receiver(Protocol):
     """Who takes an answer as it comes. One that is short, or none, may come whole to `done`."""
 
-    def begin(self, fetching: "Fetching", result: Result) -> None:
-        """The head is here: `result` without its content."""
+    def begin(self, fetching: Any, result: Result) -> None:
+        """The head is here: `result` without its content. `fetching` is the `Fetching`."""
 
     def chunk(self, data: bytes) -> None:
         """Some of the body. `Fetching.pause` and `resume` set the pace."""

@@ -56,24 +56,24 @@ class Phases:
     def record(self, timing: Timing, queue: float = 0.0) -> None:
         """Count one transfer that waited for `queue` seconds before it began (0.5 us, if it went
         over a kept connection)."""
-        sums = self._sums
+        sums, bounds = self._sums, BOUNDS
         if queue > 0.0:
-            self._queue[bisect_left(BOUNDS, queue)] += 1
+            self._queue[bisect_left(bounds, queue)] += 1
             sums[0] += queue
         if timing.dns:
-            self._dns[bisect_left(BOUNDS, timing.dns)] += 1
+            self._dns[bisect_left(bounds, timing.dns)] += 1
             sums[1] += timing.dns
         if timing.connect:
-            self._connect[bisect_left(BOUNDS, timing.connect)] += 1
+            self._connect[bisect_left(bounds, timing.connect)] += 1
             sums[2] += timing.connect
             if timing.tls:
-                self._tls[bisect_left(BOUNDS, timing.tls)] += 1
+                self._tls[bisect_left(bounds, timing.tls)] += 1
                 sums[3] += timing.tls
         if seconds := timing.first_byte:
-            self._first[bisect_left(BOUNDS, seconds)] += 1
+            self._first[bisect_left(bounds, seconds)] += 1
             sums[4] += seconds
         if seconds := timing.total:
-            self._total[bisect_left(BOUNDS, seconds)] += 1
+            self._total[bisect_left(bounds, seconds)] += 1
             sums[5] += seconds
 
     def read(self) -> Mapping[str, Histogram]:

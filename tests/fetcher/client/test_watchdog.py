@@ -14,7 +14,7 @@ import pycurl
 import pytest
 
 from fetcher.client import watchdog as module
-from fetcher.client.watchdog import AGAIN, IDLE, LIMIT, LOOK, SOON, Watchdog
+from fetcher.client.watchdog import AGAIN, LIMIT, LOOK, SOON, Watchdog
 from tests.redis_server import poll
 
 # So often it looks in a call before it is too long: twice to see it, then `SOON` apart.
@@ -65,11 +65,10 @@ def call(
     """A call of libcurl's that goes on: what it does costs CPU time."""
     if (now := time.monotonic()) > watchdog.due:
         watchdog.wake(now)
-    watchdog.turn += 1
-    watchdog.fd = fd
+    watchdog.call = (fd, now)
     while not until():
         busy()
-    watchdog.fd = IDLE
+    watchdog.call = None
 
 
 def looks(watchdog: Watchdog, count: int) -> Callable[[], bool]:
