@@ -45,8 +45,8 @@ _TCP_INFO: Final = 192
 class Watchdog:
     """`call` is set by who calls libcurl, which costs less than a method of ours would.
 
-    For each call it is another object, whose first element is the socket that it is for; None behind
-    it. Before the first one in a turn of the loop he calls `wake`, if it is `due` by the clock
+    For each call it is another object, whose first element is the socket that it is for; behind it
+    None. Before the first one in a turn of the loop he calls `wake`, if it is `due` by the clock
     `time.monotonic`.
     `watched` says which sockets libcurl reads from. `start` is to be called in the thread of the
     loop.
