@@ -170,7 +170,9 @@ class Failover:
             if not self._is_last(exit.proxy, request.url):
                 first_byte = min(self.ways.attempt_timeout, left)
         # On a kept connection libcurl repeats silently.
-        fresh = not (self.retry_unsafe or request.method in IDEMPOTENT) or is_upload(request.body)
+        fresh = not (self.retry_unsafe or request.method in IDEMPOTENT)
+        if request.body is not None and is_upload(request.body):
+            fresh = True
         return Limits(total=left, connect=connect, first_byte=first_byte, fresh=fresh)
 
     def limit_connect(self, exit: Exit, request: Request) -> float:

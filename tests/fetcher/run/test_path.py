@@ -749,7 +749,7 @@ async def test_the_callers_delay_is_for_tasks_that_name_none(farm, polite, own, 
     ended: list[Result] = []
     for n in range(3):
         task = Task(url=f"{farm.origin.url}/log/{n}", fetch=Fetch(delay=own))
-        polite.run(task, lambda _, result: ended.append(result), delay=default)
+        polite.run(task, lambda _, result: ended.append(result), terms=Terms(delay=default))
     await wait_until(lambda: len(ended) == 3)
     assert (min(log.gaps) > 0.2 - SLACK) is is_kept
 
