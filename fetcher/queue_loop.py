@@ -132,7 +132,7 @@ class _Served:
             return
         self._recovered()
         self._dry = len(items) < room
-        self.under_way.update((id(item), item) for item in items)
+        self.under_way.update({id(item): item for item in items})
         began = time.monotonic()
         for item in items:
             try:

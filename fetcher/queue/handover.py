@@ -52,8 +52,12 @@ class HandOver:
         if not self._has_failed:
             self.replaced = []
         lost: list[bytes] = []
-        for part in cut([item for item in batch if item.id not in self._stored]):
+        if self._stored:
+            batch = [item for item in batch if item.id not in self._stored]
+        for part in cut(batch):
             lost += await self._store(part)
+            if len(part) < len(batch):
+                self._stored.update([item.id for item in part])
         self._stored.clear()
         self._has_failed = False
         return lost
@@ -67,14 +71,16 @@ class HandOver:
                 raise
             logger.warning("%d outcomes cannot be stored together: %s", len(part), error)
             return await self._store_apart(part)
-        self._stored.update(item.id for item in part)
         return lost
 
     async def _store_apart(self, part: Sequence[Finished]) -> Sequence[bytes]:
-        if len(part) > 1:
-            half = len(part) // 2
-            return [*await self._store(part[:half]), *await self._store(part[half:])]
-        return await self._store_smaller(part[0])
+        if len(part) == 1:
+            return await self._store_smaller(part[0])
+        half, lost = len(part) // 2, list[bytes]()
+        for some in (part[:half], part[half:]):
+            lost += await self._store(some)
+            self._stored.update([item.id for item in some])
+        return lost
 
     async def _store_smaller(self, item: Finished) -> Sequence[bytes]:
         try:
@@ -95,16 +101,19 @@ class HandOver:
         raise failure
 
 
-def cut(batch: Sequence[Finished]) -> list[list[Finished]]:
-    """Parts of at most `BATCH_COUNT` outcomes and about `BATCH_BYTES`."""
+def cut(batch: Sequence[Finished]) -> Sequence[Sequence[Finished]]:
+    """Parts of at most `BATCH_COUNT` outcomes and `BATCH_BYTES`; a longer one stands alone."""
+    sizes = [len(item.result or b"") for item in batch]
+    if 0 < len(batch) <= BATCH_COUNT and sum(sizes) <= BATCH_BYTES:  # nearly always
+        return [batch]
     parts: list[list[Finished]] = []
-    size = BATCH_BYTES
-    for item in batch:
-        if size >= BATCH_BYTES or len(parts[-1]) >= BATCH_COUNT:
+    together = 0
+    for item, size in zip(batch, sizes, strict=True):
+        together += size
+        if not parts or together > BATCH_BYTES or len(parts[-1]) == BATCH_COUNT:
             parts.append([])
-            size = 0
+            together = size
         parts[-1].append(item)
-        size += len(item.result or b"")
     return parts
 
 

@@ -133,7 +133,7 @@ class QueueLane:
         except RedisAway:
             self._unsure = True
             raise
-        self._held.update((item.id, item) for item in leased or ())
+        self._held.update({item.id: item for item in leased or ()})
         self._say_when_full(leased is None)
         if leased is not None and len(leased) < room:
             # More will come later, or has been left for a next batch: `Arrivals` knows when.
@@ -164,7 +164,8 @@ class QueueLane:
 
         def ended(fetching: Fetching | None, result: Result) -> None:
             self._running.pop(id_, None)
-            self._forget_line(id_)
+            if self._delayed or self._in_line:
+                self._forget_line(id_)
             done(self._hold(_finished(id_, task, raw, result)))
             if not self._turns.is_open and id_ != self._turns.lone:
                 self._go_on(self._turns.end(id_, self._begun))
@@ -303,11 +304,11 @@ class QueueLane:
 
     async def finish(self, batch: Sequence[Finished]) -> None:
         lost = await self._hand_over.finish(batch)
-        self.fetcher.budget.release(sum(len(item.result or b"") for item in batch))
+        self.fetcher.budget.release(sum([len(item.result or b"") for item in batch]))
         self._settle(batch)
         self.finished += len(batch) - len(lost)
         replaced = self._hand_over.replaced
-        self.dead += sum(item.reason is not None for item in (*batch, *replaced))
+        self.dead += len([item for item in (*batch, *replaced) if item.reason is not None])
         self.lost += len(lost)
         if lost:
             logger.warning("%d results dropped: their tasks had been taken over", len(lost))

@@ -148,7 +148,7 @@ async def test_while_redis_is_away_all_is_kept(server, redis):
         ([1], [1]),
         ([BATCH_BYTES - 1, 1, 1], [2, 1]),
         ([BATCH_BYTES, 1], [1, 1]),
-        ([BATCH_BYTES - 1, BATCH_BYTES * 9, 1], [2, 1]),
+        ([BATCH_BYTES - 1, BATCH_BYTES * 9, 1], [1, 1, 1]),
         ([1] * BATCH_COUNT, [BATCH_COUNT]),
         ([1] * (BATCH_COUNT + 1), [BATCH_COUNT, 1]),
     ],
