@@ -1,9 +1,9 @@
 """Alarms: a thread waits for one while another keeps putting it off.
 
 A thread of Python that looks every so often how another is doing takes the interpreter from it for
-that: a busy one gives it up a thousand times before the waiting one gets it, and wakes it in vain
-each time. Looks of 20 ms cost a fetch a twelfth so. A timer of the kernel's that is set anew in
-time wakes nobody.
+that: a busy one, in and out of C, wakes it some twenty times in vain before it gets it. A look each
+20 ms made a busy fetch a twelfth dearer. A timer of the kernel's that is set anew in time wakes
+nobody.
 """
 
 import contextlib
