@@ -21,7 +21,7 @@ from ada_url import URL
 
 from fetcher.client.curl import CurlClient
 from fetcher.client.names import Lookups, destination_of
-from fetcher.client.options import Common, set_options, set_rest
+from fetcher.client.options import NO_TIMES, Common, set_options, set_rest
 from fetcher.client.sinks import WholeBody
 from fetcher.errors import Code, TaskError
 from fetcher.guard import literal_address
@@ -195,7 +195,7 @@ def test_libcurl_connects_to_the_address_that_was_read(count: int, scale: int) -
         found = Lookups(target=ELSEWHERE if spot.names.target is not None else None)
         curl.reset()
         request = Request(url=url)
-        set_rest(curl.setopt, request, LIMITS, found, 0)
+        set_rest(curl.setopt, request, LIMITS, found, NO_TIMES)
         set_options(curl.setopt, request, DIRECT, LIMITS, Common(resolved=True), found)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, refuse)
         wanted.clear()

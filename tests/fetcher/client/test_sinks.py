@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 
 from fetcher.client.curl import CurlClient
@@ -10,8 +12,8 @@ from tests.wait import wait_until
 class Listening:
     """Counts also what a whole body is not told."""
 
-    whole = WholeBody.whole
-    short = WholeBody.short
+    whole: ClassVar[bool] = WholeBody.whole
+    short: ClassVar[bool] = WholeBody.short
 
     def __init__(self) -> None:
         self.told: list[str] = []

@@ -361,7 +361,7 @@ def test_names_and_other_addresses_are_paid_from_the_same_limits(spent, total, c
     clock = Clock()
     request = Request(url="http://two.test/")
     transfer = CurlTransfer(clock, request, DIRECT, LIMITS, WholeBody(ended_too_early))
-    transfer.answers["two.test"] = Addresses(("127.0.0.2", "127.0.0.3"))
+    transfer.learn("two.test", Addresses(("127.0.0.2", "127.0.0.3")))
     # Known at once: no time has passed, as far as a loop that looks at its clock once a turn tells.
     assert transfer.use(Names("two.test"), judged=False) is None
     clock.now += spent
@@ -375,7 +375,7 @@ def test_no_other_address_is_tried_when_the_time_is_up(spent, is_tried):
     clock = Clock()
     request = Request(url="http://two.test/")
     transfer = CurlTransfer(clock, request, DIRECT, LIMITS, WholeBody(ended_too_early))
-    transfer.answers["two.test"] = Addresses(("127.0.0.2", "127.0.0.3"))
+    transfer.learn("two.test", Addresses(("127.0.0.2", "127.0.0.3")))
     transfer.use(Names("two.test"), judged=False)
     clock.now += spent
     failed = Response(url=request.url, outcome=Outcome.TARGET)

@@ -1,7 +1,7 @@
 """What whoever starts a task wants beside its result."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -32,11 +32,10 @@ class Reader:
 class Text:
     """An upload."""
 
-    failed = False
-    wake = None
-
     def __init__(self, text: bytes) -> None:
-        self.size = len(text)
+        self.size: int | None = len(text)
+        self.failed = False
+        self.wake: Callable[[], None] | None = None
         self._text = text
 
     def read(self, n: int) -> bytes:
